@@ -1,0 +1,42 @@
+# make demo   two commands from a clone to generated avatars: this is the first
+# make test   the second
+PYTHON ?= python3.11
+VENV ?= .venv
+OUT ?= runs/demo
+PRESET ?= demo
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test check install render fit train submit help
+
+help:
+	@echo "make demo     install into $(VENV) and run the whole pipeline small: $(OUT)"
+	@echo "make test     install into $(VENV) and run all tests"
+	@echo "make check    format, lint, types, import rules"
+	@echo "make render | fit | train   one stage of OUT=$(OUT) with PRESET=$(PRESET) ARGS='--set fit.steps=500'"
+	@echo "make submit ADDRESS=http://head:8265   the whole run on a Ray cluster"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/rodin-pipe run --preset demo --out $(OUT) $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+render fit train: install
+	$(BIN)/rodin-pipe $@ --out $(OUT) $(if $(wildcard $(OUT)/run.toml),,--preset $(PRESET)) $(ARGS)
+
+submit: install
+	$(BIN)/rodin-pipe submit --address $(ADDRESS) -- run --preset $(PRESET) --out $(OUT) $(ARGS)

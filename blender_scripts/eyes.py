@@ -1,0 +1,95 @@
+"""Eyeballs: sclera and a recessed iris in vertex colours under a clear cornea, turned to the gaze; teeth and tongue."""
+
+import math
+
+import numpy as np
+
+from blender_scripts.assets import Floats
+from blender_scripts.body import Body
+from blender_scripts.mesh import sweep
+from blender_scripts.parts import MeshPart, linear, smoothstep
+from pipeline.contracts.appearance import IrisSpec
+from pipeline.contracts.avatar import AvatarSpec
+
+IRIS = 0.46
+"""Radius of the iris over the eyeball's."""
+SIDES = 64
+
+
+def build_eyes(spec: AvatarSpec, body: Body) -> list[MeshPart]:
+    """Two eyeballs and two corneas."""
+    parts = []
+    for number, (centre, radius) in enumerate(body.eyes):
+        rng = np.random.Generator(np.random.PCG64([spec.seed, 2, number]))
+        parts.extend(_eye("lr"[number], centre, radius * 0.985, spec.iris, rng))
+    return parts
+
+
+def _eye(side: str, centre: Floats, radius: float, iris: IrisSpec, rng: np.random.Generator) -> list[MeshPart]:
+    """Polar grids about the optical axis, in units of the eyeball's radius."""
+    edge = math.asin(IRIS)
+    inner = np.linspace(0.002, edge, 26)
+    outer = np.linspace(edge, math.pi * 0.62, 26)[1:]
+    polar = np.concatenate((inner, outer))
+    azimuth = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
+    theta, phi = np.meshgrid(polar, azimuth, indexing="ij")
+    # The iris is a shallow cone below the cornea: deepest at the pupil.
+    depth = np.where(theta < edge, math.cos(edge) - 0.06 * (1 - np.sin(theta) / IRIS), np.cos(theta))
+    grid = np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), depth), -1)
+    turn = _turn(*iris.gaze_deg)
+    ball = centre + radius * grid.reshape(-1, 3) @ turn.T
+    rho = np.sin(theta) / IRIS * np.where(theta <= edge, 1, 10) + np.where(theta <= edge, 0, 1)
+    colours = _paint(rho.reshape(-1), theta.reshape(-1) / edge, phi.reshape(-1), iris, rng)
+    bulge = np.linspace(0.001, edge * 1.35, 18)
+    theta, phi = np.meshgrid(bulge, azimuth, indexing="ij")
+    lift = 1.004 + 0.075 * (1 - smoothstep(0.0, edge * 1.3, theta))
+    shell = lift[..., None] * np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
+    cornea = centre + radius * shell.reshape(-1, 3) @ turn.T
+    grey = np.ones((len(cornea), 3))
+    settings = {"ior": 1.30, "roughness": 0.0, "tint": 1.0}
+    return [
+        MeshPart(f"eyeball {side}", ball, sweep(grid), "eye", colours),
+        MeshPart(f"cornea {side}", cornea, sweep(shell), "clear", grey, settings=settings, shadow=False),
+    ]
+
+
+def _paint(rho: Floats, reach: Floats, phi: Floats, iris: IrisSpec, rng: np.random.Generator) -> Floats:
+    """Linear colours: pupil, iris with fibres and a dark limbal ring, sclera that reddens to the back."""
+    stops = np.array((0.0, 0.3, 0.55, 0.8, 1.0))
+    tones = linear(
+        np.array(((0.36, 0.54, 0.72), (0.38, 0.50, 0.38), (0.50, 0.38, 0.18), (0.36, 0.21, 0.10), (0.22, 0.12, 0.07)))
+    )
+    tone = np.stack([np.interp(iris.melanin, stops, tones[:, c]) for c in range(3)])
+    fibres = sum(
+        (np.sin(phi * rng.integers(8, 34) + rng.uniform(0, 6.3) + 2.5 * rho * rng.normal()) for _ in range(8)),
+        np.zeros_like(phi),
+    )
+    bright = 1 + 0.11 * fibres
+    collar = np.exp(-(((rho - iris.pupil - 0.14) / 0.12) ** 2))
+    colour = tone * bright[:, None] * (1 + 0.45 * collar[:, None] * np.array((1.2, 1.0, 0.6)))
+    colour = colour * (1 - 0.75 * smoothstep(0.78, 1.0, rho))[:, None]
+    colour = colour * smoothstep(iris.pupil - 0.03, iris.pupil + 0.05, rho)[:, None] + 0.004
+    white = linear(np.array((0.87, 0.845, 0.825)))
+    red = smoothstep(1.2, 2.9, reach)[:, None]
+    veins = smoothstep(0.9, 1.6, np.sin(phi * 9 + 3 * np.sin(reach * 5)) + 0.7 * np.sin(phi * 17 + 4 * reach))
+    sclera = white * (1 - red * np.array((0.12, 0.38, 0.4))) * (1 - 0.12 * veins[:, None] * np.array((0, 1, 1)))
+    out = smoothstep(0.97, 1.12, reach)[:, None]
+    return np.asarray(np.clip(colour * (1 - out) + sclera * out, 0.002, 1))
+
+
+def _turn(yaw_deg: float, pitch_deg: float) -> Floats:
+    yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    about_y = np.array(((cy, 0, sy), (0, 1, 0), (-sy, 0, cy)))
+    about_x = np.array(((1, 0, 0), (0, cp, sp), (0, -sp, cp)))
+    return np.asarray(about_y @ about_x)
+
+
+def build_mouth(body: Body) -> list[MeshPart]:
+    """Teeth and tongue, seen when the mouth opens."""
+    parts = []
+    colours = {"upper-teeth": (0.87, 0.84, 0.77), "lower-teeth": (0.83, 0.80, 0.72), "tongue": (0.62, 0.33, 0.32)}
+    for name, colour in colours.items():
+        vertices, quads = body.helper(f"helper-{name}", 2 if "teeth" in name else 1)
+        parts.append(MeshPart(name, vertices, quads, "wet", np.repeat(linear(colour)[None], len(vertices), 0)))
+    return parts

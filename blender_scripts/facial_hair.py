@@ -1,0 +1,154 @@
+"""Brows, lashes, beards and moustaches: short strands on regions drawn on the base shape (decimetres)."""
+
+import numpy as np
+
+from blender_scripts.assets import Floats, find_assets
+from blender_scripts.body import Body
+from blender_scripts.hair import pigment, strand_colours
+from blender_scripts.mesh import waves
+from blender_scripts.parts import StrandPart, smoothstep
+from blender_scripts.strand import at_places, clump, frizz, scatter, taper, unit
+from pipeline.contracts.avatar import AvatarSpec
+
+
+def _lean(roots: Floats, normals: Floats, along: Floats, lengths: Floats, lift: float, points: int) -> Floats:
+    """Strands that leave the skin at ``lift`` and bend over along ``along``."""
+    tangent = unit(along - (along * normals).sum(1, keepdims=True) * normals)
+    t = np.linspace(0, 1, points)[None, :, None]
+    rise = normals[:, None] * lift * (t - 0.5 * t**2)
+    return roots[:, None] + lengths[:, None, None] * (tangent[:, None] * t * (1 - 0.35 * lift) + rise)
+
+
+def brow_density(spec: AvatarSpec, rest: Floats) -> Floats:
+    """0..1 over the brow: a tapering band that rises to an arch and falls to the temple."""
+    brows = spec.brows
+    x = np.abs(rest[:, 0])
+    t = (x - 0.105) / 0.50
+    middle = (
+        7.475
+        + (0.05 + 0.075 * brows.arch) * np.sin(np.pi * np.clip(0.12 + 0.62 * t, 0, 1))
+        - 0.05 * smoothstep(0.62, 1.0, t)
+    )
+    half = (0.018 + 0.028 * brows.thickness) * (1.05 - 0.70 * np.clip(t, 0, 1) ** 1.4)
+    across = np.exp(-0.5 * ((rest[:, 1] - middle) / half) ** 2)
+    along = smoothstep(-0.10, 0.12, t) * smoothstep(1.04, 0.72, t)
+    return np.asarray(across * along * (rest[:, 2] > 0.9))
+
+
+def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
+    """Hairs that stand up at the inner end and lie outwards further on."""
+    rng = np.random.Generator(np.random.PCG64([spec.seed, 5]))
+    count = int(300 + 800 * spec.brows.density * (0.5 + 0.7 * spec.brows.thickness))
+    triangles = body.topology.triangles
+    places = scatter(body.vertices, triangles, brow_density(spec, body.topology.rest), count, rng)
+    roots, normals, rest = (at_places(v, triangles, places) for v in (body.vertices, body.normals, body.topology.rest))
+    side = np.sign(rest[:, 0])
+    t = np.clip((np.abs(rest[:, 0]) - 0.105) / 0.5, 0, 1)
+    up = 0.95 - 1.25 * t + 0.25 * rng.normal(size=count)
+    along = np.stack((side * (0.35 + 0.8 * t), up, -0.35 * t), -1)
+    lengths = rng.uniform(0.0045, 0.0085, count) * (0.85 + 0.25 * spec.brows.thickness) * (1 - 0.35 * t)
+    strands = _lean(roots + 0.0002 * normals, normals, along, lengths, 0.42, 5)
+    grey = 0.55 * spec.hair.grey
+    colours = strand_colours(spec, count, rng, grey) * (0.72 if spec.hair.melanin < 0.5 else 0.9)
+    return [StrandPart("brows", strands, taper(count, 5, 0.00017, 0.3), colours)]
+
+
+def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
+    """Lashes along MakeHuman's lash strips, upper ones longer and curved up."""
+    rng = np.random.Generator(np.random.PCG64([spec.seed, 6]))
+    base = find_assets().base
+    strands = []
+    for number, side in enumerate("lr"):
+        centre, _ = body.eyes[number]
+        for row, each in ((1, 1), (2, 2)):
+            quads = base.faces[f"helper-{side}-eyelashes-{row}"]
+            corners = body.base[quads]
+            order = np.linalg.norm(corners - centre, axis=2).argsort(1)
+            roots = np.take_along_axis(corners, order[:, :2, None], 1)
+            tips = np.take_along_axis(corners, order[:, 2:, None], 1)
+            swap = ((tips[:, 0] - roots[:, 0]) ** 2).sum(1) > ((tips[:, 1] - roots[:, 0]) ** 2).sum(1)
+            tips[swap] = tips[swap, ::-1]
+            s = rng.random((len(quads), each, 1))
+            root = (roots[:, None, 0] * (1 - s) + roots[:, None, 1] * s).reshape(-1, 3)
+            tip = (tips[:, None, 0] * (1 - s) + tips[:, None, 1] * s).reshape(-1, 3)
+            reach = (0.0058 if row == 2 else 0.0028) * (0.8 if spec.gender > 0.5 else 1.0)
+            out = unit(tip - root) * reach * rng.uniform(0.6, 1.1, (len(root), 1))
+            t = np.linspace(0, 1, 5)[None, :, None]
+            bend = np.array((0, 0.35 if row == 2 else -0.2, 0)) * reach
+            strands.append(root[:, None] + out[:, None] * t + bend * t**2)
+    points = np.concatenate(strands)
+    dark = np.clip(pigment(spec) * 0.35, 0.003, 0.06)
+    colours = np.repeat(dark[None], len(points), 0)
+    thickness = 0.00011 if spec.gender > 0.5 else 0.00015
+    return [StrandPart("lashes", points, taper(len(points), 5, thickness, 0.2), colours)]
+
+
+def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
+    """Where facial hair of the spec's style grows, 0..1."""
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    # The cheek line falls from the sideburn (x 0.7, y 7.15) to the corner of the mouth.
+    cheek = np.interp(x, (0.0, 0.22, 0.32, 0.5, 0.66, 0.8), (6.50, 6.60, 6.66, 6.80, 7.05, 7.15))
+    below = np.interp(x, (0.0, 0.3, 0.5, 0.7), (6.12, 6.15, 6.28, 6.5))
+    jaw = smoothstep(0.07, -0.07, y - cheek) * smoothstep(-0.10, 0.04, y - below) * smoothstep(0.45, 0.62, z)
+    under = smoothstep(6.02, 6.12, y) * smoothstep(0.62, 0.9, z) * (y < 6.5) * smoothstep(0.62, 0.5, x)
+    jaw = np.maximum(jaw, 0.8 * under)
+    lip_line = 6.735 + 0.05 * np.exp(-((x / 0.12) ** 2)) - 0.22 * np.clip(x - 0.12, 0, 1)
+    upper = smoothstep(6.665, 6.70, y + 0.20 * x) * smoothstep(0.095, 0.02, y - lip_line) * smoothstep(0.34, 0.25, x)
+    upper = upper * (z > 1.2)
+    free = smoothstep(0.35, 0.1, lips)
+    chin = smoothstep(0.30, 0.20, x) * jaw * smoothstep(6.58, 6.50, y)
+    corner = smoothstep(0.07, 0.02, np.abs(x - 0.30)) * smoothstep(6.42, 6.5, y) * smoothstep(6.75, 6.68, y) * (z > 1.0)
+    style = spec.facial_hair.style
+    if style == "moustache":
+        return upper * free
+    if style == "goatee":
+        return np.asarray(np.clip(np.maximum.reduce((upper, chin, corner)), 0, 1) * free)
+    soul = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.06) ** 2)) * smoothstep(6.38, 6.44, y)
+    return np.clip(np.maximum(jaw * soul, upper), 0, 1) * free
+
+
+def beard_density(spec: AvatarSpec, body: Body) -> Floats:
+    """How much skin is shadowed by facial hair, 0..1; shaved men keep a trace."""
+    style = spec.facial_hair.style
+    region = beard_region(spec, body.topology.rest, body.topology.masks["lips"])
+    if style == "none":
+        trace = 0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if spec.gender > 0.5 else 0.0
+        return trace * region
+    amount = {"stubble": 0.34 + 0.2 * spec.facial_hair.length, "moustache": 0.6, "goatee": 0.6, "full": 0.65}[style]
+    return amount * region
+
+
+def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
+    """Strands of the beard; stubble is very short ones."""
+    style = spec.facial_hair.style
+    if style == "none":
+        return []
+    rng = np.random.Generator(np.random.PCG64([spec.seed, 7]))
+    rest = body.topology.rest
+    region = beard_region(spec, rest, body.topology.masks["lips"])
+    region = region * np.clip(0.8 + 0.35 * waves(rest, rng, np.array((1.5, 1.5, 1.5))), 0.15, 1)
+    count = {"stubble": 5200, "moustache": 1500, "goatee": 2600, "full": 10000}[style]
+    triangles = body.topology.triangles
+    places = scatter(body.vertices, triangles, region, count, rng)
+    roots, normals, at = (at_places(v, triangles, places) for v in (body.vertices, body.normals, rest))
+    longest = {"stubble": 0.0016, "moustache": 0.009, "goatee": 0.013, "full": 0.022}[style]
+    lengths = longest * (0.55 + 0.9 * spec.facial_hair.length) * rng.uniform(0.6, 1.1, count)
+    x, y = np.abs(at[:, 0]), at[:, 1]
+    if style != "stubble":
+        # Short at the cheek line and over the lip, longest at the chin.
+        lengths *= np.where(y > 6.66, np.minimum(1, 0.0085 / longest), 1.0) * (1 - 0.72 * smoothstep(6.5, 7.0, y))
+        lengths *= 1 - 0.35 * smoothstep(0.3, 0.6, x)
+    upper = (y > 6.64) & (x < 0.33)
+    along = np.stack(
+        (np.sign(at[:, 0]) * np.where(upper, 0.55 + 1.2 * x, 0.12), np.full(count, -1.0), np.full(count, 0.12)), -1
+    )
+    along += 0.22 * rng.normal(size=along.shape)
+    points = 3 if style == "stubble" else 7
+    strands = _lean(roots, normals, along, lengths, 0.75, points)
+    if style != "stubble":
+        strands = clump(strands, 9, 0.35, rng)
+        strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
+    colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)
+    return [
+        StrandPart("beard", strands, taper(count, points, 0.00014 if style == "stubble" else 0.00030, 0.35), colours)
+    ]

@@ -1,0 +1,147 @@
+"""Hair of the head as strands: guides grown over the scalp by a style's combing, children between them.
+
+The scalp is drawn on the base shape (decimetres) in polar angles about the head's middle; combing and lengths are in
+metres on the avatar's own head.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_scripts.assets import Floats
+from blender_scripts.body import Body
+from blender_scripts.hair_style import STYLES, Grower, Head
+from blender_scripts.mesh import waves
+from blender_scripts.obstacle import Obstacle
+from blender_scripts.parts import StrandPart, linear, smoothstep
+from blender_scripts.strand import at_places, between_guides, clump, curl, frizz, scatter, taper
+from pipeline.contracts.avatar import AvatarSpec
+
+HAIRLINE = (
+    (0, 8.03), (18, 8.06), (32, 8.08), (44, 7.92), (52, 7.66), (62, 7.52), (70, 7.40), (78, 7.12), (88, 7.10),
+    (94, 7.36), (108, 7.40), (118, 7.12), (128, 6.92), (150, 6.66), (180, 6.62),
+)  # fmt: skip
+"""Lower border of the scalp: degrees from the front about (0, 0.5) in x and z, height in decimetres."""
+STOPS = (0.0, 0.3, 0.55, 0.8, 1.0)
+BROWN = ((0.80, 0.66, 0.44), (0.62, 0.46, 0.28), (0.36, 0.235, 0.145), (0.17, 0.105, 0.07), (0.06, 0.05, 0.045))
+RED = ((0.84, 0.52, 0.28), (0.66, 0.32, 0.14), (0.46, 0.19, 0.09), (0.20, 0.09, 0.06), (0.06, 0.045, 0.042))
+GREY = (0.73, 0.72, 0.70)
+
+
+def pigment(spec: AvatarSpec) -> Floats:
+    """Linear colour of the hairs that are not grey."""
+    hair = spec.hair
+    brown = [np.interp(hair.melanin, STOPS, linear(np.asarray(BROWN))[:, c]) for c in range(3)]
+    red = [np.interp(hair.melanin, STOPS, linear(np.asarray(RED))[:, c]) for c in range(3)]
+    share = 0.25 * hair.redness if hair.redness < 0.5 else 0.5 + 0.5 * hair.redness
+    return (1 - share) * np.asarray(brown) + share * np.asarray(red)
+
+
+def hair_colour(spec: AvatarSpec) -> Floats:
+    """Linear mean colour, grey hairs included."""
+    return (1 - spec.hair.grey) * pigment(spec) + spec.hair.grey * linear(np.asarray(GREY))
+
+
+def strand_colours(spec: AvatarSpec, count: int, rng: np.random.Generator, grey: float | None = None) -> Floats:
+    """A colour for each of ``count`` strands: some grey, all slightly different."""
+    share = spec.hair.grey if grey is None else grey
+    base = pigment(spec) * np.exp(rng.normal(0, 0.16, (count, 1)))
+    white = linear(np.asarray(GREY)) * np.exp(rng.normal(0, 0.1, (count, 1)))
+    # Between black and white lies a mixture of hairs, each of which is only somewhat between.
+    amount = smoothstep(-0.25, 0.25, share - rng.random((count, 1)) * 0.9 - 0.05)
+    return np.asarray(np.clip((1 - amount) * base + amount * white, 0.001, 0.9))
+
+
+def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
+    """Signed height above the hairline at every vertex, in decimetres: above 0 hair grows."""
+    rest, rng = body.topology.rest, np.random.Generator(np.random.PCG64([spec.seed, 3]))
+    degrees = np.degrees(np.arctan2(np.abs(rest[:, 0]), rest[:, 2] - 0.5))
+    angles, heights = np.asarray(HAIRLINE).T
+    line = np.interp(degrees, angles, heights)
+    loss = spec.hair.recession
+    line = line + loss * (0.55 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
+    ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5)))
+    field = rest[:, 1] - line + ragged
+    return np.where((body.topology.masks["ears"] > 0.35) | (rest[:, 1] < 6.4), -1.0, field)
+
+
+def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
+    """How densely hair grows, 0..1: thinning at the hairline and, with age, at the crown."""
+    if spec.hair.style == "bald":
+        # The shaved or lost hair's ring still shows as a faint shadow.
+        return 0.10 * smoothstep(-0.05, 0.25, scalp_field(spec, body)) * (1 - spec.hair.grey)
+    field, rest = scalp_field(spec, body), body.topology.rest
+    crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
+        8.0, 8.3, rest[:, 1]
+    )
+    return np.asarray(smoothstep(-0.06, 0.24, field) * (1 - np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85) * crown))
+
+
+@dataclass(frozen=True)
+class _Roots:
+    points: Floats
+    normals: Floats
+    sides: Floats
+    rest: Floats
+
+
+def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandPart]:
+    """All hair of the head; none for the bald."""
+    if spec.hair.style == "bald":
+        return []
+    style = STYLES[spec.hair.style]
+    rng = np.random.Generator(np.random.PCG64([spec.seed, 4]))
+    head = Head.of(body)
+    density = scalp_density(spec, body)
+    grower = Grower(spec, head, obstacle, rng)
+    parting = head.parting(spec.hair.parting)
+
+    def roots(count: int) -> _Roots:
+        places = scatter(body.vertices, body.topology.triangles, density, count, rng)
+        at = [at_places(v, body.topology.triangles, places) for v in (body.vertices, body.normals, body.topology.rest)]
+        sides = np.tanh((at[0][:, 0] - parting) / 0.006)
+        return _Roots(at[0], at[1], sides, at[2])
+
+    first = roots(style.guides)
+    guides = grower.grow(style, first.points, first.normals, first.sides, first.rest)
+    second = roots(style.strands)
+    lengths = np.exp(rng.normal(0, style.unevenness, style.strands))
+    lengths *= np.where(rng.random(style.strands) < 0.12, rng.uniform(0.55, 0.95, style.strands), 1.0)
+    strands = between_guides(second.points, second.sides, guides, first.sides, np.clip(lengths, 0.3, 1.15))
+    strands = (
+        strands
+        + (second.normals * rng.uniform(0, style.layer, (style.strands, 1)))[:, None]
+        * np.linspace(0, 1, strands.shape[1])[None, :, None] ** 0.5
+    )
+    if style.clump > 0:
+        strands = clump(strands, style.clump_size, style.clump, rng)
+    curliness = style.curl(spec)
+    if curliness.radius > 0:
+        count = len(strands)
+        phase = rng.uniform(0, 2 * np.pi, count) if curliness.free else _shared_phase(second.points, rng)
+        size = curliness.radius * rng.uniform(0.7, 1.3, count)
+        wavelength = curliness.wavelength * rng.uniform(0.85, 1.15, count)
+        strands = curl(strands, size, wavelength, phase, rng, curliness.flat)
+    loose = style.frizz * np.where(rng.random(len(strands)) < 0.06, 3.0, 1.0) * rng.random(len(strands))
+    strands = frizz(strands, loose, rng)
+    if style.keeps_off_face:
+        strands = head.off_face(
+            strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004
+        )
+    parts = [
+        StrandPart(
+            "hair",
+            strands,
+            taper(len(strands), strands.shape[1], style.radius),
+            strand_colours(spec, len(strands), rng),
+            settings={"roughness": 0.55 if spec.hair.curl > 0.6 else 0.4},
+        )
+    ]
+    if style.bun:
+        parts.append(grower.bun(strand_colours(spec, 2600, rng)))
+    return parts
+
+
+def _shared_phase(points: Floats, rng: np.random.Generator) -> Floats:
+    """Neighbouring strands wave together."""
+    return 2.6 * waves(points, rng, np.array((14.0, 14.0, 14.0))) + rng.normal(0, 0.25, len(points))

@@ -1,0 +1,103 @@
+"""Skin: the colour, roughness and furrows of every vertex, from melanin, haemoglobin, age and where it lies.
+
+Regions are drawn on the base shape in decimetres (``Topology.rest``): eyes at y 7.28, mouth at y 6.6, nose tip at
+(0, 6.95, 1.65).
+"""
+
+import numpy as np
+
+from blender_scripts.assets import Floats
+from blender_scripts.body import Body
+from blender_scripts.mesh import waves
+from blender_scripts.parts import linear, smoothstep
+from pipeline.contracts.appearance import SkinSpec
+from pipeline.contracts.avatar import AvatarSpec
+
+TONES = (
+    (0.00, (0.92, 0.765, 0.69)),
+    (0.20, (0.875, 0.70, 0.605)),
+    (0.45, (0.765, 0.57, 0.445)),
+    (0.65, (0.585, 0.415, 0.31)),
+    (0.85, (0.42, 0.285, 0.21)),
+    (1.00, (0.30, 0.20, 0.15)),
+)
+"""Diffuse sRGB of skin at amounts of melanin."""
+
+
+def skin_tone(skin: SkinSpec) -> Floats:
+    """Linear colour of skin with little blood."""
+    stops = np.asarray([amount for amount, _ in TONES])
+    tones = np.stack([linear(tone) for _, tone in TONES])
+    return np.stack([np.interp(skin.melanin, stops, tones[:, c]) for c in range(3)])
+
+
+def blob(rest: Floats, centre: tuple[float, float, float], size: tuple[float, float, float]) -> Floats:
+    """A Gaussian bump on the base shape, the same on both sides of the face."""
+    offset = (np.abs(rest * (1, 0, 0)) + rest * (0, 1, 1) - np.asarray(centre)) / np.asarray(size)
+    return np.asarray(np.exp(-0.5 * (offset**2).sum(1)))
+
+
+def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair: Floats) -> dict[str, Floats]:
+    """Vertex fields 'colour' (linear), 'roughness' and 'furrow'.
+
+    ``scalp`` and ``beard`` are how densely hair grows at each vertex, ``hair`` is its linear colour: skin is tinted
+    under hair, which hides the gaps between strands.
+    """
+    skin, rest, masks = spec.skin, body.topology.rest, body.topology.masks
+    rng = np.random.Generator(np.random.PCG64([spec.seed, 1]))
+    tone = skin_tone(skin)
+    colour = np.repeat(tone[None], len(rest), 0)
+    fair = 1 - skin.melanin
+    blood = (
+        0.75 * blob(rest, (0.42, 6.93, 1.3), (0.2, 0.2, 0.4))
+        + 0.7 * blob(rest, (0.0, 6.98, 1.65), (0.14, 0.13, 0.25))
+        + 0.75 * np.clip(masks["ears"], 0, 1)
+        + 0.3 * blob(rest, (0.0, 6.2, 1.45), (0.2, 0.15, 0.3))
+        + 0.35 * blob(rest, (0.3, 7.16, 1.4), (0.2, 0.07, 0.25))
+        + 0.7 * smoothstep(0.2, 1.0, masks["eyelids"])
+    )
+    blood = np.clip(blood + 0.12 * waves(rest, rng, np.array((0.5, 0.5, 0.5))), 0, 1.2) * (0.3 + 0.9 * skin.haemoglobin)
+    flush = np.array((1.02, 0.70, 0.68)) if skin.melanin < 0.5 else np.array((1.0, 0.80, 0.78))
+    colour = colour * (1 + blood[:, None] * (flush - 1))
+    shade = 0.18 * blob(rest, (0.29, 7.14, 1.42), (0.17, 0.06, 0.3)) * (0.5 + 0.7 * skin.wrinkles)
+    shade += 0.12 * smoothstep(0.2, 1.0, masks["eyelids"])
+    colour = colour * (1 - shade[:, None] * np.array((0.8, 1.0, 0.95)))
+    if skin.freckles > 0.02:
+        colour = colour * (1 - _freckles(rest, rng, skin.freckles)[:, None] * np.array((0.30, 0.48, 0.55)))
+    if skin.wrinkles > 0.4:
+        spots = smoothstep(1.7, 2.4, waves(rest, rng, np.array((2.6, 2.6, 2.6)), 24)) * (skin.wrinkles - 0.4)
+        colour = colour * (1 - 0.22 * spots[:, None] * np.array((0.5, 0.8, 1.0)))
+    lips = smoothstep(0.25, 0.85, masks["lips"])[:, None]
+    lip_tone = tone * np.array((0.86, 0.56, 0.56)) * (1 + 0.1 * fair)
+    if spec.gender < 0.5:
+        lip_tone = lip_tone * np.array((1.0, 0.86, 0.88))
+    else:
+        lip_tone = 0.55 * lip_tone + 0.45 * tone * np.array((0.92, 0.72, 0.7))
+    colour = colour * (1 - 0.85 * lips) + 0.85 * lips * lip_tone
+    mouth = smoothstep(0.3, 0.9, masks["inside-mouth"])[:, None]
+    colour = colour * (1 - mouth) + mouth * np.array((0.22, 0.05, 0.05))
+    cover = np.clip(0.85 * scalp, 0, 1)[:, None]
+    colour = colour * (1 - cover) + cover * (0.6 * hair + 0.12 * tone)
+    shadow = np.clip(beard, 0, 1)[:, None]
+    colour = colour * (1 - shadow) + shadow * (0.55 * hair + 0.25 * tone * np.array((0.85, 0.95, 1.05)))
+    oily = blob(rest, (0.0, 7.0, 1.6), (0.16, 0.3, 0.3)) + blob(rest, (0.0, 7.8, 1.5), (0.4, 0.2, 0.4))
+    roughness = 0.60 - 0.14 * skin.gloss * (0.6 + 0.8 * oily) - 0.12 * lips[:, 0]
+    furrow = (
+        smoothstep(7.55, 7.7, rest[:, 1]) * smoothstep(8.15, 8.0, rest[:, 1]) * smoothstep(0.9, 1.3, rest[:, 2])
+        + 0.9 * blob(rest, (0.62, 7.25, 1.15), (0.12, 0.16, 0.2))
+        + 0.4 * blob(rest, (0.3, 7.12, 1.4), (0.15, 0.06, 0.2))
+        + 0.5 * smoothstep(6.3, 6.1, rest[:, 1])
+    )
+    return {"colour": np.clip(colour, 0.002, 0.95), "roughness": roughness, "furrow": furrow * skin.wrinkles**1.5}
+
+
+def _freckles(rest: Floats, rng: np.random.Generator, amount: float) -> Floats:
+    """Small spots across the nose and cheeks, 0..1."""
+    count = int(60 + 240 * amount)
+    centres = np.stack((rng.normal(0, 0.36, count), rng.normal(7.0, 0.17, count)), -1)
+    sizes = rng.uniform(0.007, 0.014, count)
+    near = np.flatnonzero((np.abs(rest[:, 0]) < 0.8) & (np.abs(rest[:, 1] - 7.0) < 0.5) & (rest[:, 2] > 0.8))
+    spots = np.zeros(len(rest))
+    distance = np.linalg.norm(rest[near, None, :2] - centres[None], axis=-1)
+    spots[near] = np.exp(-0.5 * (distance / sizes) ** 2).max(1)
+    return spots * min(1.0, 0.45 + amount)

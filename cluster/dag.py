@@ -1,0 +1,301 @@
+"""Work items as a Ray task graph: submitted at once, run as their inputs appear, watched as they go.
+
+Ray's own graph is the scheduler: each task is a remote call whose arguments are the references of the tasks it
+comes after, so the fit of shard 0 starts when its render and the decoder are there, while other renders still
+run. Among tasks of equal resources Ray goes first come, first served: by the moment at which the inputs were
+there, then by the order of submission.
+
+Failures travel as values. A function that raises becomes a ``TaskFailed``, and so does a task whose worker died
+more often than ``max_retries``; the tasks behind it run, and get it as their input. Left out: any notion of what
+the tasks do, and any display.
+"""
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import ray
+
+from cluster.progress import Letter, Mailbox, Progress, ProgressBoard, StageProgress, TaskProgress
+from pipeline.contracts.errors import ResourceError, RodinError
+
+POLL_S = 0.25
+"""How often the driver looks; what passes from task to task does not wait for it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of a function on one work item."""
+
+    name: str
+    """Unique, such as ``fit/shard-00001``."""
+    stage: str
+    """Groups the progress, such as ``fit``."""
+    function: Callable[[Any, tuple[Any, ...], Progress], Any]
+    """Called with (item, results of ``after`` in order, progress); returns something small that pickles."""
+    item: Any
+    after: tuple[str, ...] = ()
+    """Names of the tasks whose results it needs."""
+    total: float = 1.0
+    """Units of work, as known beforehand; the function may tell another total."""
+    unit: str = "avatar"
+    """What is counted; its plural adds an s."""
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    """Asked for only where the cluster has a GPU at all."""
+    max_retries: int = 2
+    """How often the task is started again after its worker process died; an exception is never tried again."""
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """What stands in place of a failed task's result, for the caller and for the tasks behind it."""
+
+    task: str
+    reason: str
+    """One line."""
+    traceback: str
+    """Empty when the worker died."""
+
+
+@dataclass(frozen=True)
+class TaskTiming:
+    """When and where a task ran: of its last attempt, by the clock of that node."""
+
+    begun_at: float
+    """Unix time."""
+    ended_at: float
+    node: str
+    """IP address."""
+
+
+class TaskResults(dict[str, Any]):
+    """Results by task name, ``TaskFailed`` among them. ``timings`` lacks the tasks whose workers died."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timings: dict[str, TaskTiming] = {}
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    on_progress: Callable[[StageProgress], None] | None = None,
+    wait_for_nodes_s: float = 0.0,
+) -> TaskResults:
+    """Run all tasks in the current Ray session; returns when each has ended.
+
+    Args:
+        tasks: In the order in which they should start where there is a choice.
+        on_progress: Called in this thread with each stage that moved or is under way, every ``POLL_S``, and
+            with every stage at the end.
+        wait_for_nodes_s: How long to wait for a node that is large enough for the largest task, on a cluster
+            that is still growing.
+
+    Raises:
+        ResourceError: no node is large enough for some task; Ray would wait for one without end.
+        ValueError: two tasks have one name, or ``after`` names no task or makes a circle.
+
+    Ctrl-C, SIGTERM and whatever else unwinds the stack cancel the tasks that have not ended.
+    """
+    ordered = _in_order(tasks)
+    has_gpu = ray.cluster_resources().get("GPU", 0.0) > 0
+    _check_nodes(ordered, has_gpu, wait_for_nodes_s)
+    board = ProgressBoard([(task.name, task.stage, task.unit, task.total) for task in ordered])
+    graph = _Graph(ordered, has_gpu, watched=on_progress is not None)
+    try:
+        graph.submit_all()
+        while graph.pending:
+            ended = graph.wait(POLL_S)
+            if on_progress is not None:
+                now = time.monotonic()
+                board.update(graph.take_letters(), now)
+                for name in ended:
+                    board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
+                for stage in board.moved(now) if graph.pending else board.stages(now):
+                    on_progress(stage)
+    finally:
+        graph.close()
+    return graph.results
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What a task passes on: its result, and the timing for the driver."""
+
+    value: Any
+    timing: TaskTiming | None
+
+
+def _execute_here(
+    name: str,
+    function: Callable[[Any, tuple[Any, ...], Progress], Any],
+    item: Any,
+    mailbox: Any,
+    *inputs: _Ended,
+) -> _Ended:
+    """Run one task in its worker. This is a worker boundary: any exception becomes a ``TaskFailed``."""
+    begun_at = time.time()
+    progress = TaskProgress(name, mailbox)
+    progress.begin()
+    try:
+        value = function(item, tuple(ended.value for ended in inputs), progress)
+    except Exception as error:
+        reason = str(error) if isinstance(error, RodinError) else f"{type(error).__name__}: {error}"
+        value = TaskFailed(name, " ".join(reason.split()), traceback.format_exc())
+    return _Ended(value, TaskTiming(begun_at, time.time(), ray.util.get_node_ip_address()))
+
+
+_execute = ray.remote(_execute_here)
+_mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox)
+
+
+class _Graph:
+    """The submitted tasks: ``pending`` has the references that have not ended, ``results`` the rest."""
+
+    def __init__(self, tasks: Sequence[Task], has_gpu: bool, *, watched: bool) -> None:
+        self.pending: dict[Any, str] = {}
+        self.results = TaskResults()
+        self._tasks = {task.name: task for task in tasks}
+        self._has_gpu = has_gpu
+        self._mailbox = _mailbox.remote() if watched else None
+        self._letters: Any = None
+        self._references: dict[str, Any] = {}
+        self._inputs: dict[str, tuple[Any, ...]] = {}
+        """Per task the references that it was last submitted with."""
+        self._broken: set[Any] = set()
+        """References that hold an error of Ray's; it replaces, unrun, every task that was given one of them."""
+
+    def submit_all(self) -> None:
+        for name in self._tasks:
+            self._submit(name)
+
+    def wait(self, timeout_s: float) -> list[str]:
+        """Names of the tasks that ended, waiting for at most ``timeout_s`` for all to end."""
+        known = len(self.results)
+        ready, _ = ray.wait(list(self.pending), num_returns=len(self.pending), timeout=timeout_s)
+        for reference in ready:
+            self._settle(reference)
+        return list(self.results)[known:]
+
+    def take_letters(self) -> Mapping[str, Letter]:
+        """What tasks told since the last call; never waits."""
+        assert self._mailbox is not None
+        if self._letters is None:
+            self._letters = self._mailbox.take.remote()
+        ready, _ = ray.wait([self._letters], timeout=0)
+        if not ready:
+            return {}
+        self._letters = None
+        try:
+            letters: Mapping[str, Letter] = ray.get(ready[0])
+        except ray.exceptions.RayActorError:
+            return {}  # its node died; Ray starts it again, and what tasks tell is absolute
+        return letters
+
+    def close(self) -> None:
+        """Cancel what has not ended, and end the mailbox."""
+        with contextlib.suppress(ray.exceptions.RayError, RuntimeError):
+            for reference in self.pending:
+                ray.cancel(reference, force=True)
+            if self._mailbox is not None:
+                ray.kill(self._mailbox)
+
+    def _submit(self, name: str) -> None:
+        task = self._tasks[name]
+        inputs = tuple(
+            _Ended(self.results[other], None) if other in self.results else self._references[other]
+            for other in task.after
+        )
+        remote = _execute.options(
+            name=name,
+            num_cpus=task.num_cpus,
+            num_gpus=task.num_gpus if self._has_gpu else 0,
+            max_retries=task.max_retries,
+        )
+        reference = remote.remote(name, task.function, task.item, self._mailbox, *inputs)
+        self._inputs[name] = tuple(self._references[other] for other in task.after if other not in self.results)
+        self._references[name] = reference
+        self.pending[reference] = name
+
+    def _settle(self, reference: Any) -> None:
+        """Take in what a reference holds that is ready."""
+        name = self.pending.pop(reference, None)
+        if name is None:
+            return  # settled on behalf of a task behind it
+        try:
+            ended: _Ended = ray.get(reference)
+        except Exception as error:
+            # A worker boundary: whatever Ray raises here concerns this task or one before it, and no other.
+            self._broken.add(reference)
+            for given in self._inputs[name]:
+                if given in self.pending and ray.wait([given], timeout=0)[0]:
+                    self._settle(given)
+            if any(given in self._broken for given in self._inputs[name]):
+                self._submit(name)  # it never ran; now it gets a TaskFailed for the input that never came
+            else:
+                self.results[name] = TaskFailed(name, _reason(error), "")
+        else:
+            self.results[name] = ended.value
+            if ended.timing is not None:
+                self.results.timings[name] = ended.timing
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return lines[-1]  # above it stands the worker's traceback
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _in_order(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks with every task behind its inputs, else in the given order."""
+    by_name = {task.name: task for task in tasks}
+    if len(by_name) != len(tasks):
+        raise ValueError("two tasks have one name")
+    for task in tasks:
+        if unknown := [name for name in task.after if name not in by_name]:
+            raise ValueError(f"task {task.name} comes after {unknown[0]}, and there is no such task")
+    try:
+        TopologicalSorter({task.name: task.after for task in tasks}).prepare()
+    except CycleError as error:
+        raise ValueError(f"tasks wait for each other: {' -> '.join(error.args[1])}") from error
+    ordered: dict[str, Task] = {}
+
+    def place(task: Task) -> None:
+        if task.name not in ordered:
+            for name in task.after:
+                place(by_name[name])
+            ordered[task.name] = task
+
+    for task in tasks:
+        place(task)
+    return list(ordered.values())
+
+
+def _check_nodes(tasks: Sequence[Task], has_gpu: bool, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        homeless = [
+            task
+            for task in tasks
+            if not any(
+                node.get("CPU", 0.0) >= task.num_cpus and (not has_gpu or node.get("GPU", 0.0) >= task.num_gpus)
+                for node in nodes
+            )
+        ]
+        if not homeless:
+            return
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(1.0)
+    sizes = ", ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
+    raise ResourceError(
+        f"{homeless[0].name} needs {homeless[0].num_cpus:g} CPUs and {homeless[0].num_gpus if has_gpu else 0:g} GPUs "
+        f"on one node, and the nodes have {sizes or 'nothing'}: lower what it needs, or add a larger node"
+    )

@@ -1,0 +1,207 @@
+"""A Ray session for one driver: a cluster started on this machine, or a connection to a running one.
+
+A local session is quick and private: no dashboard, no usage report, a token without which its ports answer
+nobody, everything of it in one short folder under the temporary directory. Nothing of it outlives the driver.
+On a normal end, Ctrl-C and SIGTERM the session is shut down here; when the driver is killed, the kernel kills
+Ray's daemons (they ask for that with PR_SET_PDEATHSIG when the driver starts them), each worker ends when it
+loses its raylet, and the next session removes the folder. Hence ``ray_session`` belongs into the main thread:
+the kernel sends that signal when the *thread* ends that started the daemons.
+
+Threads: Ray sets ``OMP_NUM_THREADS`` in a worker to the task's number of CPUs, but only where the variable is
+unset. A value in the driver's environment reaches every local worker unchanged. Functions whose numbers
+depend on the number of threads set it themselves (``torch.set_num_threads``) and need neither.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import ray
+
+from pipeline.contracts.errors import ResourceError
+
+PROBE_TIMEOUT_S = 5.0
+"""How long an address may take to answer."""
+
+_FOLDER_PREFIX = "rodin-ray-"
+_LONGEST_FOLDER = 40
+"""Ray appends up to 66 characters for its sockets, and a Unix socket's path holds 107."""
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Tasks pass small reports; Ray refuses less than 75 MiB."""
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What a session runs on."""
+
+    address: str
+    """The cluster's address; ``local`` for a session started here."""
+    cpus: float
+    gpus: float
+    nodes: int
+    start_seconds: float
+    """Seconds until the session could take tasks."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session was started here and its resources cannot grow."""
+        return self.address == "local"
+
+
+@contextmanager
+def ray_session(
+    address: str | None, *, num_cpus: int | None = None, runtime_env: dict[str, Any] | None = None
+) -> Iterator[SessionInfo]:
+    """Start Ray here (``address`` None) or connect to a cluster, and leave nothing behind.
+
+    Args:
+        address: ``host:port``, ``ray://host:port`` or ``auto`` (the cluster that this machine belongs to).
+        num_cpus: CPUs of a local session; default: those that this process may use. Refused with an address.
+        runtime_env: Ray's description of the workers' environment. Without one they use the driver's
+            interpreter here, and what the nodes have installed on a cluster.
+
+    Raises:
+        ResourceError: the address does not answer, or Ray does not start.
+    """
+    if ray.is_initialized():
+        raise RuntimeError("this process is in a Ray session already")
+    started = time.monotonic()
+    previous_handler = signal.getsignal(signal.SIGTERM)
+    with contextlib.ExitStack() as cleanup:
+        if address is None:
+            folder = cleanup.enter_context(_session_folder())
+            # Registered before the start, so that a half-started Ray is taken down as well.
+            cleanup.callback(ray.shutdown)
+            _start(folder, num_cpus if num_cpus is not None else len(os.sched_getaffinity(0)), runtime_env)
+        else:
+            if num_cpus is not None:
+                raise ResourceError(f"num_cpus={num_cpus} cannot be set for the cluster {address}: it has its own CPUs")
+            cleanup.callback(ray.shutdown)
+            _connect(address, runtime_env)
+        if threading.current_thread() is threading.main_thread():
+            # Ray has set a handler of its own; ours unwinds the stack as well, and tells the conventional code.
+            signal.signal(signal.SIGTERM, _exit_on_sigterm)
+            cleanup.callback(signal.signal, signal.SIGTERM, previous_handler)
+        resources = ray.cluster_resources()
+        yield SessionInfo(
+            address="local" if address is None else address,
+            cpus=float(resources.get("CPU", 0.0)),
+            gpus=float(resources.get("GPU", 0.0)),
+            nodes=sum(1 for node in ray.nodes() if node["Alive"]),
+            start_seconds=time.monotonic() - started,
+        )
+
+
+def _start(folder: Path, num_cpus: int, runtime_env: dict[str, Any] | None) -> None:
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        # Ray would else make one token for all sessions and write it into the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        ray.init(
+            address="local",  # else RAY_ADDRESS would be followed
+            num_cpus=num_cpus,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=runtime_env,
+            _temp_dir=str(folder),
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ResourceError(f"Ray does not start on this machine: {_one_line(error)}") from error
+
+
+def _connect(address: str, runtime_env: dict[str, Any] | None) -> None:
+    target = _recorded_address() if address == "auto" else address
+    try:
+        if target is not None:
+            _probe(target)
+        ray.init(
+            address="auto" if target is None else target,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=runtime_env,
+        )
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = address if target in (address, None) else f"{address} ({target})"
+        raise ResourceError(
+            f"no Ray cluster answers at {where}: {_one_line(error)}; start one with 'ray start --head', "
+            "or leave the address out to run on this machine"
+        ) from error
+
+
+def _recorded_address() -> str | None:
+    """What ``auto`` means where it is written down: a cluster's job, or the last ``ray start`` of this machine.
+
+    It is looked up here to be probed, as the cluster may be gone: Ray then waits for minutes. Without a record
+    Ray itself looks for the processes of a running cluster, or says at once that there is none.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    record = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    return record.read_text().strip() or None if record.exists() else None
+
+
+def _probe(address: str) -> None:
+    """Raise ``OSError`` unless a gRPC server answers at ``address`` within ``PROBE_TIMEOUT_S``."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"'{address}' is no host:port")
+    socket.create_connection((parts.hostname, parts.port), timeout=PROBE_TIMEOUT_S).close()
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        return
+    import grpc  # 0.3 s that only a connection needs
+
+    channel = grpc.insecure_channel(f"{parts.hostname}:{parts.port}")
+    try:
+        grpc.channel_ready_future(channel).result(timeout=PROBE_TIMEOUT_S)
+    except grpc.FutureTimeoutError as error:
+        raise ConnectionError(f"the server there is not Ray's (port {parts.port})") from error
+    finally:
+        channel.close()
+
+
+@contextmanager
+def _session_folder() -> Iterator[Path]:
+    """A new folder for one session, locked while the driver lives; folders of dead drivers are removed first."""
+    temporary = Path(tempfile.gettempdir())
+    if len(str(temporary)) + len(_FOLDER_PREFIX) + 8 > _LONGEST_FOLDER:
+        temporary = Path("/tmp")
+    for stale in temporary.glob(f"{_FOLDER_PREFIX}*/lock"):
+        with contextlib.suppress(OSError), stale.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stale.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=temporary))
+    # A lock, not a process id: ids mean nothing to another container that shares /tmp. It gets its name once it is
+    # held, as another driver could take it in between.
+    with (folder / "new").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / "new").rename(folder / "lock")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

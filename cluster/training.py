@@ -1,0 +1,187 @@
+"""Ray Train around a training function: its workers, their process group, their restarts.
+
+``run_training`` is called from a task of the graph that itself holds no CPU. The function runs on each worker with
+a ``TrainingContext``; it alone knows what a checkpoint is, writes its own into the run folder and looks there when
+it begins, so a restarted group of workers goes on from the last one. Ray Train's checkpoints (and its ``report``,
+which holds every worker until the controller's next poll) are left out.
+
+Start-up is what small trainings pay most for: Ray Train starts a process for its controller, and by default one
+each for data sets, for cleaning up and for watching preemption, all importing ``ray.train`` for a second or more.
+Those three are left out. The cleaner's work, freeing the CPUs of a controller that was killed, is done here,
+by a note of the placement group in the storage folder: the cleaner asks the dashboard, and a local session has none.
+The driver imports this module only to hand ``run_training`` over, so torch and Ray Train wait until it is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from cluster.progress import Progress, TaskProgress
+from pipeline.contracts.errors import ResourceError, RodinError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+POLL_S = 0.25
+"""How often Ray Train's controller looks after its workers; its default of 2 s is noticed at every end."""
+
+_NOTE = "placement_group"
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a training function is told about its place among the workers."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    _progress: Progress
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model on this worker's device, its gradients averaged over the workers where there are several."""
+        model = model.to(self.device)
+        if self.world_size == 1:
+            return model
+        from torch import nn
+
+        on_gpu = self.device.type == "cuda"
+        return nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index] if on_gpu else None)
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Numbers to show beside the progress, from rank 0; they travel with the next :meth:`progress`."""
+        if self.rank == 0 and isinstance(self._progress, TaskProgress):
+            self._progress.report(metrics)
+
+    def progress(self, done: float, total: float) -> None:
+        """Tell how far rank 0 is; the calls of other ranks are left out."""
+        if self.rank == 0:
+            self._progress(done, total)
+
+    def barrier(self) -> None:
+        """Wait for all workers."""
+        if self.world_size > 1:
+            from torch import distributed
+
+            distributed.barrier()
+
+    def all_reduce_mean(self, tensor: Tensor) -> Tensor:
+        """The mean of all workers' tensors of one shape, as a new tensor without a gradient."""
+        mean = tensor.detach().clone()
+        if self.world_size > 1:
+            from torch import distributed
+
+            distributed.all_reduce(mean)
+            mean /= self.world_size
+        return mean
+
+
+def run_training(
+    loop: Callable[[Any, TrainingContext], dict[str, Any]],
+    item: Any,
+    *,
+    num_workers: int,
+    cpus_per_worker: float,
+    gpus_per_worker: float,
+    storage: Path,
+    name: str,
+    progress: Progress,
+    max_failures: int = 2,
+) -> dict[str, Any]:
+    """Run ``loop(item, context)`` on ``num_workers`` workers at once; returns what it returned on rank 0.
+
+    Args:
+        loop: Importable on the workers; what it returns pickles.
+        item: Handed to ``loop``; pickles.
+        num_workers: More than one only makes sense for a loop that uses ``context.prepare``.
+        cpus_per_worker: Also the number of torch threads that a worker begins with, at least one.
+        gpus_per_worker: Asked for only where the cluster has a GPU at all; else the device is the CPU.
+        storage: Folder for the few bytes that Ray Train writes, in ``storage / name``; on a cluster, shared.
+        name: Of this training, unique in ``storage`` among those under way.
+        progress: What ``context.progress`` calls.
+        max_failures: How often all workers are started again after one died or raised.
+
+    Raises:
+        ResourceError: the cluster has not got what the workers need, or they died more often than ``max_failures``.
+        Exception: whatever ``loop`` raised, when no try is left.
+    """
+    from ray.train import WorkerGroupError
+
+    from cluster.torch_trainer import make_trainer
+
+    gpus = gpus_per_worker if ray.cluster_resources().get("GPU", 0.0) > 0 else 0.0
+    resources = {"CPU": cpus_per_worker, **({"GPU": gpus} if gpus else {})}
+    _check_resources(name, resources, num_workers)
+    # Read by the controller, which gets them from here. Not Ray Train's business: the run folder is ours.
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_S)
+    os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    folder = storage.resolve() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = 0
+    while True:
+        _remove_noted_group(folder / _NOTE)
+        trainer = make_trainer(
+            loop,
+            item,
+            progress,
+            num_workers=num_workers,
+            resources=resources,
+            storage=storage.resolve(),
+            name=name,
+            max_failures=max_failures,
+            note=folder / _NOTE,
+        )
+        try:
+            value: dict[str, Any] = trainer.fit().return_value
+            return value
+        except WorkerGroupError as error:
+            raise _cause(name, error) from error
+        except ray.exceptions.RayActorError:
+            # The controller itself died; Ray Train answers for its workers only.
+            failures += 1
+            if failures > max_failures:
+                raise
+        finally:
+            _remove_noted_group(folder / _NOTE)
+
+
+def _cause(name: str, error: Any) -> Exception:
+    """What to tell of workers that failed too often: the exception of the loop, unless it comes of a death."""
+    failures: dict[int, Exception] = error.worker_failures
+    died = [rank for rank, failure in sorted(failures.items()) if isinstance(failure, ray.exceptions.RayError)]
+    if died or not failures:
+        ranks = ", ".join(str(rank) for rank in died)
+        return ResourceError(
+            f"training {name}: the worker of rank {ranks or 'unknown'} died again and again; look for a killed "
+            "process or too little memory on its node, then run the same command to go on from the last checkpoint"
+        )
+    # A user's mistake says more than what it brought about on other ranks.
+    return min(failures.items(), key=lambda item: (not isinstance(item[1], RodinError), item[0]))[1]
+
+
+def _remove_noted_group(note: Path) -> None:
+    """Free what a training holds that was killed with its controller: Ray keeps it until the driver ends."""
+    if note.exists():
+        noted = ray.PlacementGroupID(bytes.fromhex(note.read_text()))
+        remove_placement_group(PlacementGroup(noted))
+        note.unlink()
+
+
+def _check_resources(name: str, resources: dict[str, float], num_workers: int) -> None:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(min((int(node.get(kind, 0.0) / need) for kind, need in resources.items() if need)) for node in nodes)
+    if room < num_workers:
+        needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items())
+        raise ResourceError(
+            f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room}: "
+            "lower the number of workers or what each needs"
+        )

@@ -1,0 +1,288 @@
+"""The command line: thin. It parses, hands over, prints one line for what the user can mend, and exits with 2.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from pipeline.contracts.errors import RodinError
+
+app = typer.Typer(
+    name="rodin-pipe",
+    help="3D avatars by diffusion: render synthetic people, fit tri-planes, train, generate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
+Preset = Annotated[str | None, typer.Option(help="demo, desk or paper; an existing run keeps its own configuration.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over both, such as fit.steps=500.")]
+Redo = Annotated[list[str] | None, typer.Option(help="Stage to do again, with all that depend on it; or 'train'.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what the ledgers list as failed.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; without it Ray starts here.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
+Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
+
+
+@app.command()
+def run(
+    out: Out,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Redo = None,
+    retry_failed: RetryFailed = False,
+    renders: Renders = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
+    from pipeline.config import STAGE_SECTIONS
+
+    _visit("run", tuple(STAGE_SECTIONS), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+
+
+@app.command()
+def render(
+    out: Out,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Redo = None,
+    retry_failed: RetryFailed = False,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make synthetic people and photograph them into WebDataset shards."""
+    _visit("render", ("render",), out, preset, config, set_, redo, retry_failed, None, address, dry_run)
+
+
+@app.command()
+def fit(
+    out: Out,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Redo = None,
+    retry_failed: RetryFailed = False,
+    renders: Renders = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit the shared decoder, then every rendered avatar's tri-planes."""
+    _visit("fit", ("decoder", "fit"), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+
+
+@app.command()
+def train(
+    out: Out,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="clip, encode, base, upsampler, latent, refiner; all by default.")
+    ] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Redo = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the models on the fitted planes and the renders; resumes from the last checkpoint."""
+    from pipeline.config import MODELS
+    from pipeline.contracts.errors import ConfigError
+
+    for name in models or ():
+        if name not in MODELS:
+            _fail(ConfigError(f"train {name}: there is no such model; there are {', '.join(MODELS)}"))
+    stages = tuple(name for name in MODELS if not models or name in models)
+    _visit("train", stages, out, preset, config, set_, redo, False, None, address, dry_run)
+
+
+@app.command()
+def generate(
+    out: Out,
+    num: Annotated[int, typer.Option(min=1, help="Avatars to make from noise.")] = 4,
+    portrait: Annotated[Path | None, typer.Option(help="Image of a face to make an avatar of.")] = None,
+    text: Annotated[str | None, typer.Option(help="Sentence to make an avatar of.")] = None,
+    edit: Annotated[str | None, typer.Option(help="With --portrait: what to change, such as 'with glasses'.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Folder below samples/; made from the request by default.")] = None,
+    set_: Settings = None,
+) -> None:
+    """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip."""
+    try:
+        from pipeline.contracts.errors import ConfigError
+
+        if portrait is not None and text is not None:
+            raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
+        if edit is not None and portrait is None:
+            raise ConfigError("--edit changes a portrait: give one with --portrait")
+        from pipeline.config import load_config
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.progress import simple_progress
+        from pipeline.stages.generate import Request, generate_request
+
+        layout = RunLayout(out.resolve())
+        config = load_config(run_toml=_existing_run(layout), settings=set_ or ())
+        request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name)
+        with simple_progress("generate", "avatar") as progress:
+            folder = generate_request(layout, config, request, progress)
+        typer.echo(f"{folder}: planes, turntable and strip of each avatar")
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command()
+def evaluate(
+    out: Out, set_: Settings = None, redo: Redo = None, address: Address = None, dry_run: DryRun = False
+) -> None:
+    """Measure fits and generated avatars, and write the report page."""
+    _visit("evaluate", ("evaluate",), out, None, None, set_, redo, False, None, address, dry_run)
+
+
+@app.command()
+def inspect(
+    out: Out,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every published file again.")] = False,
+    sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Write a contact sheet of the renders.")] = True,
+) -> None:
+    """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
+    try:
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.inspection import inspect_run
+
+        layout = RunLayout(out.resolve())
+        _existing_run(layout)
+        if not inspect_run(layout, verify=verify, sheet=sheet, echo=typer.echo):
+            raise typer.Exit(1)
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command()
+def clean(
+    out: Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
+) -> None:
+    """Remove dead attempts and half-written temporaries; published files and resumable parts stay."""
+    try:
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.inspection import clean_run
+
+        layout = RunLayout(out.resolve())
+        _existing_run(layout)
+        clean_run(layout, dry_run=dry_run, echo=typer.echo)
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder whose disk is checked.")] = None,
+    preset: Annotated[str, typer.Option(help="Preset whose needs are checked.")] = "demo",
+    address: Address = None,
+) -> None:
+    """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
+    try:
+        from pipeline.doctor import examine
+
+        if not examine(out or Path.cwd(), preset, address, echo=typer.echo):
+            raise typer.Exit(1)
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def submit(
+    context: typer.Context,
+    address: Annotated[str, typer.Option(help="Ray dashboard of the cluster, such as http://head:8265.")],
+    working_dir: Annotated[Path | None, typer.Option(help="Folder to upload; nothing when installed there.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the job's log until it ends.")] = False,
+) -> None:
+    """Submit a command to a Ray cluster: rodin-pipe submit --address http://head:8265 -- run --preset desk --out /mnt/run"""
+    try:
+        from cluster.submit import submit_job
+        from pipeline.contracts.errors import ConfigError
+
+        known = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
+        if not context.args or context.args[0] not in known - {"submit"}:
+            raise ConfigError("submit: give the command after --, such as: -- run --preset desk --out /mnt/run")
+        job = submit_job(
+            address, ["rodin-pipe", *context.args, "--address", "auto"], working_dir=working_dir, env={}, wait=wait
+        )
+        typer.echo(job)
+    except RodinError as error:
+        _fail(error)
+
+
+def main() -> None:
+    """Entry point of ``rodin-pipe``."""
+    app()
+
+
+def _visit(
+    command: str,
+    stages: tuple[str, ...],
+    out: Path,
+    preset: str | None,
+    config_file: Path | None,
+    settings: list[str] | None,
+    redo: list[str] | None,
+    retry_failed: bool,
+    renders: Path | None,
+    address: str | None,
+    dry_run: bool,
+) -> None:
+    try:
+        from pipeline.config import load_config
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.driver import Visit, carry_out, check
+        from pipeline.progress import stage_display
+        from pipeline.summary import describe_plan, describe_result
+
+        layout = RunLayout(out.resolve())
+        run_toml = layout.config if layout.config.exists() else None
+        if run_toml is None and preset is None and config_file is None:
+            preset = "demo"
+        config = load_config(
+            run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders
+        )
+        visit = Visit(layout, config, stages, command, tuple(redo or ()), retry_failed, address)
+        if dry_run:
+            states, _ = check(visit)
+            typer.echo(describe_plan(visit, states))
+            return
+        result = carry_out(visit, stage_display)
+        typer.echo(describe_result(visit, result))
+        if result.report.failed_tasks:
+            raise typer.Exit(1)
+    except RodinError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+
+
+def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]  # noqa: F821
+    from pipeline.contracts.errors import DataError
+
+    if not layout.config.exists():
+        raise DataError(
+            f"{layout.root} is no run: it has no run.toml; make one with rodin-pipe run --out {layout.root}"
+        )
+    path: Path = layout.config
+    return path
+
+
+def _fail(error: RodinError) -> NoReturn:
+    typer.echo(f"rodin-pipe: {' '.join(str(error).split())}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

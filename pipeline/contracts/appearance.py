@@ -1,0 +1,169 @@
+"""The parts of an avatar's description: skin, eyes, hair, clothes, glasses, light; their names and ranges."""
+
+from typing import Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.contracts.record import Record
+
+HairStyle = Literal["bald", "buzz", "crop", "side part", "bob", "long straight", "wavy", "curly", "afro", "bun"]
+FacialHairStyle = Literal["none", "stubble", "moustache", "goatee", "full"]
+GarmentStyle = Literal["tee", "v-neck", "turtleneck", "shirt", "hoodie", "jumper"]
+Pattern = Literal["plain", "stripes", "checks", "melange"]
+GlassesShape = Literal["round", "square", "oval"]
+LightRig = Literal["softbox", "window", "overcast", "evening"]
+Expression = Literal["neutral", "smile", "laugh", "sad", "angry", "surprised", "thoughtful"]
+Rgb = tuple[float, float, float]
+"""sRGB, each 0..1."""
+
+FACE_AXES: Final = {
+    "chin/chin-bones": ("decr", "incr"),
+    "chin/chin-height": ("decr", "incr"),
+    "chin/chin-prominent": ("decr", "incr"),
+    "chin/chin-width": ("decr", "incr"),
+    "cheek/cheek-bones": ("decr", "incr"),
+    "cheek/cheek-volume": ("decr", "incr"),
+    "ears/ear-scale": ("decr", "incr"),
+    "ears/ear-wing": ("decr", "incr"),
+    "eyebrows/eyebrows-trans": ("down", "up"),
+    "eyes/eye-corner1": ("down", "up"),
+    "eyes/eye-scale": ("decr", "incr"),
+    "eyes/eye-height2": ("decr", "incr"),
+    "eyes/eye-trans": ("in", "out"),
+    "forehead/forehead-scale-vert": ("decr", "incr"),
+    "forehead/forehead-temple": ("decr", "incr"),
+    "head/head-age": ("decr", "incr"),
+    "head/head-fat": ("decr", "incr"),
+    "head/head-scale-horiz": ("decr", "incr"),
+    "head/head-scale-vert": ("decr", "incr"),
+    "mouth/mouth-lowerlip-volume": ("decr", "incr"),
+    "mouth/mouth-scale-horiz": ("decr", "incr"),
+    "mouth/mouth-upperlip-volume": ("decr", "incr"),
+    "neck/neck-scale-horiz": ("decr", "incr"),
+    "nose/nose-curve": ("concave", "convex"),
+    "nose/nose-hump": ("decr", "incr"),
+    "nose/nose-point": ("down", "up"),
+    "nose/nose-scale-depth": ("decr", "incr"),
+    "nose/nose-scale-vert": ("decr", "incr"),
+    "nose/nose-width2": ("decr", "incr"),
+    "nose/nose-width3": ("decr", "incr"),
+}
+"""Local face parameters: folder and stem of a pair of MakeHuman targets, and what -1 and +1 end in.
+
+Targets of paired organs (cheek, ears, eyes) exist once for each side; a parameter moves both.
+"""
+
+GARMENT_COLOURS: Final[dict[str, Rgb]] = {
+    "white": (0.86, 0.85, 0.82),
+    "black": (0.07, 0.07, 0.08),
+    "grey": (0.46, 0.47, 0.48),
+    "navy": (0.10, 0.14, 0.28),
+    "blue": (0.20, 0.36, 0.62),
+    "light blue": (0.55, 0.68, 0.82),
+    "teal": (0.12, 0.40, 0.42),
+    "green": (0.20, 0.42, 0.24),
+    "olive": (0.36, 0.37, 0.22),
+    "yellow": (0.82, 0.66, 0.24),
+    "orange": (0.78, 0.42, 0.18),
+    "red": (0.62, 0.13, 0.13),
+    "burgundy": (0.36, 0.09, 0.15),
+    "pink": (0.82, 0.56, 0.60),
+    "purple": (0.36, 0.24, 0.46),
+    "brown": (0.36, 0.25, 0.18),
+    "beige": (0.74, 0.66, 0.54),
+}
+"""Colours that captions name, as sRGB of the cloth."""
+
+
+class SkinSpec(Record):
+    """What colours the skin; all 0..1."""
+
+    melanin: float = Field(ge=0, le=1)
+    """0 the fairest, 1 the darkest skin."""
+    haemoglobin: float = Field(ge=0, le=1)
+    """Redness of cheeks, nose, ears and lips."""
+    freckles: float = Field(ge=0, le=1)
+    wrinkles: float = Field(ge=0, le=1)
+    """Strength of the fine relief that comes with age; the coarse one is in the shape."""
+    gloss: float = Field(ge=0, le=1)
+
+
+class IrisSpec(Record):
+    """Eyes: from blue (melanin 0) over green and hazel to dark brown (melanin 1)."""
+
+    melanin: float = Field(ge=0, le=1)
+    pupil: float = Field(ge=0.25, le=0.55)
+    """Radius of the pupil over the iris's."""
+    gaze_deg: tuple[float, float]
+    """Both eyes turned to the avatar's left, and up, in degrees."""
+
+    @model_validator(mode="after")
+    def _gaze_is_possible(self) -> Self:
+        if max(abs(g) for g in self.gaze_deg) > 25:
+            raise ValueError(f"gaze_deg {self.gaze_deg} is outside -25..25")
+        return self
+
+
+class HairSpec(Record):
+    """Hair of the head. Its colour comes from melanin, redness and grey, and brows and beards share it."""
+
+    style: HairStyle
+    length: float = Field(ge=0, le=1)
+    """Within the range of the style."""
+    curl: float = Field(ge=0, le=1)
+    melanin: float = Field(ge=0, le=1)
+    redness: float = Field(ge=0, le=1)
+    grey: float = Field(ge=0, le=1)
+    """Share of hairs without colour."""
+    recession: float = Field(ge=0, le=1)
+    """How far the hairline has gone back at the temples and thinned at the crown."""
+    parting: float = Field(ge=-1, le=1)
+    """Where the hair parts: -1 to the avatar's right, 0 in the middle, 1 to the left."""
+
+
+class BrowSpec(Record):
+    """Eyebrows."""
+
+    thickness: float = Field(ge=0, le=1)
+    density: float = Field(ge=0, le=1)
+    arch: float = Field(ge=0, le=1)
+
+
+class FacialHairSpec(Record):
+    """Beard and moustache."""
+
+    style: FacialHairStyle
+    length: float = Field(ge=0, le=1)
+
+
+class GarmentSpec(Record):
+    """What is worn."""
+
+    style: GarmentStyle
+    colour_name: str
+    colour: Rgb
+    accent: Rgb
+    """Second colour of a pattern."""
+    pattern: Pattern
+    folds: float = Field(ge=0, le=1)
+    ease: float = Field(ge=0, le=1)
+    """How loosely it hangs."""
+
+
+class GlassesSpec(Record):
+    """Spectacles."""
+
+    shape: GlassesShape
+    colour: Rgb
+    thickness: float = Field(ge=0, le=1)
+    width: float = Field(ge=0, le=1)
+
+
+class LightSpec(Record):
+    """The light, fixed to the avatar for all its views."""
+
+    rig: LightRig
+    azimuth_deg: float = Field(ge=-90, le=90)
+    """Where the main light stands: 0 in front of the face, 90 at the avatar's left."""
+    warmth: float = Field(ge=-1, le=1)
+    strength: float = Field(ge=0.7, le=1.3)

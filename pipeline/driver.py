@@ -1,0 +1,361 @@
+"""One visit to a run: lock, survey, refuse what is stale, build the task graph, run it, write down what happened."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
+from cluster.progress import StageProgress
+from cluster.session import SessionInfo, ray_session
+from cluster.training import run_training
+from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig, stage_fingerprints
+from pipeline.contracts.errors import DataError, RodinError
+from pipeline.contracts.naming import RunLayout, format_shard, num_shards, shard_avatars
+from pipeline.contracts.stage import DriverReport, Progress
+from pipeline.io.ledger import write_ledger
+from pipeline.io.plane_store import create_plane_store, extend_plane_store
+from pipeline.io.publish import publish_text, require_disk, run_lock
+from pipeline.plan import StageState, apply_redo, disk_bytes, expand_redo, refuse_stale, survey
+from pipeline.provenance import fit_reports, render_reports
+
+TRAINED = ("clip", "base", "upsampler", "latent", "refiner")
+"""Stages that run through Ray Train."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a command asks of a run."""
+
+    layout: RunLayout
+    config: RunConfig
+    stages: tuple[str, ...]
+    command: str
+    redo: tuple[str, ...] = ()
+    retry_failed: bool = False
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class VisitResult:
+    """What came of it."""
+
+    report: DriverReport
+    results: TaskResults
+    states: dict[str, StageState]
+    """After the visit."""
+
+
+@dataclass(frozen=True)
+class TrainNode:
+    """A model's training as one node of the graph."""
+
+    item: Any
+    name: str
+    num_workers: int
+    cpus_per_worker: int
+    gpus_per_worker: float
+    storage: Path
+
+
+def train_node(node: TrainNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
+    """Run one model's training loop on its workers; a model that is current returns at once."""
+    from pipeline.stages.train import published_report
+
+    del inputs
+    known = published_report(node.item)
+    if known is not None:
+        progress(1.0, 1.0)
+        return known
+    result = run_training(
+        guarded_train_loop,
+        replace(node.item, requested_at=time.time()),
+        num_workers=node.num_workers,
+        cpus_per_worker=node.cpus_per_worker,
+        gpus_per_worker=node.gpus_per_worker,
+        storage=node.storage,
+        name=node.name,
+        progress=progress,
+    )
+    if isinstance(result, RodinError):
+        raise result
+    return result
+
+
+def guarded_train_loop(item: Any, context: Any) -> Any:
+    """The training loop; what the user has to mend comes back as a value, because trying again would not help."""
+    from pipeline.stages.train import train_loop
+
+    try:
+        return train_loop(item, context)
+    except RodinError as error:
+        return error
+
+
+def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
+    """Survey the run and refuse what cannot or must not be done; nothing is written."""
+    fingerprints = stage_fingerprints(visit.config)
+    redo = expand_redo(visit.redo)
+    states = survey(visit.config, visit.layout, fingerprints)
+    refuse_stale(states, visit.stages, redo, visit.config, visit.layout)
+    require_disk(visit.layout.root, sum(disk_bytes(visit.config, visit.stages, states).values()))
+    return states, fingerprints
+
+
+def carry_out(
+    visit: Visit, display: Callable[[], AbstractContextManager[Callable[[StageProgress], None]]]
+) -> VisitResult:
+    """Do what the visit asks; goes on where an earlier one was interrupted.
+
+    Raises ``RunLockedError``, ``StaleStageError``, ``ResourceError``; a failed task is in the result.
+    """
+    layout, config = visit.layout, visit.config
+    layout.root.mkdir(parents=True, exist_ok=True)
+    with run_lock(layout.lock):
+        _, fingerprints = check(visit)
+        apply_redo(expand_redo(visit.redo), layout, config)
+        publish_text(layout.config, config.to_toml())
+        started_at = time.time()
+        with ray_session(visit.address) as session:
+            prepare_plane_store(visit)
+            write_ledger(layout.root / "ledger" / "driver" / "ray.json", _report(visit, started_at, session, {}, {}))
+            tasks = build_tasks(visit, fingerprints, session)
+            with display() as on_progress:
+                results = run_tasks(tasks, on_progress=on_progress)
+            stopping = time.monotonic()
+        ray_stop_s = time.monotonic() - stopping
+        failed = {name: result.reason for name, result in results.items() if isinstance(result, TaskFailed)}
+        seconds = stage_seconds(tasks, results)
+        report = _report(visit, started_at, session, seconds, failed, ray_stop_s=ray_stop_s)
+        write_ledger(layout.root / "ledger" / "driver" / f"{int(started_at)}-{os.getpid()}.json", report)
+        return VisitResult(report, results, survey(config, layout, fingerprints))
+
+
+def prepare_plane_store(visit: Visit) -> None:
+    """Create the plane store at full size, or make room in it for more avatars, while no task runs.
+
+    A store that no fit is published of is made anew: its planes may be of another shape.
+    """
+    if "fit" not in visit.stages:
+        return
+    layout, config, spec = visit.layout, visit.config, visit.config.plane_spec()
+    if layout.planes.exists() and fit_reports(config, layout):
+        extend_plane_store(layout.planes, spec, config.render.num_avatars)
+    else:
+        create_plane_store(layout.planes, spec, config.render.num_avatars)
+
+
+def stage_seconds(tasks: Sequence[Task], results: TaskResults) -> dict[str, float]:
+    """Wall seconds of each stage from the begin of its first task to the end of its last."""
+    spans: dict[str, tuple[float, float]] = {}
+    for task in tasks:
+        timing = results.timings.get(task.name)
+        if timing is not None:
+            begun, ended = spans.get(task.stage, (timing.begun_at, timing.ended_at))
+            spans[task.stage] = (min(begun, timing.begun_at), max(ended, timing.ended_at))
+    return {stage: round(ended - begun, 2) for stage, (begun, ended) in spans.items()}
+
+
+def build_tasks(visit: Visit, fingerprints: dict[str, str], session: SessionInfo) -> list[Task]:
+    """The stages as a graph of tasks, renders first.
+
+    A fit waits for its own shard's render and for the decoder only, so it begins while other shards still render.
+    """
+    config = visit.config
+    tasks: list[Task] = []
+    stages = set(visit.stages)
+    shards = range(num_shards(config.render.num_avatars, config.render.shard_size))
+    renders = [f"render/{format_shard(s)}" for s in shards] if "render" in stages and not config.renders_from else []
+    gpu = 1.0 if session.gpus >= 1 and config.device != "cpu" else 0.0
+    render_gpu = 1.0 if session.gpus >= 1 and config.render.device != "cpu" else 0.0
+
+    if renders:
+        tasks += _render_tasks(visit, fingerprints["render"], session, render_gpu)
+    if "fit" in stages:
+        tasks += _fit_tasks(visit, fingerprints, session, gpu, renders)
+    fits = [task.name for task in tasks if task.stage == "fit"]
+
+    after_encode = renders
+    for stage in (s for s in STAGE_SECTIONS if s in stages and s in MODELS):
+        if stage == "clip":
+            after = renders
+        elif stage == "encode":
+            after = ["clip"] if "clip" in stages else renders
+        else:
+            after_encode = ["encode"] if "encode" in stages else renders
+            after = after_encode if stage == "latent" else [*fits, *after_encode]
+        tasks.append(_model_task(visit, stage, fingerprints, session, gpu, tuple(after)))
+    models = tuple(task.name for task in tasks if task.stage in MODELS) or tuple(fits)
+    if "generate" in stages:
+        tasks.append(_generate_task(visit, fingerprints["generate"], session, gpu, models))
+    if "evaluate" in stages:
+        after = ["generate"] if "generate" in stages else list(models)
+        tasks.append(_evaluate_task(visit, fingerprints["evaluate"], session, gpu, tuple(after)))
+    return tasks
+
+
+def _cpus(threads: int, session: SessionInfo) -> float:
+    """CPUs to ask Ray for: a machine with fewer than a task has threads runs it all the same, only slower."""
+    return float(max(1, min(threads, int(session.cpus))))
+
+
+def _render_tasks(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float) -> list[Task]:
+    from pipeline.stages.render import RenderItem, render_shard
+
+    config = visit.config
+    window = int(session.cpus // config.render.threads) + 1
+    return [
+        Task(
+            name=f"render/{format_shard(shard)}",
+            stage="render",
+            function=render_shard,
+            item=RenderItem(visit.layout, config, shard, fingerprint, visit.retry_failed),
+            # On one machine Ray serves first what was ready first. Renders are released a few at a time, so that the
+            # decoder and the fits, once ready, need not wait until the whole population is rendered.
+            after=(f"render/{format_shard(shard - window)}",) if session.is_local and shard >= window else (),
+            total=len(shard_avatars(shard, config.render.shard_size, config.render.num_avatars)),
+            num_cpus=_cpus(config.render.threads, session),
+            num_gpus=gpu,
+        )
+        for shard in range(num_shards(config.render.num_avatars, config.render.shard_size))
+    ]
+
+
+def _fit_tasks(
+    visit: Visit, fingerprints: dict[str, str], session: SessionInfo, gpu: float, renders: Sequence[str]
+) -> list[Task]:
+    from pipeline.stages.fit_decoder import DecoderItem, fit_decoder, total_steps
+    from pipeline.stages.fit_planes import FitItem, fit_shard
+
+    config, layout = visit.config, visit.layout
+    of_shards = sorted({avatar // config.render.shard_size for avatar in config.decoder_avatars()})
+    decoder = Task(
+        name="decoder",
+        stage="decoder",
+        function=fit_decoder,
+        item=DecoderItem(layout, config, fingerprints["decoder"]),
+        after=tuple(renders[shard] for shard in of_shards) if renders else (),
+        total=total_steps(config, len(config.decoder_avatars())),
+        unit="step",
+        num_cpus=_cpus(config.decoder.threads, session),
+        num_gpus=gpu,
+    )
+    shards = range(len(renders)) if renders else sorted(render_reports(config, layout))
+    if not shards:
+        raise DataError(f"{layout.renders} holds no rendered shard; run rodin-pipe render --out {layout.root} first")
+    fits = [
+        Task(
+            name=f"fit/{format_shard(shard)}",
+            stage="fit",
+            function=fit_shard,
+            item=FitItem(layout, config, shard, fingerprints["fit"], visit.retry_failed),
+            after=(renders[shard], "decoder") if renders else ("decoder",),
+            total=len(shard_avatars(shard, config.render.shard_size, config.render.num_avatars)),
+            num_cpus=_cpus(config.fit.threads, session),
+            num_gpus=gpu,
+        )
+        for shard in shards
+    ]
+    return [decoder, *fits]
+
+
+def _model_task(
+    visit: Visit,
+    stage: str,
+    fingerprints: dict[str, str],
+    session: SessionInfo,
+    gpu: float,
+    after: tuple[str, ...],
+) -> Task:
+    from pipeline.stages.encode import EncodeItem, encode_avatars
+    from pipeline.stages.train import TrainItem
+
+    config, layout = visit.config, visit.layout
+    if stage == "encode":
+        return Task(
+            name=stage,
+            stage=stage,
+            function=encode_avatars,
+            item=EncodeItem(layout, config, fingerprints[stage]),
+            after=after,
+            total=config.render.num_avatars,
+            num_gpus=gpu,
+        )
+    section: Any = getattr(config, stage)
+    node = TrainNode(
+        item=TrainItem(layout, config, stage, fingerprints[stage]),
+        name=stage,
+        num_workers=config.train.workers,
+        cpus_per_worker=int(_cpus(config.train.cpus_per_worker, session)),
+        gpus_per_worker=gpu,
+        storage=layout.work / "ray_train" / stage,
+    )
+    # The node itself only waits for its workers, so it takes no CPU from them.
+    return Task(
+        name=stage,
+        stage=stage,
+        function=train_node,
+        item=node,
+        after=after,
+        total=section.steps,
+        unit="step",
+        num_cpus=0,
+    )
+
+
+def _generate_task(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float, after: tuple[str, ...]) -> Task:
+    from pipeline.stages.generate import GenerateItem, generate_from_noise
+
+    config = visit.config
+    return Task(
+        name="generate",
+        stage="generate",
+        function=generate_from_noise,
+        item=GenerateItem(visit.layout, config, fingerprint),
+        after=after,
+        total=config.generate.num,
+        num_cpus=_cpus(config.fit.threads, session),
+        num_gpus=gpu,
+    )
+
+
+def _evaluate_task(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float, after: tuple[str, ...]) -> Task:
+    from pipeline.stages.evaluate import EvaluateItem, evaluate_run
+
+    config = visit.config
+    return Task(
+        name="evaluate",
+        stage="evaluate",
+        function=evaluate_run,
+        item=EvaluateItem(visit.layout, config, fingerprint),
+        after=after,
+        total=1.0,
+        unit="report",
+        num_cpus=_cpus(config.fit.threads, session),
+        num_gpus=gpu,
+    )
+
+
+def _report(
+    visit: Visit,
+    started_at: float,
+    session: SessionInfo,
+    stages: dict[str, float],
+    failed: dict[str, str],
+    *,
+    ray_stop_s: float = 0.0,
+) -> DriverReport:
+    return DriverReport(
+        command=visit.command,
+        started_at=started_at,
+        finished_at=time.time(),
+        ray_start_s=session.start_seconds,
+        ray_stop_s=ray_stop_s,
+        stages=stages,
+        failed_tasks=failed,
+        cpus=session.cpus,
+        gpus=session.gpus,
+    )

@@ -1,0 +1,105 @@
+"""Ledger entries: the JSON file that proves one work item of a stage done, published last.
+
+An entry that is absent means "not done"; one that cannot be read is an error, never "not done", because redoing
+finished work silently would hide that something damaged it.
+"""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.contracts.record import Record, validation_summary
+from pipeline.io.publish import flush_to_disk, publish_text
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+_REMEDY = "delete it and run the same command again to redo that work item"
+
+
+def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
+    """The entry at ``path``, or ``None`` if the work item is not done.
+
+    Raises ``DataError`` if the file is damaged or of another schema version.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return parse_record(data, record_type, where=str(path), remedy=_REMEDY)
+
+
+def write_ledger(path: Path, record: Record) -> None:
+    """Publish the entry. What it proves must be on the disk before."""
+    publish_text(path, record.to_json())
+
+
+def read_ledgers(folder: Path, record_type: type[AnyRecord]) -> dict[str, AnyRecord]:
+    """All entries of a stage, by name, in order of name; empty if the stage has none. Raises ``DataError``."""
+    entries = {}
+    for path in sorted(folder.glob("*.json")):
+        data = path.read_bytes()
+        entries[path.stem] = parse_record(data, record_type, where=str(path), remedy=_REMEDY)
+    return entries
+
+
+def forget_ledgers(folder: Path) -> None:
+    """Remove all entries of a stage, so that its work items count as not done."""
+    for path in folder.glob("*.json"):
+        path.unlink()
+    if folder.exists():
+        flush_to_disk(folder)
+
+
+def parse_record(data: bytes, record_type: type[AnyRecord], *, where: str, remedy: str) -> AnyRecord:
+    """Parse a record's JSON; one line of ``DataError`` with ``where`` and ``remedy`` if that fails.
+
+    Another ``schema_version`` is told before anything else, since its fields may differ.
+    """
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON ({error}): {remedy}") from None
+    version = found.get("schema_version", SCHEMA_VERSION) if isinstance(found, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{where} has schema version {version!r}, and this program reads version {SCHEMA_VERSION}: "
+            "use the version of rodin-pipe that wrote it, or start a new run"
+        )
+    try:
+        return record_type.from_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where} is no valid {record_type.__name__} ({validation_summary(error)}): {remedy}") from None
+
+
+def processor_name() -> str:
+    """The CPU's model, which bytes of renders and fits may depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of the installed distributions ``names``, and Python's, for a ledger.
+
+    Raises ``ResourceError`` for one that is not installed.
+    """
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise ResourceError(
+                f"package {name} is not installed here: install rodin-pipe with the extra that this stage needs"
+            ) from None
+    return versions

@@ -1,0 +1,339 @@
+"""The plane store ``planes.zarr``: every avatar's fitted planes in one Zarr v3 group, one chunk an avatar.
+
+So two tasks never write one chunk, and a chunk is published by rename (zarr's local store writes a partial name
+first). The driver alone creates and extends the store, while no task runs. A chunk that was never written reads as
+NaN: which avatars are there is the ledger's to say, and reading one that is not is an error.
+
+    planes        float16 [avatar, plane, channel, row, column]
+    base_planes   the same at the base diffusion's resolution, antialiased
+    channel_sums  float64 [avatar, level, moment, plane, channel]: sum and sum of squares over the texels, from
+                  which means and deviations over any set of avatars follow without reading planes
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from pydantic import ValidationError
+from zarr.codecs import ZstdCodec
+
+from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.planes import PlaneSpec
+from pipeline.contracts.record import validation_summary
+from pipeline.io.publish import flush_to_disk, publish_folder, temporary_path
+
+Level = Literal["planes", "base_planes"]
+Half = npt.NDArray[np.float16]
+Double = npt.NDArray[np.float64]
+
+LEVELS: Final[tuple[Level, Level]] = ("planes", "base_planes")
+"""Order of ``channel_sums``' axis ``level``."""
+
+MOMENTS: Final = ("sum", "sum_of_squares")
+"""Order of ``channel_sums``' axis ``moment``."""
+
+_PLANE_DIMENSIONS: Final = ("avatar", "plane", "channel", "row", "column")
+_SUM_DIMENSIONS: Final = ("avatar", "level", "moment", "plane", "channel")
+_DAMAGED_METADATA = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError)
+"""What zarr raises for a zarr.json that is not there or not one."""
+_REMEDY = "give another run folder, or delete the store and fit again with --redo fit"
+
+
+@dataclass(frozen=True)
+class PlaneStatistics:
+    """Mean and standard deviation of plane values, float64 [plane, channel]."""
+
+    mean: Double
+    std: Double
+
+    def over_planes(self) -> Self:
+        """The same with the three planes taken together: [channel]."""
+        mean = self.mean.mean(0)
+        return type(self)(mean, np.sqrt((self.std**2 + self.mean**2).mean(0) - mean**2))
+
+
+def create_plane_store(
+    path: Path,
+    spec: PlaneSpec,
+    num_avatars: int,
+    decoder_sha256: str | None = None,
+    *,
+    zstd_level: int | None = None,
+) -> None:
+    """Publish an empty store of full size. An existing one is replaced.
+
+    A store is made before there is a decoder; :func:`name_decoder` tells it later.
+
+    ``zstd_level`` is off by default: fitted planes are noise in the lower half of each float16, so that zstd saves
+    a tenth of the bytes and takes two to four times as long to write and to read.
+    """
+    temporary = temporary_path(path)
+    group = zarr.create_group(temporary, zarr_format=3, attributes=_attributes(spec, decoder_sha256))
+    meanings = {
+        "planes": "fitted tri-plane features; see the group's attributes",
+        "base_planes": "planes resampled with antialiasing; what the base diffusion learns",
+    }
+    for name in LEVELS:
+        _create_array(
+            group,
+            name,
+            shape=(num_avatars, *_plane_shape(spec, name)),
+            dtype="float16",
+            dimensions=_PLANE_DIMENSIONS,
+            zstd_level=zstd_level,
+            meaning=meanings[name],
+        )
+    _create_array(
+        group,
+        "channel_sums",
+        shape=(num_avatars, *_sum_shape(spec)),
+        dtype="float64",
+        dimensions=_SUM_DIMENSIONS,
+        zstd_level=None,
+        meaning=f"over the texels of each channel; levels {', '.join(LEVELS)}; moments {', '.join(MOMENTS)}",
+    )
+    publish_folder(temporary, path)
+
+
+def extend_plane_store(path: Path, spec: PlaneSpec, num_avatars: int) -> None:
+    """Make room for at least ``num_avatars``; what is stored stays. By the driver, while no task runs.
+
+    Each array's metadata is replaced by rename. After a crash between two of them, extending again ends the work;
+    until then :attr:`PlaneStore.num_avatars` is the shortest array's. Raises ``DataError`` as ``PlaneStore.open``.
+    """
+    store = PlaneStore.open(path, spec)
+    for name, array in store.arrays.items():
+        if array.shape[0] < num_avatars:
+            array.resize((num_avatars, *array.shape[1:]))
+            flush_to_disk(path / name / "zarr.json")
+
+
+def name_decoder(path: Path, decoder_sha256: str) -> None:
+    """Write the hash of the decoder that the planes are fitted under into the store's attributes.
+
+    By whoever publishes the decoder, before any task that fits under it. Raises ``DataError`` if there is no store.
+    """
+    store = PlaneStore.open(path)
+    if store.decoder_sha256 != decoder_sha256:
+        zarr.open_group(path, mode="r+", zarr_format=3).attrs["decoder_sha256"] = decoder_sha256
+        flush_to_disk(path / "zarr.json")
+
+
+@dataclass(frozen=True)
+class PlaneStore:
+    """An open plane store. Tasks may write different avatars at the same time, from any process."""
+
+    path: Path
+    spec: PlaneSpec
+    decoder_sha256: str | None
+    """Of the decoder that the planes are fitted under; ``None`` while there is none."""
+    levels: dict[Level, zarr.Array[Any]]
+    channel_sums: zarr.Array[Any]
+
+    @classmethod
+    def open(cls, path: Path, spec: PlaneSpec | None = None, decoder_sha256: str | None = None) -> Self:
+        """Open the store at ``path`` for reading and writing.
+
+        Raises ``DataError`` if there is none, if its schema or arrays are not what this program writes, or if it
+        is of another ``spec`` or decoder than the ones given.
+        """
+        if not (path / "zarr.json").exists():
+            raise DataError(f"{path} is no plane store, there is no zarr.json: {_REMEDY}")
+        try:
+            group = zarr.open_group(path, mode="r+", zarr_format=3)
+        except _DAMAGED_METADATA as error:
+            raise DataError(f"{path} is no plane store ({' '.join(str(error).split())}): {_REMEDY}") from None
+        stored_spec, stored_decoder = _parse_attributes(path, dict(group.attrs))
+        if spec is not None:
+            _require_equal(path, stored_spec, spec)
+        if decoder_sha256 is not None and decoder_sha256 != stored_decoder:
+            raise DataError(
+                f"{path} is of decoder {str(stored_decoder)[:12]}, not {decoder_sha256[:12]}: fit again with --redo fit"
+            )
+        levels = {name: _open_array(path, name, _plane_shape(stored_spec, name), "float16") for name in LEVELS}
+        sums = _open_array(path, "channel_sums", _sum_shape(stored_spec), "float64")
+        return cls(path, stored_spec, stored_decoder, levels, sums)
+
+    @property
+    def arrays(self) -> dict[str, zarr.Array[Any]]:
+        """All arrays by name; each has one chunk an avatar."""
+        return {"channel_sums": self.channel_sums} | {str(name): array for name, array in self.levels.items()}
+
+    @property
+    def num_avatars(self) -> int:
+        """How many avatars there is room for."""
+        return min(int(array.shape[0]) for array in self.arrays.values())
+
+    def write(
+        self, avatar: int, planes: npt.NDArray[np.floating[Any]], base_planes: npt.NDArray[np.floating[Any]]
+    ) -> str:
+        """Store one avatar, flushed to the disk; return the SHA-256 of its full planes as stored.
+
+        Both arrays are [plane, channel, row, column] and are rounded to float16. Writing an avatar again replaces
+        it. Raises ``DataError`` for values that float16 cannot hold, which a fit that diverged gives.
+        """
+        self._require_room(avatar)
+        halves = [self._as_half(avatar, name, array) for name, array in zip(LEVELS, (planes, base_planes), strict=True)]
+        for level, half in zip(LEVELS, halves, strict=True):
+            self.levels[level][avatar] = half
+        self.channel_sums[avatar] = np.stack([_moments(half) for half in halves])
+        for name, array in self.arrays.items():
+            chunk = self.path / name / ".".join(("c", str(avatar), *["0"] * (array.ndim - 1)))
+            flush_to_disk(chunk)
+            flush_to_disk(chunk.parent)
+        return planes_sha256(halves[0])
+
+    def read(self, avatar: int, level: Level = "planes") -> Half:
+        """One avatar's planes, float16 [plane, channel, row, column]; ``DataError`` if it was never written."""
+        self._require_room(avatar)
+        planes: Half = np.asarray(self.levels[level][avatar], np.float16)
+        # All or nothing of a chunk is there, and write() lets no NaN in: one texel tells.
+        if np.isnan(planes.flat[0]):
+            raise DataError(f"{self.path} holds no {level} of avatar {avatar}: fit it first")
+        return planes
+
+    def read_many(self, avatars: Sequence[int], level: Level = "planes") -> Half:
+        """Planes of several avatars, in the order asked for: float16 [avatar, plane, channel, row, column]."""
+        shape = (len(avatars), *self.levels[level].shape[1:])
+        planes: Half = np.empty(shape, np.float16)
+        for i, avatar in enumerate(avatars):
+            planes[i] = self.read(avatar, level)
+        return planes
+
+    def statistics(self, avatars: Sequence[int], level: Level = "planes") -> PlaneStatistics:
+        """Mean and deviation over the texels of ``avatars``, from their stored sums, whatever their order."""
+        sums = np.zeros((len(MOMENTS), len(PLANE_NAMES), self.spec.channels))
+        for avatar in sorted(avatars):
+            self._require_room(avatar)
+            one = np.asarray(self.channel_sums[avatar])[LEVELS.index(level)]
+            if np.isnan(one.flat[0]):
+                raise DataError(f"{self.path} holds no sums of avatar {avatar}: fit it first")
+            sums += one
+        assert len(avatars) > 0, "statistics of no avatar"
+        mean, mean_of_squares = sums / (len(avatars) * self.levels[level].shape[-1] ** 2)
+        return PlaneStatistics(mean, np.sqrt(np.maximum(mean_of_squares - mean**2, 0.0)))
+
+    def _require_room(self, avatar: int) -> None:
+        if not 0 <= avatar < self.num_avatars:
+            raise DataError(
+                f"{self.path} has room for {self.num_avatars} avatars, so there is no avatar {avatar}: "
+                "run the command again, which extends the store to render.num_avatars"
+            )
+
+    def _as_half(self, avatar: int, level: Level, planes: npt.NDArray[np.floating[Any]]) -> Half:
+        expected = self.levels[level].shape[1:]
+        assert planes.shape == expected, f"{level} of shape {planes.shape}, not {expected}"
+        with np.errstate(over="ignore"):
+            half = np.ascontiguousarray(planes, dtype=np.float16)
+        wrong = int(np.count_nonzero(~np.isfinite(half)))
+        if wrong:
+            raise DataError(
+                f"{level} of avatar {avatar}: {wrong} of {half.size} values are no finite float16, "
+                "so the fit diverged: lower its learning rates"
+            )
+        return half
+
+
+def planes_sha256(planes: Half) -> str:
+    """SHA-256 of float16 planes, little-endian, in C order: the bytes of an uncompressed chunk."""
+    return hashlib.sha256(np.ascontiguousarray(planes, dtype="<f2").tobytes()).hexdigest()
+
+
+def _plane_shape(spec: PlaneSpec, level: Level) -> tuple[int, ...]:
+    side = spec.resolution if level == "planes" else spec.base_resolution
+    return len(PLANE_NAMES), spec.channels, side, side
+
+
+def _sum_shape(spec: PlaneSpec) -> tuple[int, ...]:
+    return len(LEVELS), len(MOMENTS), len(PLANE_NAMES), spec.channels
+
+
+def _moments(planes: Half) -> Double:
+    values = planes.astype(np.float64)
+    return np.stack((values.sum((-2, -1)), (values**2).sum((-2, -1))))
+
+
+def _create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    dtype: str,
+    dimensions: tuple[str, ...],
+    zstd_level: int | None,
+    meaning: str,
+) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        chunks=(1, *shape[1:]),
+        dtype=dtype,
+        fill_value=float("nan"),
+        compressors=None if zstd_level is None else ZstdCodec(level=zstd_level),
+        chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=dimensions,
+        attributes={"meaning": meaning},
+        config={"write_empty_chunks": True},
+    )
+
+
+def _attributes(spec: PlaneSpec, decoder_sha256: str | None) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "spec": spec.model_dump(),
+        "decoder_sha256": decoder_sha256,
+        "world_frame": "right-handed; +x to the avatar's left, +y up, +z out of the face",
+        "world_unit_m": spec.extent_m,
+        "cube": "[-1, 1]^3 in world units; density is zero outside",
+        "plane_names": list(PLANE_NAMES),
+        "plane_axes": [["xyz"[a] + " along columns", "xyz"[b] + " along rows"] for a, b in PLANE_AXES],
+        "texel_rule": TEXEL_RULE,
+        "features": (
+            "a point's feature vector is the sum over the three planes of their bilinear samples; the decoder named by "
+            "decoder_sha256 turns it into density (per world unit) and sRGB colour; values have no unit"
+        ),
+        "missing": "an avatar that was never written reads as NaN",
+    }
+
+
+def _parse_attributes(path: Path, attributes: dict[str, Any]) -> tuple[PlaneSpec, str | None]:
+    version = attributes.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema version {version!r}, and this program reads version {SCHEMA_VERSION}: "
+            "use the version of rodin-pipe that wrote it, or give another run folder"
+        )
+    try:
+        spec = PlaneSpec.model_validate(attributes.get("spec"))
+    except ValidationError as error:
+        raise DataError(f"{path} has a damaged spec ({validation_summary(error)}): {_REMEDY}") from None
+    decoder_sha256, expected = attributes.get("decoder_sha256"), _attributes(spec, None)
+    if not isinstance(decoder_sha256, str | None):
+        raise DataError(f"{path}: decoder_sha256 is {decoder_sha256!r}: {_REMEDY}")
+    for name in ("plane_names", "plane_axes", "texel_rule"):
+        if attributes.get(name) != expected[name]:
+            raise DataError(f"{path}: {name} is {attributes.get(name)!r}, not {expected[name]!r}: {_REMEDY}")
+    return spec, decoder_sha256
+
+
+def _require_equal(path: Path, stored: PlaneSpec, wanted: PlaneSpec) -> None:
+    for name in PlaneSpec.model_fields:
+        found, expected = getattr(stored, name), getattr(wanted, name)
+        if found != expected:
+            raise DataError(f"{path} has {name} {found}, and this run {expected}: {_REMEDY}")
+
+
+def _open_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> zarr.Array[Any]:
+    try:
+        array = zarr.open_array(path / name, mode="r+", zarr_format=3, config={"write_empty_chunks": True})
+    except _DAMAGED_METADATA as error:
+        raise DataError(f"{path} has no readable array {name} ({' '.join(str(error).split())}): {_REMEDY}") from None
+    if array.shape[1:] != shape or array.chunks != (1, *shape) or array.dtype != np.dtype(dtype):
+        raise DataError(f"{path}: {name} is no {dtype} array of one {shape} chunk an avatar: {_REMEDY}")
+    return array

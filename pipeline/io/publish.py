@@ -1,0 +1,175 @@
+"""Atomic publication on a file system: nothing under its final name is ever half written.
+
+Everything is written under a temporary name in the folder that it will stand in, flushed to the disk, renamed,
+and the folder flushed, so that after a crash a name holds the old content, the new content, or nothing. What a
+killed process leaves behind is told by its suffix and removed by :func:`remove_temporaries`. The lock of a run
+and the check of free disk space live here too. Buckets are not served here.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pipeline.contracts.errors import ResourceError, RunLockedError
+
+TEMPORARY_SUFFIX: Final = ".partial"
+"""Ends the name of everything unfinished; zarr's local store uses the same suffix."""
+
+
+def temporary_path(path: Path) -> Path:
+    """A hidden name beside ``path`` that nobody else uses; its folder is made if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a file at; publish it as ``path`` unless the block raises.
+
+    An existing ``path`` is replaced. If the block raises, the temporary file is removed and ``path`` is untouched.
+    """
+    temporary = temporary_path(path)
+    try:
+        yield temporary
+        flush_to_disk(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    flush_to_disk(path.parent)
+
+
+def publish_bytes(path: Path, data: bytes) -> None:
+    """Publish ``data`` as the whole content of ``path``."""
+    with publishing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Publish ``text``, encoded as UTF-8 without any change of line ends."""
+    publish_bytes(path, text.encode())
+
+
+def empty_folder(path: Path) -> Path:
+    """Make ``path`` an empty folder, whatever stood there: where a stage gathers what it will publish."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def publish_folder(source: Path, final: Path) -> None:
+    """Publish the finished folder ``source`` under the name ``final``, on the same file system.
+
+    An existing ``final`` is replaced: it is set aside under a temporary name first, because a folder that is not
+    empty cannot be renamed over. A crash between the two renames leaves nothing under the final name.
+    """
+    for folder, _, files in os.walk(source):
+        for name in files:
+            flush_to_disk(Path(folder, name))
+        flush_to_disk(Path(folder))
+    old = temporary_path(final)
+    if final.exists():
+        final.rename(old)
+    source.rename(final)
+    flush_to_disk(final.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def remove_temporaries(folder: Path) -> tuple[Path, ...]:
+    """Remove everything unfinished below ``folder`` and return what was removed.
+
+    Only for whoever knows that nobody writes there: a live writer's file would be taken from under it.
+    """
+    removed = []
+    for parent, folders, files in os.walk(folder):
+        for name in [name for name in folders if name.endswith(TEMPORARY_SUFFIX)]:
+            shutil.rmtree(Path(parent, name))
+            folders.remove(name)
+            removed.append(Path(parent, name))
+        for name in files:
+            if name.endswith(TEMPORARY_SUFFIX):
+                Path(parent, name).unlink()
+                removed.append(Path(parent, name))
+    return tuple(sorted(removed))
+
+
+def flush_to_disk(path: Path) -> None:
+    """``fsync`` a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content, read in pieces."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def run_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a run while the block runs.
+
+    The lock is the kernel's (``flock``), so it is gone with its process, however that ends. The file tells host,
+    pid and start time of the holder, and stays there: removing it would let two processes lock two files.
+    Raises ``RunLockedError`` at once if another process, or another block of this one, holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise RunLockedError(
+                f"{path.parent} is in use by {_describe_holder(handle.read())}: wait for it, stop it, "
+                "or give another run folder"
+            ) from None
+        handle.truncate(0)
+        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started_at": time.time()}, handle)
+        handle.flush()
+        try:
+            yield
+        finally:
+            handle.truncate(0)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write to the file system ``path`` is, or will be, on."""
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def require_disk(path: Path, needed_bytes: int) -> None:
+    """Raise ``ResourceError`` unless ``needed_bytes`` fit on the file system of ``path``."""
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise ResourceError(
+            f"{path} needs {_gib(needed_bytes)} and its file system has {_gib(free)} free: "
+            "free some, or choose another folder or a smaller run"
+        )
+
+
+def _describe_holder(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["started_at"]))
+        return f"process {holder['pid']} on {holder['host']}, started {started}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has only just started or is ending"
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,295 @@
+"""Shards: WebDataset tars with one sample a view, written so that equal input gives equal bytes.
+
+A sample ``a000012_v003`` is three files that stand together: ``.rgba.png`` (8 bit, straight alpha, sRGB),
+``.depth.png`` (16 bit, z-depth, scale in the json) and ``.json`` (:class:`SampleRecord`). Any WebDataset reader
+takes them; :func:`decode_sample` is the decoder that keeps 16-bit depth and alpha::
+
+    wds.WebDataset("renders/shard-00000.tar", shardshuffle=False).map(decode_sample)
+
+Our own readers first walk the tar's headers. That finds a cut or damaged tar before the first sample comes out
+(tarfile, and with it every stock reader, takes a tar cut between two files for a whole one), and lets one avatar be
+read without reading the others.
+"""
+
+import hashlib
+import io
+import json
+import struct
+import tarfile
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import format_avatar, format_sample
+from pipeline.contracts.rendering import SAMPLE_SUFFIXES, RenderedAvatar, SampleRecord, Split
+from pipeline.io.avatar_folder import (
+    publish_avatar_folder,
+    read_avatar_record,
+    read_verified,
+    sample_order,
+    split_file_name,
+)
+from pipeline.io.ledger import parse_record
+from pipeline.io.publish import publishing
+
+_REMEDY = "delete the shard and its ledger entry and run the same command again to render it anew"
+_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises for damaged PNGs."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One view as read from a shard."""
+
+    record: SampleRecord
+    rgba: npt.NDArray[np.uint8]
+    """[row, column, 4], straight sRGB."""
+    depth: npt.NDArray[np.uint16]
+    """[row, column]; times ``record.depth_scale`` it is z-depth in world units; 0 means no surface."""
+
+
+@dataclass(frozen=True)
+class FileSpan:
+    """Where a file's content lies in a tar, in bytes."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where everything lies in one tar that is known to be whole."""
+
+    path: Path
+    samples: dict[tuple[int, int], dict[str, FileSpan]]
+    """By (avatar, view), in the order of the tar; for each sample all of ``SAMPLE_SUFFIXES``."""
+
+    @property
+    def avatars(self) -> tuple[int, ...]:
+        """Indices of the avatars, in the order of the tar."""
+        return tuple(dict.fromkeys(avatar for avatar, _ in self.samples))
+
+
+def write_shard(tar_path: Path, avatar_folders: Sequence[Path]) -> tuple[str, int]:
+    """Publish finished avatars as one tar; return its SHA-256 and its size in bytes.
+
+    Files are checked against each folder's ``avatar.json`` as they are copied (``DataError``). The bytes depend on
+    the samples only: order is by avatar, view and suffix, headers are plain ustar without time, owner or host.
+    """
+    assert avatar_folders, "a shard without avatars has no tar"
+    rendered = sorted(((read_avatar_record(folder), folder) for folder in avatar_folders), key=lambda r: r[0].avatar)
+    assert len({record.avatar for record, _ in rendered}) == len(rendered), "one avatar given twice"
+    with publishing(tar_path) as temporary, temporary.open("wb") as handle:
+        writer = _HashingWriter(handle)
+        with tarfile.open(fileobj=writer, mode="w|", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
+            for record, folder in rendered:
+                for file in sorted(record.files, key=sample_order):
+                    header = tarfile.TarInfo(file.name)
+                    header.size, header.mode = file.size, 0o644
+                    tar.addfile(header, io.BytesIO(read_verified(folder, file)))
+    return writer.digest.hexdigest(), writer.size
+
+
+def index_shard(tar_path: Path) -> ShardIndex:
+    """Walk a shard's headers without reading its images.
+
+    Raises ``DataError`` if the tar is cut or damaged, or holds a file that is no sample's, a sample with a file
+    missing or twice, or a sample whose files do not stand together.
+    """
+    samples: dict[tuple[int, int], dict[str, FileSpan]] = {}
+    end = 0
+    last: tuple[int, int] | None = None
+    try:
+        with tarfile.open(tar_path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                if not member.isreg():
+                    raise DataError(f"{tar_path}: {member.name} is no plain file: {_REMEDY}")
+                avatar, view, suffix = _split_member(tar_path, member.name)
+                key = (avatar, view)
+                if key != last:
+                    if key in samples:
+                        raise DataError(
+                            f"{tar_path}: the files of sample {member.name.partition('.')[0]} "
+                            f"do not stand together: {_REMEDY}"
+                        )
+                    last = key
+                files = samples.setdefault(key, {})
+                if suffix in files:
+                    raise DataError(f"{tar_path} holds {member.name} twice: {_REMEDY}")
+                files[suffix] = FileSpan(member.offset_data, member.size)
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except FileNotFoundError:
+        raise DataError(f"{tar_path} is missing: {_REMEDY}") from None
+    except tarfile.TarError as error:
+        raise DataError(f"{tar_path} is truncated or no tar ({error}): {_REMEDY}") from None
+    _require_end_of_archive(tar_path, end)
+    for (avatar, view), files in samples.items():
+        missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix not in files]
+        if missing:
+            raise DataError(f"{tar_path}: sample {format_sample(avatar, view)} lacks .{missing[0]}: {_REMEDY}")
+    return ShardIndex(tar_path, samples)
+
+
+def read_shard(
+    tar: Path | ShardIndex, avatars: Collection[int] | None = None, splits: Collection[Split] | None = None
+) -> Iterator[Sample]:
+    """Samples of a shard in the order of the tar: all, or those of some avatars, of some splits, or both.
+
+    Only what is asked for is read. Raises ``DataError`` at once for a damaged tar or an avatar that it does not
+    hold, and on the way for an unreadable image or a record of another schema.
+    """
+    index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
+    unknown = set(avatars or ()) - set(index.avatars)
+    if unknown:
+        raise DataError(
+            f"{index.path} holds no avatar {min(unknown)}; it holds {len(index.avatars)} avatars"
+            + (f", {index.avatars[0]} to {index.avatars[-1]}" if index.avatars else "")
+        )
+    keys = [key for key in index.samples if avatars is None or key[0] in avatars]
+    return _read_samples(index, keys, splits)
+
+
+def read_avatar(tar: Path | ShardIndex, avatar: int, splits: Collection[Split] | None = None) -> tuple[Sample, ...]:
+    """The samples of one avatar in order of view. With an index at hand, only its own bytes are read."""
+    return tuple(sorted(read_shard(tar, (avatar,), splits), key=lambda sample: sample.record.view))
+
+
+def read_view(tar: Path | ShardIndex, avatar: int, view: int) -> Sample:
+    """One view of one avatar. With an index at hand, only its own bytes are read."""
+    index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
+    if (avatar, view) not in index.samples:
+        raise DataError(f"{index.path} holds no {format_sample(avatar, view)}")
+    return next(_read_samples(index, [(avatar, view)], None))
+
+
+def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path) -> tuple[RenderedAvatar, ...]:
+    """Turn avatars of a published shard back into finished folders below ``into``, as when a run is extended.
+
+    Their ``avatar.json`` is made anew: file hashes as before, ``seconds`` empty, since a tar keeps no times.
+    """
+    index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
+    missing = set(avatars) - set(index.avatars)
+    if missing:
+        raise DataError(f"{index.path} holds no avatar {min(missing)}")
+    extracted = []
+    with index.path.open("rb") as handle:
+        for avatar in sorted(set(avatars)):
+            files = [
+                (f"{format_sample(*key)}.{suffix}", _read_span(handle, index.samples[key][suffix]))
+                for key in sorted(key for key in index.samples if key[0] == avatar)
+                for suffix in SAMPLE_SUFFIXES
+            ]
+            extracted.append(publish_avatar_folder(into, avatar, files, seconds={}))
+    return tuple(extracted)
+
+
+def decode_sample(sample: dict[str, Any]) -> dict[str, Any]:
+    """Decode a raw WebDataset sample: for ``wds.WebDataset(urls).map(decode_sample)``.
+
+    ``rgba.png`` becomes uint8 [row, column, 4], ``depth.png`` uint16 [row, column], ``json`` a dict; all else stays.
+    The stock ``.decode("pil")`` would make 8-bit RGB of both images. Raises ``DataError``, naming the sample.
+    """
+    where = f"{sample.get('__url__', 'shard')}: sample {sample.get('__key__')}"
+    missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix not in sample]
+    if missing:
+        raise DataError(f"{where} lacks .{missing[0]}: {_REMEDY}")
+    try:
+        record = json.loads(sample["json"])
+    except ValueError as error:
+        raise DataError(f"{where}: .json cannot be read ({error}): {_REMEDY}") from None
+    return {
+        **sample,
+        "rgba.png": decode_png(sample["rgba.png"], "RGBA", f"{where}: .rgba.png"),
+        "depth.png": decode_png(sample["depth.png"], "I;16", f"{where}: .depth.png"),
+        "json": record,
+    }
+
+
+def decode_png(data: bytes, mode: str, where: str) -> npt.NDArray[Any]:
+    """Pixels of a PNG that is whole, checksums included, and of Pillow's ``mode``; else ``DataError``."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            pixels, found = np.asarray(image), image.mode
+    except _BROKEN_IMAGE as error:
+        raise DataError(f"{where} is no readable PNG ({error}): {_REMEDY}") from None
+    if found != mode:
+        raise DataError(f"{where} has pixels of kind {found}, not {mode}: {_REMEDY}")
+    return pixels
+
+
+class _HashingWriter:
+    """What tarfile writes to: hashes and counts on the way."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        return self._handle.write(data)
+
+
+def _read_samples(
+    index: ShardIndex, keys: Sequence[tuple[int, int]], splits: Collection[Split] | None
+) -> Iterator[Sample]:
+    with index.path.open("rb") as handle:
+        for key in keys:
+            spans = index.samples[key]
+            name = format_sample(*key)
+            where = f"{index.path}: sample {name}"
+            json_bytes = _read_span(handle, spans["json"])
+            record = parse_record(json_bytes, SampleRecord, where=f"{where}: .json", remedy=_REMEDY)
+            if (record.avatar_id, record.view) != (format_avatar(key[0]), key[1]):
+                raise DataError(f"{where} says it is view {record.view} of {record.avatar_id}: {_REMEDY}")
+            if splits is not None and record.split not in splits:
+                continue
+            raw = {suffix: _read_span(handle, spans[suffix]) for suffix in SAMPLE_SUFFIXES if suffix != "json"}
+            decoded = decode_sample({"__key__": name, "__url__": str(index.path), **raw, "json": json_bytes})
+            rgba, depth = decoded["rgba.png"], decoded["depth.png"]
+            size = (record.camera.height, record.camera.width)
+            if rgba.shape[:2] != size or depth.shape != size:
+                raise DataError(
+                    f"{where} has images of {rgba.shape[:2]} and {depth.shape}, its camera {size} pixels: {_REMEDY}"
+                )
+            yield Sample(record, rgba, depth)
+
+
+def _read_span(handle: BinaryIO, span: FileSpan) -> bytes:
+    handle.seek(span.offset)
+    data = handle.read(span.size)
+    if len(data) != span.size:
+        raise DataError(f"{handle.name} became shorter while it was read: {_REMEDY}")
+    return data
+
+
+def _split_member(tar_path: Path, name: str) -> tuple[int, int, str]:
+    try:
+        return split_file_name(name)
+    except DataError as error:
+        raise DataError(f"{tar_path}: {error}: {_REMEDY}") from None
+
+
+def _require_end_of_archive(tar_path: Path, end: int) -> None:
+    """tarfile stops without a word at a cut between two files, or at a damaged header: look at what follows.
+
+    A whole tar has two blocks of zeros after its last file and fills its last record.
+    """
+    record = tarfile.RECORDSIZE
+    expected = -(-(end + 2 * tarfile.BLOCKSIZE) // record) * record
+    size = tar_path.stat().st_size
+    with tar_path.open("rb") as handle:
+        handle.seek(end)
+        rest = handle.read(expected - end)
+    if size != expected or any(rest):
+        raise DataError(f"{tar_path} is truncated or damaged at byte {min(end, size)} of {size}: {_REMEDY}")

@@ -1,0 +1,213 @@
+"""What a command would do to a run: which stages are done, unfinished or stale, how much disk and time it takes."""
+
+import shutil
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import MODELS, STAGE_INPUTS, STAGE_SECTIONS, RunConfig, lasting_fields, stages_after
+from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
+from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
+from pipeline.provenance import (
+    SINGLE_STAGES,
+    decoder_report,
+    fit_reports,
+    render_layout,
+    render_reports,
+    render_sources,
+    stage_inputs,
+    stage_report,
+)
+
+STAGES = tuple(STAGE_SECTIONS)
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a stage of a run stands."""
+
+    stage: str
+    done: int
+    """Work items finished: avatars of ``render`` and ``fit``, 1 for any other stage."""
+    total: int
+    failed: int = 0
+    """Avatars that the ledgers list as failed."""
+    stale: str = ""
+    """Why what is published is not what this configuration would make; empty when it is."""
+    behind: int = 0
+    """Avatars of the run that a finished stage has not seen, because the run was extended after it."""
+
+    @property
+    def word(self) -> str:
+        """``stale``, ``done``, ``unfinished`` or ``missing``."""
+        if self.stale:
+            return "stale"
+        if self.done + self.failed >= self.total:
+            return "done"
+        return "unfinished" if self.done + self.failed else "missing"
+
+
+def survey(config: RunConfig, layout: RunLayout, fingerprints: dict[str, str]) -> dict[str, StageState]:
+    """Read every ledger of a run and say where each stage stands."""
+    states = {
+        "render": _render_state(config, layout, fingerprints["render"]),
+        "decoder": _decoder_state(config, layout, fingerprints["decoder"]),
+        "fit": _fit_state(config, layout, fingerprints["fit"]),
+    }
+    for stage in SINGLE_STAGES:
+        states[stage] = _single_state(stage, config, layout, fingerprints[stage])
+    return states
+
+
+def expand_redo(redo: Sequence[str]) -> set[str]:
+    """Stages named by ``--redo``, with all that depend on them; ``train`` names all models."""
+    named: set[str] = set()
+    for name in redo:
+        if name == "train":
+            named.update(MODELS)
+        elif name in STAGES:
+            named.add(name)
+        else:
+            raise ConfigError(f"--redo {name}: there is no such stage; there are {', '.join(STAGES)} and train")
+    return {after for stage in named for after in stages_after(stage)}
+
+
+def refuse_stale(
+    states: dict[str, StageState], wanted: Iterable[str], redo: set[str], config: RunConfig, layout: RunLayout
+) -> None:
+    """Raise ``StaleStageError`` naming the first stale stage that the command needs and was not told to redo."""
+    needed = _with_inputs(wanted)
+    for stage in STAGES:
+        state = states[stage]
+        if stage not in needed or not state.stale or stage in redo:
+            continue
+        changed = changed_keys(stage, config, layout)
+        why = f"configuration changed: {', '.join(changed)}" if changed else state.stale
+        raise StaleStageError(
+            f"stage {stage} of {layout.root} is stale ({why}); add --redo {stage} to do again "
+            f"{', '.join(s for s in stages_after(stage) if states[s].word != 'missing')}, or undo the change"
+        )
+
+
+def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
+    """Which settings of a stage differ from the run's own ``run.toml``, as ``fit.steps 400 -> 500``."""
+    if not layout.config.exists():
+        return []
+    old = tomllib.loads(layout.config.read_text("utf-8"))
+    changed = [] if old.get("seed") == config.seed else [f"seed {old.get('seed')} -> {config.seed}"]
+    dumped = config.model_dump(mode="json")
+    for section in STAGE_SECTIONS[stage]:
+        for name in lasting_fields(section):
+            before, now = old.get(section, {}).get(name), dumped[section][name]
+            if before != now:
+                changed.append(f"{section}.{name} {before} -> {now}")
+    return changed
+
+
+def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig) -> None:
+    """Forget the ledgers of the stages to be done again; what they published is replaced as it is made anew."""
+    if "render" in redo and config.renders_from:
+        raise ConfigError(f"--redo render: the renders belong to {config.renders_from}; redo them there")
+    for stage in redo:
+        shutil.rmtree(layout.root / "ledger" / stage, ignore_errors=True)
+
+
+def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:
+    """Bytes that each stage will write, estimated from the configuration."""
+    render, planes = config.render, config.planes
+    pixels = render.resolution**2 * (render.train_views + render.held_out_views + 1)
+    avatars_left = {s: states[s].total - states[s].done for s in ("render", "fit")}
+    texels = 3 * planes.channels * (planes.resolution**2 + planes.base_resolution**2)
+    unet = config.base.unet
+    base_parameters = sum(2 * unet.blocks * 2 * 9 * 3 * (unet.width * m) ** 2 for m in unet.multipliers)
+    estimates = {
+        # Measured: RGBA and depth together take 2.1 bytes a pixel; a shard holds parts and tar while it is published.
+        "render": int(2.1 * pixels * (avatars_left["render"] + render.shard_size)),
+        "decoder": 4 * texels * 4 * config.decoder.avatars,
+        "fit": 2 * texels * avatars_left["fit"],
+        "base": 4 * 4 * base_parameters,
+        "upsampler": 4 * base_parameters,
+    }
+    return {stage: estimates.get(stage, 50 * 2**20) for stage in stages if states[stage].word != "done"}
+
+
+def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
+    """Ray tasks that the stages are."""
+    shards = num_shards(config.render.num_avatars, config.render.shard_size)
+    return sum(shards if stage in ("render", "fit") else 1 for stage in stages)
+
+
+def _with_inputs(wanted: Iterable[str]) -> set[str]:
+    needed = set(wanted)
+    for stage in reversed(STAGES):
+        if stage in needed:
+            needed.update(STAGE_INPUTS[stage])
+    return needed
+
+
+def _render_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
+    done = failed = 0
+    stale = ""
+    wanted = set(range(config.render.num_avatars))
+    for report in render_reports(config, layout).values():
+        if report.fingerprint != fingerprint:
+            stale = stale or "made with another configuration"
+        done += len(wanted.intersection(report.done))
+        failed += len(wanted.intersection(f.avatar for f in report.failures))
+    if config.renders_from and not done:
+        raise DataError(f"--renders {config.renders_from}: {render_layout(config, layout).renders} holds no shard")
+    return StageState("render", done, config.render.num_avatars, failed, stale)
+
+
+def _decoder_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
+    report = decoder_report(layout)
+    if report is None:
+        return StageState("decoder", 0, 1)
+    sources = render_sources(config, layout)
+    stale = ""
+    if report.fingerprint != fingerprint:
+        stale = "made with another configuration"
+    elif report.sources != {format_avatar(a): sources.get(a) for a in report.avatars}:
+        stale = "its renders changed"
+    return StageState("decoder", 1, 1, stale=stale)
+
+
+def _fit_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
+    decoder, sources = decoder_report(layout), render_sources(config, layout)
+    done = failed = 0
+    stale = ""
+    for shard, report in fit_reports(config, layout).items():
+        wanted = set(shard_avatars(shard, config.render.shard_size, config.render.num_avatars))
+        if report.fingerprint != fingerprint:
+            stale = stale or "made with another configuration"
+        elif decoder is None or report.decoder_sha256 != decoder.decoder_sha256:
+            stale = stale or "made with another decoder"
+        elif any(sources.get(fit.avatar) != fit.source_sha256 for fit in report.fits):
+            stale = stale or "its renders changed"
+        done += sum(fit.avatar in wanted for fit in report.fits)
+        failed += sum(failure.avatar in wanted for failure in report.failures)
+    unrendered = sum(len(report.failures) for shard, report in render_reports(config, layout).items())
+    return StageState("fit", done, config.render.num_avatars - unrendered, failed, stale)
+
+
+def _single_state(stage: str, config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
+    report = stage_report(layout, stage)
+    if report is None:
+        return StageState(stage, 0, 1)
+    stale = ""
+    if report.fingerprint != fingerprint:
+        stale = "made with another configuration"
+    else:
+        now = stage_inputs(stage, config, layout, report.avatars)
+        changed = sorted(name for name in now if report.inputs.get(name) != now[name])
+        if changed:
+            stale = f"{' and '.join(changed)} changed"
+    seen_all = config.render.num_avatars if stage == "encode" else len(config.training_avatars())
+    behind = max(0, seen_all - len(report.avatars)) if stage in MODELS else 0
+    return StageState(stage, 1, 1, stale=stale, behind=behind)
+
+
+def directory_bytes(path: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,119 @@
+"""Progress of stages: live bars on a terminal, a line now and then elsewhere; always with rate and time left."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.progress import StageProgress
+
+LINE_EVERY_S = 10.0
+"""Seconds between two lines of one stage where there is no terminal."""
+
+
+@contextmanager
+def stage_display() -> "Iterator[Callable[[StageProgress], None]]":
+    """A display of all stages at once; gives the function that takes each stage's progress."""
+    if sys.stderr.isatty():
+        with _bars() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+@contextmanager
+def simple_progress(stage: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    """Progress of one piece of work that runs in this process; gives a function of (done, total)."""
+    from cluster.progress import StageProgress
+
+    start = time.monotonic()
+    with stage_display() as show:
+
+        def progress(done: float, total: float) -> None:
+            elapsed = time.monotonic() - start
+            rate = done / elapsed if elapsed > 0 and done > 0 else None
+            show(
+                StageProgress(
+                    stage=stage,
+                    done=done,
+                    total=total,
+                    unit=unit,
+                    running=(stage,) if done < total else (),
+                    tasks_done=int(done >= total),
+                    tasks_failed=0,
+                    num_tasks=1,
+                    elapsed_s=elapsed,
+                    rate_per_s=rate,
+                    eta_s=(total - done) / rate if rate else None,
+                )
+            )
+
+        yield progress
+
+
+def seconds_text(seconds: float | None) -> str:
+    """``1:02:03``, ``4:05`` or ``--`` when unknown."""
+    if seconds is None:
+        return "--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def rate_text(rate: float | None, unit: str) -> str:
+    """``3.2 steps/s``, or per minute or hour when slower."""
+    if not rate:
+        return f"-- {unit}s/s"
+    for factor, name in ((1, "s"), (60, "min"), (3600, "h")):
+        if rate * factor >= 0.5 or name == "h":
+            return f"{rate * factor:.3g} {unit}s/{name}"
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _bars() -> "Iterator[Callable[[StageProgress], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[count]:>14} {task.fields[speed]:>18}  left {task.fields[left]:>8}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        rows: dict[str, Any] = {}
+
+        def show(state: "StageProgress") -> None:
+            count = f"{state.done:.0f}/{state.total:.0f}"
+            speed, left = rate_text(state.rate_per_s, state.unit), seconds_text(state.eta_s)
+            if state.stage not in rows:
+                rows[state.stage] = bars.add_task(state.stage, total=state.total, count=count, speed=speed, left=left)
+            bars.update(rows[state.stage], completed=state.done, total=state.total, count=count, speed=speed, left=left)
+
+        yield show
+
+
+def _lines() -> "Callable[[StageProgress], None]":
+    shown: dict[str, tuple[float, float]] = {}
+
+    def show(state: "StageProgress") -> None:
+        now = time.monotonic()
+        last, done = shown.get(state.stage, (float("-inf"), -1.0))
+        finished = state.done >= state.total
+        if (
+            state.done == done
+            or (now - last < LINE_EVERY_S and not finished)
+            or (state.done == 0 and not state.running)
+        ):
+            return
+        shown[state.stage] = (now, state.done)
+        print(  # noqa: T201
+            f"{time.strftime('%H:%M:%S')} {state.stage:<10} {state.done:.0f}/{state.total:.0f} {state.unit}s, "
+            f"{rate_text(state.rate_per_s, state.unit)}, {seconds_text(state.eta_s)} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show

@@ -1,0 +1,114 @@
+"""Stage ``encode``: the latents of every rendered avatar, of its frontal view and of its caption.
+
+Held-out avatars are encoded too, because evaluation needs them; training leaves them out.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.config import RunConfig
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.stage import Progress, StageReport
+from pipeline.io.ledger import package_versions, processor_name, write_ledger
+from pipeline.io.publish import empty_folder, publish_folder, sha256_file
+from pipeline.provenance import current_report, render_sources, stage_inputs
+from pipeline.stages.views import choose_device, read_samples, rgb_tensor, use_threads
+from rodin_models.checkpoint import load_state, save_state
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class EncodeItem:
+    """The encoding of a run's avatars."""
+
+    layout: RunLayout
+    config: RunConfig
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What ``latents/`` holds."""
+
+    avatars: tuple[int, ...]
+    image: torch.Tensor
+    """(avatar, latent), unit length: the frontal view."""
+    text: torch.Tensor
+    """(avatar, latent), unit length: the caption."""
+    encoder_sha256: str
+
+    def rows(self, avatars: tuple[int, ...]) -> torch.Tensor:
+        """Row numbers of the given avatars."""
+        place = {avatar: row for row, avatar in enumerate(self.avatars)}
+        return torch.tensor([place[avatar] for avatar in avatars])
+
+
+def encode_avatars(item: EncodeItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+    """Encode every rendered avatar with the run's CLIP and publish ``latents/``."""
+    from rodin_models.clip import encode_images, encode_texts, encoder_sha256
+
+    del inputs
+    layout, config = item.layout, item.config
+    known = current_report("encode", item.fingerprint, config, layout)
+    if known is not None:
+        progress(1, 1)
+        return known
+    started_at, start = time.time(), time.monotonic()
+    use_threads(config.fit.threads)
+    device = choose_device(config)
+    clip, tokenizer = load_run_clip(layout, device)
+    avatars = tuple(sorted(render_sources(config, layout)))
+    image, text = [], []
+    for first in range(0, len(avatars), BATCH):
+        samples = [read_samples(config, layout, avatar, ("frontal",))[0] for avatar in avatars[first : first + BATCH]]
+        image.append(encode_images(clip, torch.stack([rgb_tensor(sample, device) for sample in samples])).cpu())
+        text.append(encode_texts(clip, tokenizer, [sample.record.caption for sample in samples]).cpu())
+        progress(min(first + BATCH, len(avatars)), len(avatars))
+    staged = empty_folder(layout.work / "latents")
+    encoder = encoder_sha256(clip, tokenizer)
+    save_state(
+        staged,
+        {"avatars": list(avatars), "image": torch.cat(image), "text": torch.cat(text), "encoder_sha256": encoder},
+    )
+    publish_folder(staged, layout.latents)
+    report = StageReport(
+        schema_version=SCHEMA_VERSION,
+        stage="encode",
+        fingerprint=item.fingerprint,
+        avatars=avatars,
+        inputs=stage_inputs("encode", config, layout, avatars),
+        outputs={str(path.relative_to(layout.root)): sha256_file(path) for path in sorted(layout.latents.iterdir())},
+        notes={"encoder_sha256": encoder},
+        started_at=started_at,
+        finished_at=time.time(),
+        seconds=round(time.monotonic() - start, 3),
+        versions=package_versions(("torch", "transformers")),
+        processor=processor_name(),
+    )
+    write_ledger(layout.ledger("encode", "encode"), report)
+    return report
+
+
+def load_latents(layout: RunLayout) -> Latents:
+    """The published latents; raises ``DataError`` when there are none."""
+    if not (layout.latents / "state.json").exists():
+        raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
+    tree = load_state(layout.latents)
+    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"])
+
+
+def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:
+    """The run's CLIP in evaluation mode, and its tokenizer; raises ``DataError`` when there is none."""
+    from rodin_models.clip import load_clip
+
+    try:
+        clip, tokenizer, _ = load_clip(layout.model("clip") / "weights")
+    except ValueError as error:
+        raise DataError(f"{error}; run rodin-pipe train --out {layout.root} clip") from None
+    return clip.to(device), tokenizer

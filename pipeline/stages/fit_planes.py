@@ -1,0 +1,176 @@
+"""Stage ``fit``: the planes of one shard's avatars under the frozen decoder.
+
+Each avatar's chunk of the plane store is written once, and its report beside the other parts of the shard, so that
+a killed task does again at most the avatar in work. A fit that diverges or stays below ``fit.min_psnr`` is a failure
+with a reason: the rest goes on, and training never reads it.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.config import RunConfig
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
+from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
+from pipeline.contracts.rendering import AvatarFailure, RenderReport
+from pipeline.contracts.stage import Progress
+from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
+from pipeline.io.plane_store import PlaneStore, planes_sha256
+from pipeline.provenance import render_layout
+from pipeline.stages.fit_decoder import fit_settings, load_decoder
+from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from rodin_models.decoder import Decoder
+from rodin_models.fitting import evaluate_views, fit_planes
+from rodin_models.metrics import ssim
+from rodin_models.triplane import downsample
+
+
+@dataclass(frozen=True)
+class FitItem:
+    """One shard to fit."""
+
+    layout: RunLayout
+    config: RunConfig
+    shard: int
+    fingerprint: str
+    retry_failed: bool = False
+    """Fit again what an earlier visit listed as failed."""
+
+
+def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> FitShardReport:
+    """Fit what is missing of one shard and publish its ledger."""
+    del inputs
+    layout, config, shard = item.layout, item.config, item.shard
+    name = format_shard(shard)
+    renders = read_ledger(render_layout(config, layout).ledger("render", name), RenderReport)
+    decoder_ledger = read_ledger(layout.ledger("decoder", "decoder"), DecoderReport)
+    if renders is None:
+        raise DataError(f"stage fit: {name} is not rendered; run rodin-pipe render first")
+    if decoder_ledger is None:
+        raise DataError("stage fit: there is no decoder; see why stage decoder failed")
+    ledger = layout.ledger("fit", name)
+    before = read_ledger(ledger, FitShardReport)
+    wanted = tuple(a for a in shard_avatars(shard, config.render.shard_size, config.render.num_avatars))
+    if before is not None and is_current(item, before, renders, decoder_ledger.decoder_sha256):
+        progress(len(wanted), len(wanted))
+        return before
+
+    started_at = time.time()
+    use_threads(config.fit.threads)
+    device = choose_device(config)
+    decoder, mean_planes = load_decoder(layout, device)
+    store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
+    parts = layout.parts("fit", shard)
+    parts.mkdir(parents=True, exist_ok=True)
+    fits: list[FitReport] = []
+    failures: list[AvatarFailure] = []
+    for position, avatar in enumerate(renders.done):
+        source = renders.avatar_sha256[format_avatar(avatar)]
+        part = parts / f"{format_avatar(avatar)}.{item.fingerprint}.json"
+        known = read_ledger(part, FitReport) or _known_fit(item, before, decoder_ledger.decoder_sha256, avatar)
+        if known is not None and known.source_sha256 == source:
+            fits.append(known)
+            continue
+
+        def on_step(step: int, loss: float, position: int = position) -> None:
+            progress(position + step / config.fit.steps, len(wanted))
+
+        outcome = _fit_avatar(item, avatar, source, decoder, mean_planes, store, device, on_step)
+        if isinstance(outcome, FitReport):
+            write_ledger(part, outcome)
+            fits.append(outcome)
+        else:
+            failures.append(outcome)
+    report = FitShardReport(
+        schema_version=SCHEMA_VERSION,
+        fingerprint=item.fingerprint,
+        shard=shard,
+        decoder_sha256=decoder_ledger.decoder_sha256,
+        fits=tuple(fits),
+        failures=tuple(failures),
+        started_at=started_at,
+        finished_at=time.time(),
+        versions=package_versions(("torch", "numpy", "zarr")),
+        processor=processor_name(),
+    )
+    write_ledger(ledger, report)
+    shutil.rmtree(parts, ignore_errors=True)
+    progress(len(wanted), len(wanted))
+    return report
+
+
+def is_current(item: FitItem, report: FitShardReport, renders: RenderReport, decoder_sha256: str) -> bool:
+    """Whether a shard's fits have this configuration and decoder and are of the renders that there are now."""
+    fitted = {format_avatar(fit.avatar): fit.source_sha256 for fit in report.fits}
+    failed = {format_avatar(failure.avatar) for failure in report.failures}
+    if failed and item.retry_failed:
+        return False
+    return (
+        report.fingerprint == item.fingerprint
+        and report.decoder_sha256 == decoder_sha256
+        and all(a in failed or fitted.get(a) == sha for a, sha in renders.avatar_sha256.items())
+    )
+
+
+def _known_fit(item: FitItem, before: FitShardReport | None, decoder_sha256: str, avatar: int) -> FitReport | None:
+    """The avatar's fit in the published ledger, when that ledger has this configuration and decoder."""
+    if before is None or before.fingerprint != item.fingerprint or before.decoder_sha256 != decoder_sha256:
+        return None
+    return next((fit for fit in before.fits if fit.avatar == avatar), None)
+
+
+def _fit_avatar(
+    item: FitItem,
+    avatar: int,
+    source: str,
+    decoder: Decoder,
+    mean_planes: torch.Tensor,
+    store: PlaneStore,
+    device: torch.device,
+    on_step: Any,
+) -> FitReport | AvatarFailure:
+    config, layout = item.config, item.layout
+    start = time.monotonic()
+    result = fit_planes(
+        read_views(config, layout, avatar, ("train",), device),
+        decoder,
+        fit_settings(config, steps=config.fit.steps),
+        seeded(config, avatar, "fit", device),
+        initial=mean_planes,
+        on_step=on_step,
+    )
+    planes = result.planes.to(torch.float16)
+    if not bool(torch.isfinite(planes).all()):
+        return AvatarFailure(avatar=avatar, reason=f"fit of {format_avatar(avatar)} diverged: planes are not finite")
+    held_out = read_views(config, layout, avatar, ("held_out",), device)
+    quality = evaluate_views(planes.float(), decoder, held_out, samples=config.fit.render_samples)
+    psnr = _mean(quality.psnr_db)
+    if not psnr >= config.fit.min_psnr:
+        return AvatarFailure(
+            avatar=avatar,
+            reason=f"held-out PSNR of {format_avatar(avatar)} is {psnr:.2f} dB, below fit.min_psnr {config.fit.min_psnr}",
+        )
+    full = planes.cpu().numpy()
+    base = downsample(planes.float(), config.planes.base_resolution).to(torch.float16).cpu().numpy()
+    store.write(avatar, full, base)
+    similarity = ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
+    return FitReport(
+        avatar=avatar,
+        source_sha256=source,
+        psnr_db=psnr,
+        psnr_foreground_db=_mean(quality.psnr_foreground_db),
+        ssim=float(similarity.mean()),
+        coverage=_mean(quality.coverage),
+        steps=config.fit.steps,
+        seconds=round(time.monotonic() - start, 3),
+        planes_sha256=planes_sha256(full),
+    )
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values)

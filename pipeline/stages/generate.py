@@ -1,0 +1,254 @@
+"""Stage ``generate``: avatars from noise, a portrait, a sentence, or a portrait with an edit.
+
+The stage makes ``generate.num`` avatars from noise, and one of each other kind from the first held-out avatar's
+frontal view and caption; the command ``rodin-pipe generate`` makes whatever is asked for.
+
+Each avatar gets a folder below ``samples/``: ``planes.npy`` (float16, as the plane store holds them), ``latent.npy``,
+a turntable, a strip of views rendered and refined, the frontal image, and ``avatar.json`` that says how it was made.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.config import RunConfig
+from pipeline.contracts.camera import turntable_rig
+from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.stage import Progress, StageReport
+from pipeline.images import decode_image, encode_png, encode_turntable, over_white, strip
+from pipeline.io.ledger import package_versions, processor_name, write_ledger
+from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file
+from pipeline.provenance import current_report, render_sources, stage_inputs
+from pipeline.stages.sampling import Sampler, load_sampler
+from pipeline.stages.views import choose_device, read_samples, seeded, use_threads
+from rodin_models.clip import encode_images, encode_texts
+from rodin_models.conditioning import edit_latent
+
+CPU = torch.device("cpu")
+RUN_SAMPLES = ("noise", "portrait", "edit", "text")
+"""Folders below ``samples/`` that the stage makes."""
+STRIP_VIEWS = 8
+TURNTABLE_FPS = 24
+ELEVATION_DEG = 5.0
+NEUTRAL_TEXT = "a person"
+"""What an edit is the difference to: ``a person with glasses`` minus ``a person``."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate."""
+
+    num: int
+    portrait: Path | None = None
+    text: str | None = None
+    edit: str | None = None
+    seed: int = 0
+    name: str | None = None
+
+    @property
+    def source(self) -> str:
+        """``noise``, ``portrait``, ``edit`` or ``text``."""
+        if self.portrait is not None:
+            return "portrait" if self.edit is None else "edit"
+        return "noise" if self.text is None else "text"
+
+    @property
+    def folder_name(self) -> str:
+        """Folder below ``samples/``."""
+        if self.name is not None:
+            return self.name
+        source = self.text or (self.portrait.stem if self.portrait else "noise")
+        words = re.sub(r"[^a-z0-9]+", "-", f"{source} {self.edit or ''}".lower()).strip("-")[:60] or "avatar"
+        return f"{words}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class GenerateItem:
+    """The avatars from noise that belong to a run."""
+
+    layout: RunLayout
+    config: RunConfig
+    fingerprint: str
+
+
+def generate_from_noise(item: GenerateItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+    """The run's own samples, in the folders of :data:`RUN_SAMPLES`."""
+    del inputs
+    layout, config = item.layout, item.config
+    known = current_report("generate", item.fingerprint, config, layout)
+    if known is not None:
+        progress(1, 1)
+        return known
+    started_at, start = time.time(), time.monotonic()
+    requests = run_requests(layout, config)
+    total = sum(request.num for request in requests)
+    done = 0
+    for request in requests:
+
+        def part(now: float, of: float, before: int = done) -> None:
+            del of
+            progress(before + now, total)
+
+        generate_request(layout, config, request, part)
+        done += request.num
+    report = StageReport(
+        schema_version=SCHEMA_VERSION,
+        stage="generate",
+        fingerprint=item.fingerprint,
+        avatars=(),
+        inputs=stage_inputs("generate", config, layout, ()),
+        outputs={
+            str(path.relative_to(layout.root)): sha256_file(path)
+            for path in sorted(layout.samples.rglob("planes.npy"))
+            if path.parts[-3] in RUN_SAMPLES
+        },
+        started_at=started_at,
+        finished_at=time.time(),
+        seconds=round(time.monotonic() - start, 3),
+        versions=package_versions(("torch", "diffusers")),
+        processor=processor_name(),
+    )
+    write_ledger(layout.ledger("generate", "generate"), report)
+    return report
+
+
+def run_requests(layout: RunLayout, config: RunConfig) -> list[Request]:
+    """What a run generates by itself."""
+    requests = [Request(num=config.generate.num, name="noise")]
+    held_out = [a for a in sorted(render_sources(config, layout)) if config.is_held_out(a)]
+    if not held_out:
+        return requests
+    (sample,) = read_samples(config, layout, held_out[0], ("frontal",))
+    portrait = layout.samples / f"portrait-{format_avatar(held_out[0])}.png"
+    publish_bytes(portrait, encode_png(over_white(sample.rgba)))
+    return [
+        *requests,
+        Request(num=1, portrait=portrait, name="portrait"),
+        Request(num=1, portrait=portrait, edit="with glasses", name="edit"),
+        Request(num=1, text=sample.record.caption, name="text"),
+    ]
+
+
+def generate_request(
+    layout: RunLayout, config: RunConfig, request: Request, progress: Callable[[float, float], None]
+) -> Path:
+    """Make what is asked for and publish it as ``samples/<name>``, whole or not at all; returns that folder.
+
+    Raises ``DataError`` for a portrait that is no image, or a model that is not trained.
+    """
+    portrait = read_portrait(request.portrait) if request.portrait is not None else None
+    if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
+        raise DataError(f"--name {request.folder_name!r} is no plain folder name")
+    use_threads(config.fit.threads)
+    device = choose_device(config)
+    sampler = load_sampler(config, layout, device)
+    staged = empty_folder(layout.work / "samples" / request.folder_name)
+    num = 1 if portrait is not None else request.num
+    latents = _latents(sampler, request, portrait, num)
+    cameras = turntable_rig(
+        config.generate.views,
+        elevation_deg=ELEVATION_DEG,
+        distance=config.render.distance,
+        fov_deg=config.render.fov_deg,
+        size=config.generate.image_side,
+    )
+    for first in range(0, num, config.generate.batch):
+        batch = latents[first : first + config.generate.batch]
+        generator = seeded(config, first, f"generate planes {request.seed}", CPU)
+        for offset, planes in enumerate(sampler.planes(batch, generator)):
+            index = first + offset
+            images = 0
+
+            def on_image(index: int = index) -> None:
+                nonlocal images
+                images += 1
+                progress(index + images / len(cameras), num)
+
+            rendered, refined = sampler.images(planes, latents[index], cameras, on_image)
+            folder = staged / f"avatar-{index:03d}"
+            folder.mkdir()
+            _write_avatar(folder, config, request, index, planes, latents[index], rendered, refined)
+    final = layout.samples / request.folder_name
+    publish_folder(staged, final)
+    progress(num, num)
+    return final
+
+
+def read_portrait(path: Path) -> npt.NDArray[np.uint8]:
+    """A portrait over white, uint8 (row, column, 3); raises ``DataError`` when there is none or it is no image."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"portrait {path} cannot be read: {error.strerror}; give a PNG or JPEG of a face") from None
+    return over_white(decode_image(data, name=f"portrait {path}"))
+
+
+def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8] | None, num: int) -> torch.Tensor:
+    """Image latents of what is asked for, (num, latent)."""
+    if portrait is not None:
+        rgb = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float().to(sampler.device) / 255
+        found = encode_images(sampler.clip, rgb)
+        if request.edit is None:
+            return found
+        source, target = encode_texts(sampler.clip, sampler.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {request.edit}"])
+        return edit_latent(found, source[None], target[None], sampler.config.generate.edit_strength)
+    text = None
+    if request.text is not None:
+        text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])
+    return sampler.latents(num, text, seeded(sampler.config, 0, f"generate latents {request.seed}", CPU))
+
+
+def _write_avatar(
+    folder: Path,
+    config: RunConfig,
+    request: Request,
+    index: int,
+    planes: torch.Tensor,
+    latent: torch.Tensor,
+    rendered: npt.NDArray[np.uint8],
+    refined: npt.NDArray[np.uint8],
+) -> None:
+    stored = planes.cpu().numpy()
+    for name, array in (("planes.npy", stored), ("latent.npy", latent.cpu().numpy())):
+        buffer = BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        (folder / name).write_bytes(buffer.getvalue())
+    chosen = np.linspace(0, len(rendered), min(STRIP_VIEWS, len(rendered)), endpoint=False).astype(int)
+    (folder / "strip.png").write_bytes(encode_png(strip([rendered[i][..., :3] for i in chosen])))
+    (folder / "strip_refined.png").write_bytes(encode_png(strip([refined[i][..., :3] for i in chosen])))
+    (folder / "frontal.png").write_bytes(encode_png(rendered[0][..., :3]))
+    (folder / "frontal_refined.png").write_bytes(encode_png(refined[0][..., :3]))
+    for name, frames in (("turntable", rendered), ("turntable_refined", refined)):
+        video = encode_turntable([frame[..., :3] for frame in frames], fps=TURNTABLE_FPS)
+        (folder / f"{name}{video.suffix}").write_bytes(video.data)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "source": request.source,
+        "prompt": request.text or request.edit or "",
+        "portrait": str(request.portrait) if request.portrait else None,
+        "seed": request.seed,
+        "index": index,
+        "guidance": config.generate.guidance,
+        "planes": {
+            "file": "planes.npy",
+            "axes": "plane, channel, row, column",
+            "plane_names": PLANE_NAMES,
+            "plane_axes": PLANE_AXES,
+            "texel_rule": TEXEL_RULE,
+            "extent_m": config.render.extent_m,
+            "sha256": hashlib.sha256(stored.tobytes()).hexdigest(),
+        },
+    }
+    (folder / "avatar.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,240 @@
+"""Stage ``render``: one shard of avatars, photographed by Blender processes and published as one tar.
+
+A finished avatar is never rendered twice: avatars of a published tar (when a run is extended), verified parts and
+the finished folders of attempts that died are adopted first. What then fails, or was in work when its process died,
+gets one fresh attempt; what fails again is listed in the ledger with its log's tail and the rest is published.
+"""
+
+import shutil
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.blender_process import run_blender
+from pipeline.config import RunConfig
+from pipeline.contracts.avatar import draw_avatar
+from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
+from pipeline.contracts.randomness import generator_for
+from pipeline.contracts.rendering import (
+    AvatarFailure,
+    AvatarJob,
+    RenderedAvatar,
+    RenderJob,
+    RenderReport,
+    RenderSettings,
+    ViewSpec,
+)
+from pipeline.contracts.stage import Progress
+from pipeline.io.ledger import processor_name, read_ledger, write_ledger
+from pipeline.io.publish import publish_folder
+from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
+from pipeline.io.shards import extract_avatars, write_shard
+
+ATTEMPTS_PER_AVATAR = 2
+
+
+@dataclass(frozen=True)
+class RenderItem:
+    """One shard to render."""
+
+    layout: RunLayout
+    config: RunConfig
+    shard: int
+    fingerprint: str
+    retry_failed: bool = False
+    """Render again what an earlier visit listed as failed."""
+
+
+def view_specs(config: RunConfig, avatar: int) -> tuple[ViewSpec, ...]:
+    """The photographs of one avatar: training views first, then held-out views, the frontal view last."""
+    render = config.render
+    rig = dict(
+        elevation_deg=render.elevation_deg, distance=render.distance, fov_deg=render.fov_deg, size=render.resolution
+    )
+    train = sphere_rig(generator_for(config.seed, avatar, "train views"), render.train_views, **rig)  # type: ignore[arg-type]
+    held_out = sphere_rig(generator_for(config.seed, avatar, "held-out views"), render.held_out_views, **rig)  # type: ignore[arg-type]
+    cameras = [(camera, "train") for camera in train] + [(camera, "held_out") for camera in held_out]
+    cameras.append((frontal_camera(config), "frontal"))
+    return tuple(
+        ViewSpec.model_validate(dict(view=i, camera=camera, split=split)) for i, (camera, split) in enumerate(cameras)
+    )
+
+
+def frontal_camera(config: RunConfig) -> Camera:
+    """The one camera in front of the face that encoders see."""
+    render = config.render
+    return Camera.look_at(
+        orbit_position(0.0, 0.0, render.distance),
+        np.zeros(3),
+        fov_deg=render.fov_deg,
+        width=render.resolution,
+        height=render.resolution,
+    )
+
+
+def views_per_avatar(config: RunConfig) -> int:
+    """Photographs an avatar."""
+    return config.render.train_views + config.render.held_out_views + 1
+
+
+def depth_scale(config: RunConfig) -> float:
+    """World units a level of the depth image: the cube's far corner, seen from the sphere, is the last level."""
+    return float(config.render.distance + 3**0.5) / 65535
+
+
+def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) -> RenderReport:
+    """Render what is missing of one shard and publish tar and ledger. Never raises for a bad avatar."""
+    del inputs
+    layout, config, shard = item.layout, item.config, item.shard
+    wanted = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
+    ledger = layout.ledger("render", format_shard(shard))
+    before = read_ledger(ledger, RenderReport)
+    if before is not None and is_current(item, before):
+        progress(len(wanted), len(wanted))
+        return before
+
+    started_at, start = time.time(), time.monotonic()
+    jobs = {avatar: _avatar_job(config, avatar) for avatar in wanted}
+    parts = layout.parts("render", shard)
+    parts.mkdir(parents=True, exist_ok=True)
+    attempts = layout.attempts("render", format_shard(shard))
+    if before is not None and before.done:
+        _adopt_published(layout.shard(shard), set(before.done), parts)
+    for dead in sorted(attempts.glob("*")):
+        _adopt_finished(dead, jobs, parts)
+
+    pending = [avatar for avatar in wanted if not (parts / format_avatar(avatar)).exists()]
+    failures: dict[int, AvatarFailure] = {}
+    tries = dict.fromkeys(wanted, 0)
+    versions: dict[str, str] = dict(before.versions) if before else {}
+    device, num_processes = (before.device if before else ""), 0
+    while pending:
+        finished = len(wanted) - len(pending)
+        frames = 0
+
+        def on_event(event: dict[str, Any], finished: int = finished) -> None:
+            nonlocal frames
+            if event.get("event") == "frame":
+                frames += 1
+                progress(min(finished + frames / views_per_avatar(config), len(wanted)), len(wanted))
+
+        output = attempts / uuid.uuid4().hex
+        output.mkdir(parents=True)
+        num_processes += 1
+        job = RenderJob(
+            shard=shard, avatars=tuple(jobs[a] for a in pending), settings=_settings(config), output=str(output)
+        )
+        outcome = run_blender(
+            job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s, on_event=on_event
+        )
+        adopted = _adopt_finished(output, jobs, parts)
+        failed = {f.avatar: f for f in outcome.failures if f.avatar not in adopted}
+        if not adopted and not failed:  # it did not even begin: nobody in particular is to blame
+            failed = {a: AvatarFailure(avatar=a, reason=outcome.reason, log_tail=outcome.log_tail) for a in pending}
+        if outcome.result is not None:
+            versions, device = outcome.result.versions, outcome.result.device
+        for avatar, failure in failed.items():
+            tries[avatar] += 1
+            failures[avatar] = failure
+        for avatar in adopted:
+            failures.pop(avatar, None)
+        pending = [a for a in pending if a not in adopted and tries[a] < ATTEMPTS_PER_AVATAR]
+
+    done = tuple(a for a in wanted if (parts / format_avatar(a)).exists())
+    rendered = {a: verify_avatar_folder(parts / format_avatar(a)) for a in done}
+    folders = [parts / format_avatar(a) for a in done]
+    tar_sha256, tar_bytes = write_shard(layout.shard(shard), folders) if done else ("", 0)
+    report = RenderReport(
+        schema_version=SCHEMA_VERSION,
+        fingerprint=item.fingerprint,
+        shard=shard,
+        done=done,
+        failures=tuple(failures[a] for a in wanted if a in failures and a not in done),
+        tar_sha256=tar_sha256,
+        tar_bytes=tar_bytes,
+        avatar_sha256={format_avatar(a): avatar_sha256(rendered[a]) for a in done},
+        specs=tuple(jobs[a].spec for a in wanted),
+        seconds=_mean_seconds(rendered) | {"shard": round(time.monotonic() - start, 3)},
+        started_at=started_at,
+        finished_at=time.time(),
+        attempts=num_processes,
+        versions=versions,
+        processor=processor_name(),
+        device=device,
+    )
+    write_ledger(ledger, report)
+    for folder in (attempts, parts):
+        shutil.rmtree(folder, ignore_errors=True)
+    progress(len(wanted), len(wanted))
+    return report
+
+
+def is_current(item: RenderItem, report: RenderReport) -> bool:
+    """Whether a published ledger is what this item would make, every wanted avatar accounted for."""
+    wanted = set(shard_avatars(item.shard, item.config.render.shard_size, item.config.render.num_avatars))
+    known = set(report.done) | {f.avatar for f in report.failures}
+    if report.failures and item.retry_failed:
+        return False
+    return report.fingerprint == item.fingerprint and wanted <= known
+
+
+def _avatar_job(config: RunConfig, avatar: int) -> AvatarJob:
+    return AvatarJob(
+        avatar=avatar,
+        spec=draw_avatar(config.seed, avatar),
+        views=view_specs(config, avatar),
+        held_out=config.is_held_out(avatar),
+    )
+
+
+def _settings(config: RunConfig) -> RenderSettings:
+    render = config.render
+    return RenderSettings(
+        samples=render.samples,
+        denoise=render.denoise,
+        max_bounces=render.max_bounces,
+        extent_m=render.extent_m,
+        depth_scale=depth_scale(config),
+        threads=render.threads,
+        device=render.device,
+    )
+
+
+def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path) -> set[int]:
+    """Move the finished avatars of an attempt, verified, into ``parts``; returns their indices."""
+    adopted = set()
+    for avatar, job in jobs.items():
+        folder, target = attempt / format_avatar(avatar), parts / format_avatar(avatar)
+        if not folder.exists() or target.exists():
+            continue
+        try:
+            rendered = verify_avatar_folder(folder)
+        except DataError:
+            continue  # a finished folder was damaged afterwards: it is rendered again
+        if len(rendered.files) == 3 * len(job.views):
+            publish_folder(folder, target)
+            adopted.add(avatar)
+    return adopted
+
+
+def _adopt_published(tar: Path, avatars: set[int], parts: Path) -> None:
+    """Unpack the avatars of a published tar that are not among the parts yet."""
+    missing = sorted(a for a in avatars if not (parts / format_avatar(a)).exists())
+    if missing and tar.exists():
+        extract_avatars(tar, missing, parts)
+
+
+def _mean_seconds(rendered: dict[int, RenderedAvatar]) -> dict[str, float]:
+    steps = sorted({step for avatar in rendered.values() for step in avatar.seconds})
+    return {
+        step: round(sum(avatar.seconds.get(step, 0.0) for avatar in rendered.values()) / len(rendered), 4)
+        for step in steps
+    }

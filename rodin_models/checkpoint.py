@@ -1,0 +1,212 @@
+"""Weights and training state on disk without pickle: tensors as safetensors, everything else as JSON.
+
+    FOLDER/state.safetensors    every tensor of the tree, named by its path, such as model/unet.first.weight
+    FOLDER/state.json           the tree, with a tensor's name where it stood
+
+A tree is nested dicts, lists and tuples of tensors, numbers, strings and None: what ``state_dict`` of modules and
+optimisers returns. Loading it gives the same tree back: integer keys, tuples, bfloat16, empty tensors and NaN
+included. Equal trees give equal bytes. What is not kept: a tensor's device (it loads on the CPU), its strides, and
+whether two tensors shared memory.
+"""
+
+import json
+import math
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+FORMAT = 1
+TENSORS, TREE = "state.safetensors", "state.json"
+
+Tree = Any
+"""None, bool, int, float, str, Tensor, or a dict (of str or int keys), list or tuple of trees."""
+
+Settings = TypeVar("Settings")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def save_state(folder: Path, tree: Tree) -> None:
+    """Write ``tree`` to the existing ``folder`` and fsync it; raises ``TypeError`` for what a tree cannot hold.
+
+    Not atomic: write to a folder of another name and rename that.
+    """
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps({"format": FORMAT, "tree": _encode(tree, (), tensors)}, indent=1, allow_nan=False)
+    save_file(tensors, folder / TENSORS)
+    (folder / TREE).write_text(text + "\n", encoding="utf-8")
+    for path in (folder / TENSORS, folder / TREE, folder):
+        _fsync(path)
+
+
+def load_state(folder: Path) -> Tree:
+    """The tree that :func:`save_state` wrote, tensors on the CPU; raises ``ValueError`` for one of another format."""
+    from safetensors.torch import load_file
+
+    document = json.loads((folder / TREE).read_text(encoding="utf-8"))
+    if document.get("format") != FORMAT:
+        raise ValueError(f"{folder / TREE} has format {document.get('format')!r}, this version reads {FORMAT}")
+    return _decode(document["tree"], load_file(folder / TENSORS))
+
+
+def _encode(node: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    """JSON of a node: plain values stand for themselves, all else is an object with one key that names its kind."""
+    if isinstance(node, Tensor):
+        name = "/".join(path) or "tensor"
+        while name in tensors:  # keys 1 and "1" of one dict, or a key with a slash
+            name += "'"
+        # A copy, because safetensors refuses tensors that share memory.
+        tensors[name] = node.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name}
+    if node is None or type(node) in (bool, int, str):
+        return node
+    if type(node) is float:
+        return node if math.isfinite(node) else {"float": str(node)}
+    if isinstance(node, Mapping):
+        for key in node:
+            if type(key) not in (str, int):
+                raise TypeError(
+                    f"a checkpoint's keys are str or int, not {type(key).__name__}: {'/'.join(path)}/{key!r}"
+                )
+        return {"dict": [[key, _encode(value, (*path, str(key)), tensors)] for key, value in node.items()]}
+    if type(node) in (list, tuple):
+        return {type(node).__name__: [_encode(value, (*path, str(i)), tensors) for i, value in enumerate(node)]}
+    raise TypeError(f"a checkpoint cannot hold {type(node).__name__} at {'/'.join(path) or 'its root'}")
+
+
+def _decode(node: Any, tensors: Mapping[str, Tensor]) -> Tree:
+    if not isinstance(node, dict):
+        return node
+    ((kind, value),) = node.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "float":
+        return float(value)
+    if kind == "dict":
+        return {key: _decode(child, tensors) for key, child in value}
+    children = [_decode(child, tensors) for child in value]
+    return tuple(children) if kind == "tuple" else children
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settings_from_dict(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Rebuild a settings dataclass, nested ones too, from ``dataclasses.asdict`` of it, through JSON or not.
+
+    Unknown keys raise ``TypeError``; values are checked by the dataclasses themselves.
+    """
+    hints = get_type_hints(kind)
+    unknown = set(values) - set(hints)
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    return kind(**{name: _restore(hints[name], value) for name, value in values.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (option for option in get_args(hint) if option is not type(None))
+    if is_dataclass(hint) and isinstance(hint, type):
+        return settings_from_dict(hint, value)
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if hint is float else value
+
+
+def unwrap(model: nn.Module, kind: type[Module]) -> Module:
+    """The ``kind`` that ``model`` is, or that DistributedDataParallel holds."""
+    inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if not isinstance(inner, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(inner).__name__}")
+    return inner
+
+
+class Ema:
+    """An exponential moving average of a module's parameters; its buffers are followed as they are.
+
+    The decay rises with the number of updates n as (1 + n) / (10 + n) up to ``decay``, so that a short training is
+    not an average of its first moments.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"EMA decay {decay} must lie in [0, 1)")
+        self.decay = decay
+        self.num_updates = 0
+        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Follow ``model`` by one step."""
+        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        self.num_updates += 1
+        learned = dict(model.named_parameters())
+        for name, value in model.state_dict().items():
+            if name in learned:
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def copy_to(self, model: nn.Module) -> None:
+        """Give ``model`` the averaged weights."""
+        model.load_state_dict(self.average)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that :meth:`load_state_dict` needs."""
+        return {"decay": self.decay, "num_updates": self.num_updates, "average": dict(self.average)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up ``state``, onto the devices where the average already lies."""
+        if set(state["average"]) != set(self.average):
+            raise ValueError("the EMA's parameters are not those of this model")
+        self.decay, self.num_updates = state["decay"], state["num_updates"]
+        for name, value in state["average"].items():
+            self.average[name].copy_(value)
+
+
+@dataclass
+class TrainState:
+    """All that a training is at some step: saved and restored, it goes on to the same bytes."""
+
+    model: nn.Module
+    """The module itself, not the DistributedDataParallel around it."""
+    optimiser: torch.optim.Optimizer
+    ema: Ema
+    generator: torch.Generator
+    step: int = 0
+
+    def save(self, folder: Path) -> None:
+        """Write to the existing ``folder``; see :func:`save_state`."""
+        save_state(
+            folder,
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "ema": self.ema.state_dict(),
+                "generator": self.generator.get_state(),
+            },
+        )
+
+    def load(self, folder: Path) -> None:
+        """Take up what :meth:`save` wrote of the same kind of model and optimiser, onto this one's devices."""
+        state = load_state(folder)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])

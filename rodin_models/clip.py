@@ -1,0 +1,370 @@
+"""A CLIP that looks at renders and reads captions: built small from scratch, or a pretrained one.
+
+Radford et al. 2021, section 2: an image and a text encoder trained so that matching pairs have near unit
+latents. The network is ``transformers.CLIPModel``; here are its settings, its tokenizer, the loss and the files.
+
+Synthetic people share captions, and each has many views, so a batch holds several images of one text. Plain
+CLIP would push such images from their own caption; here every pair with equal tokens is a positive (the
+supervised contrastive targets of Khosla et al. 2020). Captions that differ in a word stay negatives: that word
+is what the latent has to show.
+
+Left out: gathering the other workers' batches, and any fine-tuning schedule for pretrained weights.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rodin_models.seeding import initialised_from
+
+MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
+STD: Final = (0.26862954, 0.26130258, 0.27577711)
+"""Channel statistics that CLIP's published weights expect; ours use the same, so that the two are exchangeable."""
+
+SPECIAL_TOKENS: Final = ("<pad>", "<end>", "<start>")
+"""Ids 0, 1, 2. ``CLIPTextModel`` pools at the first end token, but takes an end id of 2 for an old file's mistake
+and pools at the largest id instead: the end token must not be number 2."""
+
+_PAD, _END, _START = range(3)
+_BYTES: Final = 256
+_MAX_LOGIT_SCALE: Final = math.log(100.0)
+_WEIGHTS, _RECORD, _TOKENIZER = "clip.safetensors", "clip.json", "tokenizer.json"
+_TOWER_KEYS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_act",
+    "layer_norm_eps",
+)
+_TEXT_KEYS = (*_TOWER_KEYS, "vocab_size", "max_position_embeddings", "pad_token_id", "bos_token_id", "eos_token_id")
+_VISION_KEYS = (*_TOWER_KEYS, "num_channels", "image_size", "patch_size")
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """Size of both encoders. With ``pretrained``, the weights' own sizes hold and the other fields are not read."""
+
+    image_size: int = 64
+    """Side in pixels that images are resized to."""
+    patch: int = 8
+    """Side of a vision token in pixels; divides ``image_size``."""
+    vision_width: int = 128
+    vision_layers: int = 4
+    vision_heads: int = 4
+    text_width: int = 128
+    text_layers: int = 4
+    text_heads: int = 4
+    projection_dim: int = 64
+    """Numbers in a latent."""
+    vocab_size: int = 1024
+    """Largest number of tokens; 256 of them are the bytes, so that any text can be read."""
+    max_tokens: int = 64
+    """Tokens of a caption, start and end included; what is longer is cut before the end token."""
+    pretrained: str | None = None
+    """A folder with config.json, model.safetensors and tokenizer.json, or a hub name."""
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch:
+            raise ValueError(f"patch {self.patch} does not divide image_size {self.image_size}")
+        for name, width, heads in (
+            ("vision", self.vision_width, self.vision_heads),
+            ("text", self.text_width, self.text_heads),
+        ):
+            if width % heads:
+                raise ValueError(f"{name}_heads {heads} does not divide {name}_width {width}")
+        if self.vocab_size < _BYTES + len(SPECIAL_TOKENS):
+            raise ValueError(f"vocab_size {self.vocab_size} is below 259: 256 bytes and three special tokens")
+
+
+class Clip(nn.Module):
+    """``transformers.CLIPModel`` with the preprocessing inside; images come as [0, 1] over white."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a latent."""
+        return int(self.network.config.projection_dim)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of what the vision encoder sees."""
+        return int(self.network.config.vision_config.image_size)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of the longest caption."""
+        return int(self.network.config.text_config.max_position_embeddings)
+
+    def preprocess(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
+        """Pad to a square with white, resize with antialiasing, normalise the channels. Differentiable."""
+        height, width = rgb.shape[-2:]
+        side = max(height, width)
+        left, top = (side - width) // 2, (side - height) // 2
+        square = F.pad(rgb, (left, side - width - left, top, side - height - top), value=1.0)
+        if side != self.image_size:
+            size = (self.image_size, self.image_size)
+            square = F.interpolate(square, size, mode="bicubic", align_corners=False, antialias=True)
+        return (square - self.mean) / self.std
+
+    def image_embeddings(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Projected image tokens before normalisation: the features that FID and KID are taken on."""
+        pooled = self.network.vision_model(self.preprocess(rgb)).pooler_output
+        embeddings: Tensor = self.network.visual_projection(pooled)
+        return embeddings
+
+    def text_embeddings(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+        """Projected text tokens before normalisation. What follows the end token changes nothing."""
+        pooled = self.network.text_model(tokens).pooler_output
+        embeddings: Tensor = self.network.text_projection(pooled)
+        return embeddings
+
+    def vision_maps(self, rgb: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c i j"]]:
+        """Patch tokens after each vision layer as maps, the class token dropped: features for a perceptual loss."""
+        states = self.network.vision_model(self.preprocess(rgb), output_hidden_states=True).hidden_states
+        return [s[:, 1:].mT.unflatten(2, (math.isqrt(s.shape[1] - 1), -1)) for s in states[1:]]
+
+
+def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
+    """A CLIP with fresh weights drawn from ``generator``, or the pretrained one that the settings name.
+
+    Raises ``ValueError`` where nothing can be loaded under ``settings.pretrained``.
+    """
+    from transformers import CLIPConfig, CLIPModel
+
+    if settings.pretrained is not None:
+        try:
+            return Clip(CLIPModel.from_pretrained(settings.pretrained, use_safetensors=True)).eval()
+        except (OSError, ValueError) as error:
+            raise _not_found(settings.pretrained, error) from error
+    text = {
+        "hidden_size": settings.text_width,
+        "intermediate_size": 4 * settings.text_width,
+        "num_hidden_layers": settings.text_layers,
+        "num_attention_heads": settings.text_heads,
+        "vocab_size": settings.vocab_size,
+        "max_position_embeddings": settings.max_tokens,
+        "projection_dim": settings.projection_dim,
+        "pad_token_id": _PAD,
+        "bos_token_id": _START,
+        "eos_token_id": _END,
+    }
+    vision = {
+        "hidden_size": settings.vision_width,
+        "intermediate_size": 4 * settings.vision_width,
+        "num_hidden_layers": settings.vision_layers,
+        "num_attention_heads": settings.vision_heads,
+        "image_size": settings.image_size,
+        "patch_size": settings.patch,
+        "projection_dim": settings.projection_dim,
+    }
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.projection_dim)
+    with initialised_from(generator):
+        return Clip(CLIPModel(config))
+
+
+def build_tokenizer(settings: ClipSettings, captions: Iterable[str]) -> Any:
+    """A ``tokenizers.Tokenizer``: byte-level BPE (Sennrich et al. 2016) learned on ``captions``, or the pretrained.
+
+    The same multiset of captions in any order gives the same tokenizer. Raises ``ValueError`` where nothing can
+    be loaded under ``settings.pretrained``.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    if settings.pretrained is not None:
+        return _pretrained_tokenizer(settings.pretrained)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size,
+        min_frequency=1,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(captions), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", _START), ("<end>", _END)]
+    )
+    tokenizer.enable_truncation(settings.max_tokens)
+    tokenizer.enable_padding(pad_id=_PAD, pad_token="<pad>")
+    return tokenizer
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> Int[Tensor, "b t"]:
+    """Token ids, padded to the longest text of the batch."""
+    return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
+
+
+def contrastive_loss(clip: Clip, rgb: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
+    """Mean of both directions' divergences from the targets: 1/k for each of the k pairs with equal tokens.
+
+    That is CLIP's cross-entropy when all captions differ. The targets' own entropy, a constant, is taken off, so
+    that 0 is reached with repeated captions too.
+    """
+    images = F.normalize(clip.image_embeddings(rgb), dim=-1)
+    texts = F.normalize(clip.text_embeddings(tokens), dim=-1)
+    return paired_divergence(images, texts, tokens, clip.network.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp())
+
+
+def paired_divergence(
+    images: Float[Tensor, "b d"], texts: Float[Tensor, "b d"], tokens: Int[Tensor, "b t"], scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """:func:`contrastive_loss` of unit latents, at inverse temperature ``scale``."""
+    equal = (tokens[:, None] == tokens[None]).all(-1)
+    targets = equal / equal.sum(-1, keepdim=True)
+    logits = scale * images @ texts.mT
+    rows = F.kl_div(F.log_softmax(logits, -1), targets, reduction="batchmean")
+    columns = F.kl_div(F.log_softmax(logits.mT, -1), targets, reduction="batchmean")
+    return (rows + columns) / 2
+
+
+def augment(
+    rgb: Float[Tensor, "b 3 h w"], generator: torch.Generator, *, zoom: float = 0.25
+) -> Float[Tensor, "b 3 h w"]:
+    """Each image mirrored or not, zoomed by up to ``zoom`` and shifted by up to half of that, on white.
+
+    Colours stay: captions speak of them.
+    """
+    scale = 1 + zoom * (2 * torch.rand(len(rgb), generator=generator) - 1)
+    mirror = torch.where(torch.rand(len(rgb), generator=generator) < 0.5, -1.0, 1.0)
+    shift = zoom / 2 * (2 * torch.rand(len(rgb), 2, generator=generator) - 1)
+    theta = torch.zeros(len(rgb), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = mirror * scale, scale, shift
+    grid = F.affine_grid(theta.to(rgb), list(rgb.shape), align_corners=False)
+    return 1 + F.grid_sample(rgb - 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def training_loss(
+    clip: Clip, rgb: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """``loss`` (:func:`contrastive_loss` on augmented images) and the inverse temperature ``logit_scale``."""
+    loss = contrastive_loss(clip, augment(rgb, generator), tokens)
+    return {"loss": loss, "logit_scale": clip.network.logit_scale.detach().exp()}
+
+
+@torch.no_grad()
+def encode_images(clip: Clip, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+    """Unit latents of images in [0, 1] over white."""
+    return F.normalize(clip.image_embeddings(rgb), dim=-1)
+
+
+@torch.no_grad()
+def encode_texts(clip: Clip, tokenizer: Any, texts: Sequence[str]) -> Float[Tensor, "b d"]:
+    """Unit latents of texts."""
+    return F.normalize(clip.text_embeddings(tokenize(tokenizer, texts).to(clip.mean.device)), dim=-1)
+
+
+def encoder_sha256(clip: Clip, tokenizer: Any) -> str:
+    """Hash of everything a latent depends on: architecture, weights and tokenizer."""
+    digest = hashlib.sha256(json.dumps(_architecture(clip), sort_keys=True).encode())
+    digest.update(json.dumps(json.loads(tokenizer.to_str()), sort_keys=True).encode())
+    for name, weight in sorted(clip.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path) -> str:
+    """Write weights (safetensors), record (JSON) and tokenizer (JSON) into ``folder``; return the encoder's hash."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sha256 = encoder_sha256(clip, tokenizer)
+    save_file(
+        {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}, folder / _WEIGHTS
+    )
+    tokenizer.save(str(folder / _TOKENIZER))
+    record = {"settings": asdict(settings), "architecture": _architecture(clip), "encoder_sha256": sha256}
+    (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return sha256
+
+
+def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
+    """What :func:`save_clip` wrote: model in evaluation mode, tokenizer, settings.
+
+    Raises ``ValueError`` where a file is missing or damaged, or the whole does not hash to what is recorded.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+    from transformers import CLIPConfig, CLIPModel
+
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        weights = load_file(folder / _WEIGHTS)
+        tokenizer = Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"no complete CLIP in {folder}: {error}; train it again") from error
+    architecture = record["architecture"]
+    with initialised_from(torch.Generator()):
+        clip = Clip(
+            CLIPModel(
+                CLIPConfig(
+                    text_config=architecture["text"],
+                    vision_config=architecture["vision"],
+                    projection_dim=architecture["projection_dim"],
+                )
+            )
+        )
+    clip.load_state_dict(weights)
+    found = encoder_sha256(clip, tokenizer)
+    if found != record["encoder_sha256"]:
+        raise ValueError(
+            f"the CLIP in {folder} hashes to {found[:12]}, its record says {record['encoder_sha256'][:12]}"
+        )
+    return clip.eval(), tokenizer, ClipSettings(**record["settings"])
+
+
+def _architecture(clip: Clip) -> dict[str, Any]:
+    """What of the config shapes the function: not the library's version, nor where the weights came from."""
+    config = clip.network.config
+    return {
+        "text": {key: getattr(config.text_config, key) for key in _TEXT_KEYS},
+        "vision": {key: getattr(config.vision_config, key) for key in _VISION_KEYS},
+        "projection_dim": config.projection_dim,
+    }
+
+
+def _pretrained_tokenizer(name: str) -> Any:
+    """The pretrained tokenizer, padding and cutting as its text encoder needs."""
+    from tokenizers import Tokenizer
+    from transformers import CLIPConfig
+    from transformers.utils import cached_file
+
+    try:
+        config = CLIPConfig.from_pretrained(name).text_config
+        tokenizer = Tokenizer.from_str(Path(cached_file(name, _TOKENIZER)).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_found(name, error) from error
+    tokenizer.enable_truncation(config.max_position_embeddings)
+    pad_id = config.pad_token_id
+    tokenizer.enable_padding(pad_id=pad_id, pad_token=tokenizer.id_to_token(pad_id) or "<pad>")
+    return tokenizer
+
+
+def _not_found(name: str, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())[:200]
+    return ValueError(
+        f"no pretrained CLIP under {name!r}: give a folder with config.json, model.safetensors and tokenizer.json, "
+        f"or a hub name that this machine can reach ({reason})"
+    )

@@ -1,0 +1,109 @@
+"""The decoder that all avatars share: a tri-plane feature to density and view-dependent colour.
+
+Rodin, section 3.1: the summed feature is Fourier-embedded and read by a small MLP. Density depends on the
+feature alone; the direction enters only the colour branch, so geometry cannot change with the view.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_EXPONENT_BOUND = 15.0
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Size of a decoder."""
+
+    channels: int = 16
+    """Feature channels of a plane."""
+    hidden: int = 64
+    """Width of the feature's hidden layer."""
+    colour_hidden: int = 32
+    """Width of the colour branch's hidden layer."""
+    frequencies: int = 1
+    """Octaves of the feature's Fourier embedding, from pi up; 0 gives the features bare."""
+    direction_frequencies: int = 1
+    """Octaves of the direction's Fourier embedding."""
+    density_bias: float = 0.0
+    """Logarithm of the density that an untrained decoder gives, per world unit."""
+
+
+class TruncatedExp(torch.autograd.Function):
+    """exp(x) for x up to 15, with a gradient that neither explodes nor vanishes beyond (-15, 15)."""
+
+    @staticmethod
+    def forward(ctx: Any, exponent: Tensor) -> Tensor:
+        """Exponential, bounded above."""
+        bounded = exponent.clamp(-_EXPONENT_BOUND, _EXPONENT_BOUND).exp()
+        ctx.save_for_backward(bounded)
+        return bounded
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """``grad * exp(clamp(x))``, also where the forward value is held at its bound."""
+        (bounded,) = ctx.saved_tensors
+        return grad * bounded
+
+
+def fourier_embedding(values: Float[Tensor, "*batch width"], frequencies: int) -> Float[Tensor, "*batch embedded"]:
+    """The values, then sin(2^k pi v) and cos(2^k pi v) for k < ``frequencies``."""
+    parts = [values]
+    for octave in range(frequencies):
+        angle = values * (math.pi * 2**octave)
+        parts += [angle.sin(), angle.cos()]
+    return torch.cat(parts, -1)
+
+
+class Decoder(nn.Module):
+    """Features and unit directions (world) to density (per world unit, >= 0) and colour in [0, 1]."""
+
+    def __init__(self, settings: DecoderSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        embedded = settings.channels * (1 + 2 * settings.frequencies)
+        directions = 3 * (1 + 2 * settings.direction_frequencies)
+        self.trunk = _linear(embedded, settings.hidden, generator, gain=2.0)
+        self.density = _linear(settings.hidden, 1, generator, gain=1.0)
+        self.colour_feature = _linear(settings.hidden, settings.colour_hidden, generator, gain=2.0)
+        self.colour_direction = _linear(directions, settings.colour_hidden, generator, gain=0.1, bias=False)
+        self.colour = _linear(settings.colour_hidden, 3, generator, gain=1.0)
+        with torch.no_grad():
+            self.density.bias.fill_(settings.density_bias)
+
+    def forward(
+        self, features: Float[Tensor, "*batch channel"], directions: Float[Tensor, "*#batch 3"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3"]]:
+        """Density and colour; directions may be one a ray, ``[ray, 1, 3]`` beside ``[ray, sample, channel]``."""
+        hidden = self._hidden(features)
+        return self._density(hidden), self._colour(hidden, directions)
+
+    def density_of(self, features: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch"]:
+        """Density alone."""
+        return self._density(self._hidden(features))
+
+    def _hidden(self, features: Tensor) -> Tensor:
+        return torch.relu(self.trunk(fourier_embedding(features, self.settings.frequencies)))
+
+    def _density(self, hidden: Tensor) -> Tensor:
+        density: Tensor = TruncatedExp.apply(self.density(hidden)[..., 0])
+        return density
+
+    def _colour(self, hidden: Tensor, directions: Tensor) -> Tensor:
+        seen_from = self.colour_direction(fourier_embedding(directions, self.settings.direction_frequencies))
+        return torch.sigmoid(self.colour(torch.relu(self.colour_feature(hidden) + seen_from)))
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator, *, gain: float, bias: bool = True) -> nn.Linear:
+    """A linear layer drawn from ``generator`` with variance gain / inputs, without touching global state."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    with torch.no_grad():
+        layer.weight.normal_(0, math.sqrt(gain / inputs), generator=generator)
+        if bias:
+            layer.bias.zero_()
+    return layer

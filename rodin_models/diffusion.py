@@ -1,0 +1,249 @@
+"""Gaussian diffusion in discrete time: noise schedules, what the network predicts, the loss, and sampling.
+
+With abar(t) the share of signal power left at step t = 0 .. T - 1, noise eps ~ N(0, 1):
+
+    x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps                                   (1)  Ho et al. 2020, eq. 4
+    v   = sqrt(abar) eps - sqrt(1 - abar) x_0                                   (2)  Salimans and Ho 2022
+    x_0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar) = sqrt(abar) x_t - sqrt(1 - abar) v                          (3)
+    SNR = abar / (1 - abar)                                                     (4)
+
+Schedules give abar by a continuous time s = (t + 1) / T:
+
+    cosine    cos^2((s + 0.008) / 1.008 * pi / 2), scaled to 1 at s = 0         (5)  Nichol and Dhariwal 2021
+    linear    product of 1 - beta, beta linear from 0.1 / T to 20 / T           (6)  Ho et al. 2020
+    sigmoid   (sigmoid(3) - sigmoid(6 s - 3)) / (sigmoid(3) - sigmoid(-3))      (7)  Jabri et al. 2022
+
+Tri-planes are large and redundant, so a schedule made for small images leaves them too clean (RodinHD, "more
+noise"). ``input_scale`` b shrinks the signal as in Chen 2023, "On the importance of noise scheduling", at constant
+variance:
+
+    SNR' = b^2 SNR, so abar' = b^2 abar / (b^2 abar + 1 - abar)                 (8)
+
+Sampling is done by diffusers' schedulers on our betas. Predictions are turned into x_0 here by (3) and handed over
+as such, so that clipping and guidance are the same for all kinds. Nothing here knows what shape data has, or what a
+network is: a denoiser is a callable of noisy data and time.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rodin_models.seeding import normal
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""Noisy data (batch, ...) and time s in (0, 1] (batch) to the prediction, of the data's shape."""
+
+MAX_BETA = 0.999
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """How data is noised, what is predicted and how samples are drawn."""
+
+    num_timesteps: int = 1000
+    """T."""
+    schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    input_scale: float = 1.0
+    """b of equation (8): below 1, more noise."""
+    zero_terminal_snr: bool = False
+    """Rescale sqrt(abar) so that the last step is pure noise (Lin et al. 2023, algorithm 1)."""
+    prediction: Literal["epsilon", "v", "x0"] = "v"
+    min_snr: float | None = None
+    """gamma of min-SNR weighting (Hang et al. 2023); None weighs every step's prediction error alike."""
+    clip: float | None = None
+    """Predicted x_0 is clipped to [-clip, clip] while sampling, in the network's units; None for no clipping."""
+    sampler: Literal["ddim", "dpm"] = "ddim"
+    """DDIM (Song et al. 2021) or second-order DPM-Solver++ (Lu et al. 2022)."""
+    eta: float = 0.0
+    """Noise of DDIM: 0 deterministic, 1 as in DDPM."""
+
+    def __post_init__(self) -> None:
+        if self.num_timesteps < 2:
+            raise ValueError(f"num_timesteps {self.num_timesteps} must be at least 2")
+        if not self.input_scale > 0:
+            raise ValueError(f"input_scale {self.input_scale} must be positive")
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            raise ValueError("a step of pure noise says nothing of x_0 to an epsilon prediction: use v or x0")
+        if self.zero_terminal_snr and self.min_snr is not None:
+            raise ValueError("min_snr gives a step of pure noise weight 0, so it would never be learned: drop one")
+        if self.min_snr is not None and not self.min_snr > 0:
+            raise ValueError(f"min_snr {self.min_snr} must be positive")
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta {self.eta} is a setting of the ddim sampler")
+
+
+def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
+    """beta(t) = 1 - abar(t) / abar(t - 1) in float32: equations (5) to (8), capped at 0.999 but for a zero SNR."""
+    steps = settings.num_timesteps
+    s = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    if settings.schedule == "cosine":
+        abar = torch.cos((s + 0.008) / 1.008 * (math.pi / 2)) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    elif settings.schedule == "linear":
+        betas = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)
+        abar = (1 - betas.clamp(max=MAX_BETA)).cumprod(0)
+    else:
+        top, bottom = torch.sigmoid(torch.tensor([3.0, -3.0], dtype=torch.float64))
+        abar = (top - torch.sigmoid(6 * s - 3)) / (top - bottom)
+    abar = abar.clamp(0, 1)
+    scale = settings.input_scale**2
+    abar = scale * abar / (scale * abar + 1 - abar)
+    if settings.zero_terminal_snr:
+        root = abar.sqrt()
+        abar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    betas = 1 - abar / torch.cat((torch.ones(1, dtype=torch.float64), abar[:-1]))
+    if settings.zero_terminal_snr:
+        betas[:-1].clamp_(max=MAX_BETA)
+    else:
+        betas.clamp_(max=MAX_BETA)
+    return betas.float()
+
+
+class Noised(NamedTuple):
+    """A training draw: noisy data by equation (1), the noise in it, and its step."""
+
+    noisy: Tensor
+    noise: Tensor
+    step: Tensor
+
+
+class Diffusion:
+    """The noise process of one :class:`DiffusionSettings`, and sampling back through it."""
+
+    def __init__(self, settings: DiffusionSettings) -> None:
+        self.settings = settings
+        self.betas = noise_betas(settings)
+        # As diffusers computes it, so that training and sampling agree to the last bit.
+        self.abar = torch.cumprod(1.0 - self.betas, dim=0)
+
+    def time(self, step: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Continuous time s = (t + 1) / T, what networks are told."""
+        return (step + 1).float() / self.settings.num_timesteps
+
+    def signal_and_noise(
+        self, step: Int[Tensor, "batch"], like: Float[Tensor, "batch *data"]
+    ) -> tuple[Float[Tensor, "batch *ones"], Float[Tensor, "batch *ones"]]:
+        """sqrt(abar) and sqrt(1 - abar), shaped to multiply ``like``."""
+        abar = self.abar.to(like.device)[step].view(-1, *[1] * (like.ndim - 1))
+        return abar.sqrt().to(like.dtype), (1 - abar).sqrt().to(like.dtype)
+
+    def add_noise(
+        self, x0: Float[Tensor, "batch *data"], noise: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch *data"]:
+        """Equation (1)."""
+        signal, spread = self.signal_and_noise(step, x0)
+        return signal * x0 + spread * noise
+
+    def draw(self, x0: Float[Tensor, "batch *data"], generator: torch.Generator) -> Noised:
+        """Noise ``x0`` at steps drawn uniformly."""
+        steps = torch.randint(
+            self.settings.num_timesteps, (x0.shape[0],), generator=generator, device=generator.device
+        ).to(x0.device)
+        noise = normal(x0, generator)
+        return Noised(self.add_noise(x0, noise, steps), noise, steps)
+
+    def target(
+        self, x0: Float[Tensor, "batch *data"], noise: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch *data"]:
+        """What the network should predict: eps, v of equation (2), or x_0."""
+        if self.settings.prediction == "x0":
+            return x0
+        if self.settings.prediction == "epsilon":
+            return noise
+        signal, spread = self.signal_and_noise(step, x0)
+        return signal * noise - spread * x0
+
+    def to_x0(
+        self, prediction: Float[Tensor, "batch *data"], noisy: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch *data"]:
+        """The x_0 that a prediction stands for, equation (3)."""
+        if self.settings.prediction == "x0":
+            return prediction
+        signal, spread = self.signal_and_noise(step, noisy)
+        if self.settings.prediction == "epsilon":
+            return (noisy - spread * prediction) / signal
+        return signal * noisy - spread * prediction
+
+    def weight(self, step: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Weight of a step's squared prediction error: 1, or min-SNR's.
+
+        min(SNR, gamma) weighs the error of x_0; an error of eps is SNR times as large, one of v SNR + 1 times.
+        """
+        gamma = self.settings.min_snr
+        if gamma is None:
+            return torch.ones(step.shape, device=step.device)
+        abar = self.abar.to(step.device)[step]
+        snr = abar / (1 - abar)
+        per_x0_error = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.settings.prediction]
+        return snr.clamp(max=gamma) / per_x0_error
+
+    def loss(
+        self, denoise: Denoiser, x0: Float[Tensor, "batch *data"], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """One draw of the training loss: ``loss`` is weighted, ``error`` is the plain mean squared error."""
+        noisy, noise, step = self.draw(x0, generator)
+        prediction = denoise(noisy, self.time(step)).float()
+        errors = (prediction - self.target(x0, noise, step)).square().flatten(1).mean(1)
+        return {"loss": (self.weight(step) * errors).mean(), "error": errors.mean().detach()}
+
+    def sample(
+        self,
+        denoise: Denoiser,
+        shape: tuple[int, ...],
+        num_steps: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> Float[Tensor, "batch *data"]:
+        """Samples of ``shape`` in ``num_steps`` calls of ``denoise``.
+
+        DDIM steps through T in equal strides, so for it ``num_steps`` must divide T.
+        """
+        scheduler = self._scheduler()
+        if not 1 <= num_steps <= self.settings.num_timesteps:
+            raise ValueError(f"num_steps {num_steps} must lie in 1 .. {self.settings.num_timesteps}")
+        if self.settings.sampler == "ddim" and self.settings.num_timesteps % num_steps:
+            raise ValueError(f"num_steps {num_steps} must divide num_timesteps {self.settings.num_timesteps} for ddim")
+        scheduler.set_timesteps(num_steps, device=device)
+        extra = {"eta": self.settings.eta} if self.settings.sampler == "ddim" else {}
+        x = normal(torch.empty(shape, device=device), generator)
+        for timestep in scheduler.timesteps:
+            step = timestep.long().expand(shape[0])
+            x0 = self.to_x0(denoise(x, self.time(step)).float(), x, step)
+            if self.settings.clip is not None:
+                x0 = x0.clamp(-self.settings.clip, self.settings.clip)
+            x = scheduler.step(x0, timestep, x, generator=generator, return_dict=False, **extra)[0]
+        return x
+
+    def _scheduler(self) -> Any:
+        """diffusers' scheduler of our betas, fed with x_0. Imported here because it takes seconds."""
+        common: dict[str, Any] = {
+            "num_train_timesteps": self.settings.num_timesteps,
+            "trained_betas": self.betas.tolist(),
+            "prediction_type": "sample",
+            "timestep_spacing": "trailing",
+        }
+        if self.settings.sampler == "ddim":
+            from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+            return DDIMScheduler(**common, clip_sample=False)
+        from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+        # Its rescaling leaves a terminal SNR of zero as it is, and then keeps the first sigma finite.
+        return DPMSolverMultistepScheduler(**common, rescale_betas_zero_snr=self.settings.zero_terminal_snr)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode and no gradients are kept; its mode is restored."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)

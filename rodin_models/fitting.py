@@ -1,0 +1,271 @@
+"""Fitting planes to photographs: one avatar with the decoder frozen, and what one step does.
+
+The loss of a step (Rodin, section 3.1), over rays that can meet the avatar at all:
+
+    |C_white - C*_white|^2 + alpha |A - A*|^2 + tv * smoothness + sparse * sparsity + compact * compactness
+
+with colour over white, opacity A, and the regularisers of :mod:`rodin_models.triplane`; compactness is taken at
+random points that the hull proves empty. Features carry a little noise and some steps see the planes through a
+coarser grid, so that the decoder reads planes that a diffusion model has drawn as well as fitted ones.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rodin_models.decoder import Decoder
+from rodin_models.occupancy import Occupancy, cell_index, make_occupancy, march, visual_hull
+from rodin_models.render import PlaneField, planes_occupancy, render_image
+from rodin_models.triplane import compactness, random_rescale, smoothness, sparsity, to_planes, to_table
+from rodin_models.views import RayPool, Views
+from rodin_models.volume import composite, positions
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How planes are fitted. Channels are the decoder's."""
+
+    resolution: int = 96
+    """Texels along each side of a plane."""
+    steps: int = 300
+    """Steps an avatar."""
+    rays: int = 1024
+    """Rays a step."""
+    samples: int = 8
+    """Samples a ray, all inside occupied cells."""
+    lr_planes: float = 0.02
+    lr_decoder: float = 0.002
+    """Of the joint fit."""
+    lr_end: float = 0.1
+    """Share of the learning rates left at the last step (cosine)."""
+    decoder_weight_decay: float = 0.01
+    alpha: float = 0.5
+    """Weight of the opacity's squared error."""
+    tv: float = 0.01
+    sparse: float = 1e-4
+    compact: float = 0.01
+    regularise_every: int = 4
+    """Steps between two of the planes' regularisers, which then weigh as many times more."""
+    empty_points: int = 1024
+    """Random points a step for compactness."""
+    noise: float = 0.01
+    """Standard deviation of the noise on sampled features."""
+    rescale_probability: float = 0.1
+    """Share of the steps that see the planes through a random coarser side."""
+    rescale_smallest: float = 0.5
+    """The coarsest such side, as a share of the resolution."""
+    limit: float = 1.0
+    """Planes are held within [-limit, limit]."""
+    hull_resolution: int = 64
+    density_decay: float = 0.95
+    """What a step leaves of the coarse density that guides samples, where it saw nothing denser."""
+    visit_steps: int = 25
+    """Steps of one visit in the joint fit: avatars are visited often and shortly."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted planes of one avatar."""
+
+    planes: Float[Tensor, "3 channel height width"]
+    occupancy: Occupancy
+    """The hull and the coarse density by which the fit placed its samples; not stored."""
+    losses: tuple[float, ...]
+
+
+class PlaneFit:
+    """Planes under way: the table, its Adam, the hull, and what is known of the density in it."""
+
+    def __init__(
+        self, planes: Float[Tensor, "3 channel height width"], hull: Bool[Tensor, "x y z"], settings: FitSettings
+    ) -> None:
+        self.settings = settings
+        self.table = to_table(planes.float()).requires_grad_()
+        self.adam = torch.optim.Adam([self.table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self.occupancy = make_occupancy(hull)
+        self.steps_done = 0
+
+    @property
+    def planes(self) -> Float[Tensor, "3 channel height width"]:
+        """The planes as they stand."""
+        return to_planes(self.table.detach())
+
+    def loss(self, pool: RayPool, decoder: Decoder, generator: torch.Generator) -> Float[Tensor, ""]:
+        """The loss of the next step on freshly drawn rays; notes the densities met."""
+        settings = self.settings
+        table = self._table_of_step(generator)
+        field = PlaneField(table, decoder, noise=settings.noise, generator=generator)
+        rays, rgb, alpha = pool.draw(settings.rays, generator)
+        samples = march(rays, self.occupancy, settings.samples, generator)
+        points = positions(rays, samples)
+        empty = self._empty_points(generator)
+        density, colour = field(points, rays.directions[:, None])
+        pixels = composite(density, colour, samples)
+        self._note_density(points, density)
+        wrong_alpha = pixels.alpha - alpha
+        loss = (pixels.rgb - rgb - wrong_alpha[:, None]).square().mean()
+        loss = loss + settings.alpha * wrong_alpha.square().mean()
+        if settings.compact and len(empty):
+            loss = loss + settings.compact * compactness(field.density(empty), self.occupancy.cell)
+        if self.steps_done % settings.regularise_every == 0:
+            if settings.tv:
+                loss = loss + settings.regularise_every * settings.tv * smoothness(self.table)
+            if settings.sparse:
+                loss = loss + settings.regularise_every * settings.sparse * sparsity(self.table)
+        return loss
+
+    def step(self, grad: Tensor, lr_share: float) -> None:
+        """Move the planes along a gradient of :meth:`loss`."""
+        self.table.grad = grad
+        self.adam.param_groups[0]["lr"] = self.settings.lr_planes * lr_share
+        self.adam.step()
+        self.table.grad = None
+        with torch.no_grad():
+            self.table.clamp_(-self.settings.limit, self.settings.limit)
+        self.steps_done += 1
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next step depends on: nested dicts of tensors and ints."""
+        return {
+            "table": self.table.detach().clone(),
+            "adam": adam_state(self.adam),
+            "hull": self.occupancy.grid.clone(),
+            "density": self.occupancy.density.clone(),
+            "steps_done": self.steps_done,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        with torch.no_grad():
+            self.table.copy_(state["table"])
+        load_adam_state(self.adam, state["adam"])
+        hull, density = (state[name].to(self.table.device).clone() for name in ("hull", "density"))
+        self.occupancy = make_occupancy(hull, density)
+        self.steps_done = int(state["steps_done"])
+
+    def _table_of_step(self, generator: torch.Generator) -> Tensor:
+        settings = self.settings
+        if float(torch.rand((), generator=generator, device=generator.device)) >= settings.rescale_probability:
+            return self.table
+        return random_rescale(self.table, math.ceil(settings.rescale_smallest * self.table.shape[1]), generator)
+
+    def _empty_points(self, generator: torch.Generator) -> Tensor:
+        points = torch.rand(self.settings.empty_points, 3, generator=generator, device=self.table.device) * 2 - 1
+        return points[~self.occupancy.grid.reshape(-1)[cell_index(points, len(self.occupancy.grid))]]
+
+    @torch.no_grad()
+    def _note_density(self, points: Tensor, density: Tensor) -> None:
+        known = self.occupancy.density.reshape(-1)
+        cells = cell_index(points, len(self.occupancy.grid)).reshape(-1).long()
+        known.mul_(self.settings.density_decay)
+        known.scatter_reduce_(0, cells, density.detach().reshape(-1), "amax")
+
+
+def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Moments and step counts by parameter number; empty before the first step."""
+    parameters = adam.param_groups[0]["params"]
+    return {
+        str(number): {name: tensor.clone() for name, tensor in adam.state[parameter].items()}
+        for number, parameter in enumerate(parameters)
+        if parameter in adam.state
+    }
+
+
+def load_adam_state(adam: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """The inverse of :func:`adam_state`."""
+    adam.state.clear()
+    for number, parameter in enumerate(adam.param_groups[0]["params"]):
+        if str(number) in state:
+            saved = state[str(number)].items()
+            adam.state[parameter] = {name: tensor.to(parameter.device).clone() for name, tensor in saved}
+
+
+def carve_hull(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"]:
+    """The visual hull of photographs at the fit's resolution of cells."""
+    return visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
+
+
+def learning_rate_share(step: int, steps: int, end: float) -> float:
+    """Cosine from 1 to ``end``."""
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+
+
+def fit_planes(
+    views: Views,
+    decoder: Decoder,
+    settings: FitSettings,
+    generator: torch.Generator,
+    *,
+    initial: Float[Tensor, "3 channel height width"],
+    on_step: Callable[[int, float], None] | None = None,
+) -> FitResult:
+    """Fit one avatar's planes under a frozen decoder, which is left as it is.
+
+    ``initial`` is where to start: the decoder's mean planes (see :class:`rodin_models.joint_fit.JointFit`).
+    ``generator`` lives on the device of ``views``; ``on_step(step, loss)`` is told of every step.
+    """
+    hull = carve_hull(views, settings)
+    fit = PlaneFit(initial, hull, settings)
+    pool = RayPool.around(views, hull)
+    losses = []
+    for step in range(settings.steps):
+        loss = fit.loss(pool, decoder, generator)
+        (grad,) = torch.autograd.grad(loss, (fit.table,))
+        fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        losses.append(float(loss.detach()))
+        if on_step is not None:
+            on_step(step, losses[-1])
+    return FitResult(fit.planes, fit.occupancy, tuple(losses))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Renders of photographed views beside the truth; PSNR over white, images in [0, 1]."""
+
+    images: Float[Tensor, "view height width 3"]
+    truth: Float[Tensor, "view height width 3"]
+    psnr_db: tuple[float, ...]
+    """Whole image, one a view."""
+    psnr_foreground_db: tuple[float, ...]
+    """Over pixels whose true alpha is above 0."""
+    coverage: tuple[float, ...]
+    """Share of such pixels."""
+
+
+def evaluate_views(
+    planes: Float[Tensor, "3 channel height width"],
+    decoder: Decoder,
+    views: Views,
+    *,
+    samples: int,
+    occupancy: Occupancy | None = None,
+) -> Evaluation:
+    """Render ``views`` from planes (rounded as they are stored, if they are) and compare.
+
+    Without ``occupancy`` the planes alone say where matter is: what any reader of stored planes will see.
+    """
+    if occupancy is None:
+        occupancy = planes_occupancy(planes, decoder)
+    images, truth, whole, foreground = [], [], [], []
+    for index, (matrix, pinhole) in enumerate(zip(views.cam2world, views.intrinsics, strict=True)):
+        image = render_image(
+            planes, decoder, matrix, pinhole, views.height, views.width, samples=samples, occupancy=occupancy
+        )
+        images.append(image.rgb.clamp(0, 1))
+        truth.append(views.over(index, 1.0))
+        error = (images[-1] - truth[-1]).square().mean(-1)
+        whole.append(_psnr(error))
+        foreground.append(_psnr(error[views.masks()[index]]))
+    coverage = views.masks().float().mean((1, 2))
+    return Evaluation(
+        torch.stack(images), torch.stack(truth), tuple(whole), tuple(foreground), tuple(coverage.tolist())
+    )
+
+
+def _psnr(squared_error: Tensor) -> float:
+    return -10 * math.log10(max(float(squared_error.double().mean()), 1e-10))

@@ -1,0 +1,233 @@
+"""Where there can be matter: grids of cells over the cube, and samples placed only inside occupied ones.
+
+A grid is ``Bool[Tensor, "x y z"]``; cell i of R along an axis spans [2 i / R - 1, 2 (i + 1) / R - 1]. While fitting it
+is the visual hull, carved from the alpha masks; for planes alone, the cells in which their field is dense. Beside
+it, a coarse density says which of a ray's occupied cells will be seen, and most samples go there.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from rodin_models.rays import Rays, RaySamples, intersect_box, strata
+
+
+class Occupancy(NamedTuple):
+    """A grid, the box around its occupied cells, and a guess of their density."""
+
+    grid: Bool[Tensor, "x y z"]
+    low: Float[Tensor, " 3"]
+    high: Float[Tensor, " 3"]
+    density: Float[Tensor, "x y z"]
+    """About how dense each cell is, per world unit; zeros where nothing is known yet."""
+
+    @property
+    def cell(self) -> float:
+        """A cell's side in world units."""
+        return 2 / self.grid.shape[0]
+
+
+def make_occupancy(
+    grid: Bool[Tensor, "side side side"], density: Float[Tensor, "side side side"] | None = None
+) -> Occupancy:
+    """Find the box around the occupied cells; an empty grid gets an empty box at the origin."""
+    side = grid.shape[0]
+    low, high = torch.zeros(3, device=grid.device), torch.zeros(3, device=grid.device)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        filled = grid.any(dim=others).nonzero()
+        if len(filled):
+            low[axis], high[axis] = filled[0, 0] * 2 / side - 1, (filled[-1, 0] + 1) * 2 / side - 1
+    return Occupancy(grid, low, high, torch.zeros(grid.shape, device=grid.device) if density is None else density)
+
+
+def full_occupancy(device: torch.device) -> Occupancy:
+    """The whole cube: nothing is known."""
+    return make_occupancy(torch.ones(32, 32, 32, dtype=torch.bool, device=device))
+
+
+def cell_centres(cells: Int[Tensor, "cell 3"], resolution: int) -> Float[Tensor, "cell 3"]:
+    """World positions of cells given by their three indices."""
+    return (cells * 2 + 1) / resolution - 1
+
+
+def cell_index(points: Float[Tensor, "*batch 3"], resolution: int) -> Int[Tensor, "*batch"]:
+    """Flat index of the cell around each point; points outside the cube get the nearest cell."""
+    cells = ((points + 1) * (resolution / 2)).clamp(0, resolution - 0.5).to(torch.int32)
+    x, y, z = cells.unbind(-1)
+    return (x * resolution + y) * resolution + z
+
+
+def dilate(grid: Bool[Tensor, "x y z"], cells: int = 1) -> Bool[Tensor, "x y z"]:
+    """Every cell within ``cells`` cells of an occupied one, diagonals included."""
+    wide = F.max_pool3d(grid[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
+    return wide[0, 0] > 0
+
+
+def visual_hull(
+    masks: Bool[Tensor, "view height width"],
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    resolution: int,
+) -> Bool[Tensor, "{resolution} {resolution} {resolution}"]:
+    """Cells that no view shows to be empty (Laurentini 1994), conservatively: the hull contains the true shape.
+
+    A cell falls when some view shows all of its circumscribed ball, and no mask pixel there.
+    What a view does not show it cannot carve. Coarse cells are carved first and only survivors are split.
+    """
+    side = resolution
+    while side % 2 == 0 and side > 16:
+        side //= 2
+    cells = torch.ones(side, side, side, dtype=torch.bool, device=masks.device).nonzero()
+    while True:
+        radius = math.sqrt(3) / side
+        for mask, matrix, pinhole in zip(masks, cam2world, intrinsics, strict=True):
+            cells = cells[_maybe_inside(cell_centres(cells, side), radius, mask, matrix, pinhole)]
+        if side == resolution:
+            break
+        side *= 2
+        corner = torch.ones(2, 2, 2, dtype=torch.bool, device=masks.device).nonzero()
+        cells = (cells[:, None] * 2 + corner).reshape(-1, 3)
+    grid = torch.zeros(resolution, resolution, resolution, dtype=torch.bool, device=masks.device)
+    grid[tuple(cells.unbind(-1))] = True
+    return grid
+
+
+def grid_pixels(
+    grid: Bool[Tensor, "x y z"],
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    height: int,
+    width: int,
+) -> Bool[Tensor, "view {height} {width}"]:
+    """Pixels whose rays may meet an occupied cell; no other ray does."""
+    side = grid.shape[0]
+    centres = cell_centres(grid.nonzero(), side)
+    pictures = torch.zeros(len(cam2world), height, width, dtype=torch.bool, device=grid.device)
+    if not len(centres):
+        return pictures
+    for index, (matrix, pinhole) in enumerate(zip(cam2world, intrinsics, strict=True)):
+        ball = _project_balls(centres, math.sqrt(3) / side, matrix, pinhole, height, width)
+        if ball.touches_camera.any():
+            pictures[index] = True
+            continue
+        row, column = ball.row[ball.in_sight], ball.column[ball.in_sight]
+        pictures[index, row.clamp(0, height - 1), column.clamp(0, width - 1)] = True
+        pictures[index] = dilate_mask(pictures[index], ball.reach)
+    return pictures
+
+
+class _Balls(NamedTuple):
+    """Where balls appear in one picture: their centres' pixels, and one reach that holds for all of them."""
+
+    column: Tensor
+    row: Tensor
+    reach: int
+    touches_camera: Tensor
+    in_sight: Tensor
+    """Some of the ball may show."""
+    whole: Tensor
+    """All of the ball shows."""
+
+
+def _project_balls(
+    centres: Tensor, radius: float, cam2world: Tensor, intrinsics: Tensor, height: int, width: int
+) -> _Balls:
+    points = (centres - cam2world[:3, 3]) @ cam2world[:3, :3]
+    fx, fy, cx, cy = (float(x) for x in intrinsics)
+    touches_camera = points[:, 2] <= 2 * radius
+    depth = points[:, 2].clamp(min=2 * radius)
+    column = (points[:, 0] / depth * fx + cx).floor().long()
+    row = (points[:, 1] / depth * fy + cy).floor().long()
+    nearest = max(float(depth.min()) - radius, radius)
+    slant = math.sqrt(1 + (max(cx, width - cx) / fx) ** 2 + (max(cy, height - cy) / fy) ** 2)
+    reach = math.ceil(radius * max(fx, fy) / nearest * slant)
+    in_sight = (column >= -reach) & (column < width + reach) & (row >= -reach) & (row < height + reach)
+    whole = (column >= reach) & (column < width - reach) & (row >= reach) & (row < height - reach)
+    return _Balls(column, row, reach, touches_camera, in_sight & ~touches_camera, whole & ~touches_camera)
+
+
+def _maybe_inside(centres: Tensor, radius: float, mask: Tensor, cam2world: Tensor, intrinsics: Tensor) -> Tensor:
+    """Whether balls around ``centres`` may touch what the mask shows."""
+    if not len(centres):
+        return torch.zeros(0, dtype=torch.bool, device=centres.device)
+    height, width = mask.shape
+    ball = _project_balls(centres, radius, cam2world, intrinsics, height, width)
+    wide = dilate_mask(mask, ball.reach)
+    return ~ball.whole | wide[ball.row.clamp(0, height - 1), ball.column.clamp(0, width - 1)]
+
+
+def dilate_mask(mask: Bool[Tensor, "height width"], reach: int) -> Bool[Tensor, "height width"]:
+    """Every pixel within ``reach`` rows and columns of the mask."""
+    wide = mask[None, None].float()
+    wide = F.max_pool2d(wide, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+    return F.max_pool2d(wide, (1, 2 * reach + 1), stride=1, padding=(0, reach))[0, 0] > 0
+
+
+@torch.no_grad()
+def field_occupancy(
+    density: Callable[[Tensor], Tensor], resolution: int, threshold: float, device: torch.device, chunk: int = 65536
+) -> Occupancy:
+    """Cells of a field that would be seen: opacity of one cell's length above ``threshold``, and their neighbours.
+
+    ``density(points [point, 3])`` is asked at every cell's centre; the neighbours make up for what lies between.
+    """
+    cells = torch.arange(resolution**3, device=device)
+    index = torch.stack((cells // resolution**2, cells // resolution % resolution, cells % resolution), -1)
+    least = -math.log(1 - threshold) * resolution / 2
+    parts = [density(cell_centres(part, resolution)).float() for part in index.split(chunk)]
+    found = torch.cat(parts).reshape(resolution, resolution, resolution)
+    return make_occupancy(dilate(found > least), found)
+
+
+EVEN_MASS = 1.0
+"""Mass spread evenly over a ray's occupied cells, beside at most 1 for what is expected to be seen.
+
+No sample then stands for more than twice the length that it would in even sampling. Less mass makes such samples
+rarer and longer, and a long sample that meets matter unexpectedly spoils its ray.
+"""
+
+
+def march(rays: Rays, occupancy: Occupancy, samples: int, generator: torch.Generator | None) -> RaySamples:
+    """``samples`` positions a ray, inside occupied cells, most of them where the ray will see something.
+
+    Each ray is cut into pieces about a cell long between the ends of the occupied box. A piece has as mass the weight
+    in the pixel that the coarse density gives it and its neighbours, and an even share beside; empty ones have none.
+    The masses, put end to end, are divided into equal strata with one sample each: at random or, without generator,
+    in the middle. A sample's length is its share of all mass over the mass a unit of length has where it lies, so a
+    sum over samples is an unbiased integral over the occupied length; with equal masses all lengths are equal.
+    A ray that meets no occupied piece gets samples of zero length.
+    """
+    resolution = occupancy.grid.shape[0]
+    near, far = intersect_box(rays, occupancy.low, occupancy.high)
+    diagonal = float((occupancy.high - occupancy.low).norm())
+    pieces = max(1, math.ceil(diagonal / occupancy.cell))
+    piece = ((far - near) / pieces)[:, None]
+    middles = near[:, None] + (torch.arange(pieces, device=near.device) + 0.5) * piece
+    points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
+    cells = cell_index(points, resolution)
+    filled = (occupancy.grid.reshape(-1)[cells] & (piece > 0)).to(near.dtype)
+    total = filled.sum(-1, keepdim=True)
+    mass = _seen_mass(occupancy.density.reshape(-1)[cells].to(near.dtype) * filled * piece) * filled
+    mass = mass + filled * (EVEN_MASS / total.clamp(min=1))
+    cumulated = mass.cumsum(-1)
+
+    wanted = strata(near.shape[0], samples, generator, near) * cumulated[:, -1:]
+    found = torch.searchsorted(cumulated, wanted, right=True).clamp(max=pieces - 1)
+    of_piece = mass.gather(1, found).clamp(min=torch.finfo(near.dtype).tiny)
+    inside = (wanted - cumulated.gather(1, found) + of_piece) / of_piece
+    distances = near[:, None] + (found + inside.clamp(0, 1)) * piece
+    lengths = piece * filled.gather(1, found) * cumulated[:, -1:] / (of_piece * samples)
+    return RaySamples(distances, lengths)
+
+
+def _seen_mass(thickness: Tensor) -> Tensor:
+    """Weights of pieces in their pixel, shared with their neighbours: the coarse density is not exact."""
+    behind = torch.exp(-thickness.cumsum(-1))
+    before = torch.cat((torch.ones_like(behind[:, :1]), behind[:, :-1]), -1)
+    return F.avg_pool1d((before - behind)[:, None], 3, stride=1, padding=1)[:, 0]

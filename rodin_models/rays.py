@@ -1,0 +1,125 @@
+"""Rays of pinhole cameras, where they cross the cube, and where samples lie on them.
+
+Cameras are OpenCV (x right, y down, z forward) with ``cam2world`` 4x4; pixel (column j, row i) is centred at
+(j + 0.5, i + 0.5). Directions have unit length, so a position on a ray is a distance in world units; z-depth
+is that distance times the cosine between the ray and the camera's axis.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Rays(NamedTuple):
+    """Rays in the world frame."""
+
+    origins: Float[Tensor, "ray 3"]
+    directions: Float[Tensor, "ray 3"]
+    """Unit length."""
+    cosines: Float[Tensor, " ray"]
+    """z-depth a unit of distance along the ray."""
+
+    def select(self, index: Tensor) -> "Rays":
+        """Some of the rays, by index, mask or slice."""
+        return Rays(self.origins[index], self.directions[index], self.cosines[index])
+
+
+class RaySamples(NamedTuple):
+    """Positions along rays. Samples of zero length weigh nothing."""
+
+    distances: Float[Tensor, "ray sample"]
+    """Increasing distance from the origin."""
+    lengths: Float[Tensor, "ray sample"]
+    """World length of the ray that each sample stands for."""
+
+
+def pixel_rays(
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    view: Int[Tensor, " ray"],
+    column: Int[Tensor, " ray"],
+    row: Int[Tensor, " ray"],
+) -> Rays:
+    """Rays through pixel centres of several cameras; ``intrinsics`` are fx, fy, cx, cy in pixels."""
+    fx, fy, cx, cy = intrinsics[view].unbind(-1)
+    x, y = (column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy
+    cosines = torch.rsqrt(x * x + y * y + 1)
+    in_camera = torch.stack((x * cosines, y * cosines, cosines), -1)
+    matrix = cam2world[view]
+    directions = (matrix[:, :3, :3] * in_camera[:, None, :]).sum(-1)
+    return Rays(matrix[:, :3, 3], directions, cosines)
+
+
+def image_rays(
+    cam2world: Float[Tensor, "4 4"], intrinsics: Float[Tensor, " 4"], height: int, width: int
+) -> Rays:
+    """Rays of a whole image, row by row."""
+    pixel = torch.arange(height * width, device=cam2world.device)
+    view = torch.zeros_like(pixel)
+    return pixel_rays(cam2world[None], intrinsics[None], view, pixel % width, pixel // width)
+
+
+def intersect_box(
+    rays: Rays, low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """Distances at which rays enter and leave an axis-aligned box; equal where they miss it. Never negative."""
+    # A direction of exactly zero along an axis would give 0 / 0 on the box's faces.
+    tiny = torch.finfo(rays.directions.dtype).tiny
+    inverse = 1 / torch.where(rays.directions.abs() < tiny, tiny, rays.directions)
+    first, second = (low - rays.origins) * inverse, (high - rays.origins) * inverse
+    near = torch.minimum(first, second).amax(-1).clamp(min=0)
+    far = torch.maximum(first, second).amin(-1)
+    return near, torch.maximum(near, far)
+
+
+def intersect_cube(rays: Rays) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """:func:`intersect_box` for the cube [-1, 1]^3."""
+    one = torch.ones(3, dtype=rays.origins.dtype, device=rays.origins.device)
+    return intersect_box(rays, -one, one)
+
+
+def strata(
+    num_rays: int, samples: int, generator: torch.Generator | None, like: Tensor
+) -> Float[Tensor, "ray sample"]:
+    """Increasing positions in (0, 1): one uniform draw in each of ``samples`` equal parts, or their middles."""
+    part = torch.arange(samples, dtype=like.dtype, device=like.device)
+    if generator is None:
+        return ((part + 0.5) / samples).expand(num_rays, samples)
+    draw = torch.rand(num_rays, samples, generator=generator, dtype=like.dtype, device=like.device)
+    return (part + draw) / samples
+
+
+def stratified_samples(
+    near: Float[Tensor, " ray"], far: Float[Tensor, " ray"], samples: int, generator: torch.Generator | None
+) -> RaySamples:
+    """One sample in each of ``samples`` equal parts of [near, far], at random or (without generator) in the middle."""
+    length = (far - near)[:, None]
+    distances = near[:, None] + strata(near.shape[0], samples, generator, near) * length
+    return RaySamples(distances, (length / samples).expand_as(distances))
+
+
+def importance_samples(
+    near: Float[Tensor, " ray"],
+    far: Float[Tensor, " ray"],
+    coarse: RaySamples,
+    weights: Float[Tensor, "ray sample"],
+    samples: int,
+    generator: torch.Generator | None,
+) -> RaySamples:
+    """The coarse samples of [near, far] and ``samples`` more, drawn where ``weights`` are large (NeRF, section 5.2).
+
+    The coarse samples stand for equal pieces of the ray; their weights are a step density, inverted here.
+    Lengths become distances between the midpoints of neighbours.
+    """
+    mass = weights.detach() + 1e-5
+    cumulated = mass.cumsum(-1)
+    wanted = strata(mass.shape[0], samples, generator, mass) * cumulated[:, -1:]
+    piece = torch.searchsorted(cumulated, wanted, right=True).clamp(max=mass.shape[1] - 1)
+    inside = (wanted - (cumulated - mass).gather(1, piece)) / mass.gather(1, piece)
+    fine = near[:, None] + (piece + inside.clamp(0, 1)) * coarse.lengths[:, :1]
+    distances = torch.cat((coarse.distances, fine), -1).sort(-1).values
+    middles = (distances[:, 1:] + distances[:, :-1]) / 2
+    edges = torch.cat((near[:, None], middles, far[:, None]), -1)
+    return RaySamples(distances, edges.diff(dim=-1))

@@ -1,0 +1,142 @@
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.session import _session_folder
+
+DRIVER = """
+import json, os, sys, time
+import ray
+import psutil  # Ray's own copy
+from cluster.dag import Task, run_tasks
+from cluster.session import ray_session
+
+def hang(item, inputs, progress):
+    open(item, "w").write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    report, mark = sys.argv[1:]
+    def tell(progress):
+        if os.path.exists(mark) and not os.path.exists(report):
+            folder = ray._private.worker._global_node.get_temp_dir_path()
+            pids = [process.pid for process in psutil.Process().children(recursive=True)]
+            with open(report + ".new", "w") as file:
+                json.dump({"pids": pids, "folder": folder}, file)
+            os.rename(report + ".new", report)
+    with ray_session(None, num_cpus=1):
+        run_tasks([Task("hang", "hang", hang, mark)], on_progress=tell)
+"""
+
+REFUSED = """
+import sys, time
+from cluster.session import ray_session
+from pipeline.contracts.errors import ResourceError
+for address in sys.argv[1:]:
+    started = time.monotonic()
+    try:
+        with ray_session(address):
+            print("connected")
+    except ResourceError as error:
+        print(f"{time.monotonic() - started:.1f} {error}")
+"""
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> None:
+    report = tmp_path / "report.json"
+    (tmp_path / "driver.py").write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(report), str(tmp_path / "mark")],
+        cwd=tmp_path,  # the package is found wherever the driver stands
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(report.exists, 60.0)
+    record = json.loads(report.read_text())
+    processes = {pid: started(pid) for pid in record["pids"]}
+    assert len([pid for pid, when in processes.items() if when is not None]) > 2
+    folder = Path(record["folder"])
+    assert folder.exists()
+
+    driver.send_signal(sent)
+    driver.wait(30.0)
+    assert driver.returncode != 0
+
+    def alive() -> list[int]:
+        return [pid for pid, when in processes.items() if when is not None and started(pid) == when]
+
+    wait_for(lambda: not alive(), 20.0)
+    if sent == signal.SIGKILL:
+        assert folder.exists()  # nobody was left to remove it
+        with _session_folder():
+            assert not folder.exists()
+    else:
+        assert not folder.exists()
+
+
+def test_the_folder_of_a_living_session_stays() -> None:
+    with _session_folder() as first, _session_folder() as second:
+        assert first.exists()
+        assert second != first
+        with (first / "lock").open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not first.exists()
+
+
+def test_the_folder_is_short_enough_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with _session_folder() as folder:
+        longest = folder / "session_2026-01-01_00-00-00_000000_0000000" / "sockets" / "plasma_store"
+        assert len(str(longest)) <= 107
+
+
+def test_an_address_that_does_not_answer_is_refused_in_one_line() -> None:
+    with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as mute:
+        closed.bind(("127.0.0.1", 0))  # bound, but it does not listen
+        addresses = [
+            f"127.0.0.1:{closed.getsockname()[1]}",
+            f"ray://127.0.0.1:{closed.getsockname()[1]}",
+            f"127.0.0.1:{mute.getsockname()[1]}",  # something listens, but it is not Ray
+            "nonsense",
+        ]
+        run = subprocess.run(
+            [sys.executable, "-c", REFUSED, *addresses], env=environment(), capture_output=True, text=True, timeout=60
+        )
+    lines = run.stdout.splitlines()
+    assert len(lines) == len(addresses), run.stdout + run.stderr
+    for line, address in zip(lines, addresses, strict=True):
+        seconds, message = line.split(" ", 1)
+        assert float(seconds) < 10.0
+        assert message.startswith(f"no Ray cluster answers at {address}: ")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def started(pid: int) -> str | None:
+    """When a process began, in clock ticks; None if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]

@@ -1,0 +1,79 @@
+"""Avatars as data: determinism, bounds, plausibility of the draw, captions, exact round trips."""
+
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipeline.contracts.appearance import FACE_AXES, GARMENT_COLOURS
+from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.caption import caption_of
+
+CROWD = [draw_avatar(5, index) for index in range(400)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(run_seed=st.integers(0, 2**40), index=st.integers(0, 999_999))
+def test_round_trip_and_determinism(run_seed: int, index: int) -> None:
+    spec = draw_avatar(run_seed, index)
+    assert AvatarSpec.from_json(spec.to_json()) == spec
+    assert draw_avatar(run_seed, index) == spec
+
+
+def test_every_seed_and_index_gives_someone_else() -> None:
+    specs = {draw_avatar(seed, index).to_json() for seed in range(3) for index in range(20)}
+    assert len(specs) == 60
+
+
+def test_age_brings_grey_and_wrinkles() -> None:
+    young = [spec for spec in CROWD if spec.age_years < 32]
+    old = [spec for spec in CROWD if spec.age_years > 62]
+    assert len(young) > 20 and len(old) > 20
+    assert mean(s.hair.grey for s in young) < 0.05 < 0.4 < mean(s.hair.grey for s in old)
+    assert mean(s.skin.wrinkles for s in young) < 0.15 < 0.6 < mean(s.skin.wrinkles for s in old)
+
+
+def test_only_men_have_facial_hair_and_dark_skin_goes_with_dark_eyes() -> None:
+    assert all(spec.facial_hair.style == "none" for spec in CROWD if spec.gender < 0.5)
+    assert sum(spec.facial_hair.style != "none" for spec in CROWD) > 60
+    assert all(spec.iris.melanin > 0.6 for spec in CROWD if spec.skin.melanin > 0.5)
+
+
+def test_stated_chance_of_glasses() -> None:
+    share = mean(spec.glasses is not None for spec in CROWD)
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / len(CROWD)) ** 0.5
+
+
+@pytest.mark.parametrize("spec", CROWD[:60], ids=range(60))
+def test_caption_says_what_is_seen(spec: AvatarSpec) -> None:
+    assert spec.caption == caption_of(spec)
+    words = spec.caption.replace(",", "").split()
+    assert ("man" in words) == (spec.gender >= 0.5) and ("woman" in words) == (spec.gender < 0.5)
+    assert ("glasses" in words) == (spec.glasses is not None)
+    assert ("bald" in words) == (spec.hair.style == "bald")
+    assert ("beard" in words) == (spec.facial_hair.style == "full")
+    assert spec.garment.colour_name in GARMENT_COLOURS and spec.garment.colour_name in spec.caption
+    assert " a a" not in spec.caption and " a e" not in spec.caption and " a i" not in spec.caption
+
+
+def test_all_face_parameters_are_drawn_and_small() -> None:
+    for spec in CROWD[:20]:
+        assert [name for name, _ in spec.face] == list(FACE_AXES)
+        assert mean(abs(value) for _, value in spec.face) < 0.35
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"ancestry": (0.5, 0.5, 0.5)}, "ancestry"),
+        ({"face": (("nose/none", 0.1),)}, "nose/none"),
+        ({"face": (("chin/chin-bones", 1.5),)}, "chin/chin-bones"),
+        ({"age_years": 7.0}, "age_years"),
+        ({"caption": ""}, "caption"),
+    ],
+)
+def test_impossible_specs_are_refused(change: dict[str, object], names: str) -> None:
+    with pytest.raises(ValidationError, match=names):
+        AvatarSpec.model_validate(CROWD[0].model_dump() | change)

@@ -1,0 +1,103 @@
+"""Ledger entries: absent, whole or an error, never silently anything else."""
+
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.contracts.planes import FitReport, FitShardReport
+from pipeline.io.ledger import (
+    forget_ledgers,
+    package_versions,
+    processor_name,
+    read_ledger,
+    read_ledgers,
+    write_ledger,
+)
+
+
+def entry(shard: int = 0) -> FitShardReport:
+    fit = FitReport(
+        avatar=1,
+        source_sha256="ab",
+        psnr_db=0.1 + 0.2,
+        psnr_foreground_db=None,
+        ssim=1e-17,
+        coverage=None,
+        steps=3,
+        seconds=0.5,
+        planes_sha256="cd",
+    )
+    return FitShardReport(
+        schema_version=SCHEMA_VERSION,
+        fingerprint="f",
+        shard=shard,
+        decoder_sha256="ef",
+        fits=(fit,),
+        failures=(),
+        started_at=1.5,
+        finished_at=2.5,
+        versions={"numpy": "1"},
+        processor="p",
+    )
+
+
+def test_an_entry_comes_back_and_a_missing_one_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "ledger" / "fit" / "shard-00000.json"
+    assert read_ledger(path, FitShardReport) is None
+    write_ledger(path, entry())
+    assert read_ledger(path, FitShardReport) == entry()
+
+
+def test_all_entries_of_a_stage_in_order(tmp_path: Path) -> None:
+    assert read_ledgers(tmp_path / "none", FitShardReport) == {}
+    for shard in (10, 2, 0):
+        write_ledger(tmp_path / f"shard-{shard:05d}.json", entry(shard))
+    (tmp_path / ".shard-00003.json.1-2.partial").write_text("{")
+    read = read_ledgers(tmp_path, FitShardReport)
+    assert list(read) == ["shard-00000", "shard-00002", "shard-00010"]
+    assert [report.shard for report in read.values()] == [0, 2, 10]
+
+
+def test_forgotten_entries_count_as_not_done(tmp_path: Path) -> None:
+    write_ledger(tmp_path / "a.json", entry())
+    forget_ledgers(tmp_path)
+    forget_ledgers(tmp_path / "none")
+    assert read_ledger(tmp_path / "a.json", FitShardReport) is None
+
+
+def test_an_entry_cut_anywhere_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    data = entry().to_json().encode()
+    for length in range(len(data) - 1):  # the last byte is the final newline
+        path.write_bytes(data[:length])
+        with pytest.raises(DataError) as caught:
+            read_ledger(path, FitShardReport)
+        assert str(path) in str(caught.value) and "delete it" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_another_schema_is_named_before_its_fields_are_judged(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"schema_version": 99, "unheard_of": 1}))
+    with pytest.raises(DataError, match=f"schema version 99, and this program reads version {SCHEMA_VERSION}"):
+        read_ledger(path, FitShardReport)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"schema_version": 1}', '{"shard": "0"}', "\xff"])
+def test_json_that_is_no_entry_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.json"):
+        read_ledger(path, FitShardReport)
+
+
+def test_versions_and_processor_for_a_ledger() -> None:
+    assert package_versions(("numpy",)) == {"python": platform.python_version(), "numpy": np.__version__}
+    with pytest.raises(ResourceError, match="no-such-package is not installed"):
+        package_versions(("no-such-package",))
+    assert processor_name().strip() and "\n" not in processor_name()

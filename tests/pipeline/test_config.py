@@ -1,0 +1,129 @@
+import pytest
+
+from pipeline.config import (
+    PRESETS,
+    STAGE_INPUTS,
+    STAGE_SECTIONS,
+    RunConfig,
+    load_config,
+    stage_fingerprints,
+    stages_after,
+)
+from pipeline.contracts.errors import ConfigError
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_load_and_survive_run_toml(preset, tmp_path):
+    config = load_config(preset=preset)
+    (tmp_path / "run.toml").write_text(config.to_toml())
+    assert load_config(run_toml=tmp_path / "run.toml") == config
+    assert config.preset == preset
+
+
+def test_paper_is_the_size_of_the_paper():
+    config = load_config(preset="paper")
+    assert (config.planes.resolution, config.planes.channels, config.planes.base_resolution) == (256, 32, 64)
+    assert config.render.num_avatars == 100_000
+    assert (config.base.unet.width, config.base.unet.multipliers, config.base.unet.blocks) == (192, (1, 2, 3, 4), 3)
+    assert config.refiner.input_side * config.refiner.scale == 1024
+
+
+def test_layers_merge_in_order(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[fit]\nsteps = 7\nrays = 9\n")
+    config = load_config(preset="demo", file=file, settings=["fit.rays=11", "clip.pretrained=/some/where"])
+    assert (config.fit.steps, config.fit.rays) == (7, 11)
+    assert config.fit.samples == load_config(preset="demo").fit.samples
+    assert config.clip.pretrained == "/some/where"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("fit.steps=many", ("fit.steps", "many")),
+        ("fit.steps=1.5", ("fit.steps", "1.5")),
+        ("fit.steps=true", ("fit.steps", "True")),
+        ("fit.learning_rate=nan", ("fit.learning_rate",)),
+        ("fit.learning_rate=-1.0", ("fit.learning_rate", "-1.0")),
+        ("fit.stepz=3", ("fit.stepz", "fit.steps")),
+        ("nonsense=3", ("nonsense",)),
+        ("fit.steps", ("fit.steps", "key=value")),
+        ("=3", ("key=value",)),
+        ("fit=3", ("fit",)),
+        ("render.elevation_deg=[30, 10]", ("elevation_deg",)),
+        ("render.fov_deg=0", ("fov_deg",)),
+        ("render.resolution=-3", ("resolution", "-3")),
+        ("planes.base_resolution=36", ("base_resolution", "36")),
+        ("decoder.avatars=1000", ("decoder.avatars", "1000")),
+        ("generate.base_steps=7", ("generate.base_steps", "7")),
+        ("refiner.input_side=4096", ("refiner.input_side",)),
+        ("base.unet.multipliers=[1,2,3,4,5,6,7]", ("base.unet.multipliers",)),
+    ],
+)
+def test_bad_values_are_one_line_that_names_them(setting, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config(preset="demo", settings=[setting])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_unknown_preset_and_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match="demo, desk, paper"):
+        load_config(preset="huge")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(file=tmp_path / "no.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[fit\nsteps = 3")
+    with pytest.raises(ConfigError, match="no valid TOML"):
+        load_config(file=broken)
+
+
+def changed(*settings):
+    before = stage_fingerprints(load_config(preset="demo"))
+    after = stage_fingerprints(load_config(preset="demo", settings=settings))
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+def test_a_setting_changes_its_stage_and_those_behind_it():
+    assert changed("fit.steps=3") == set(stages_after("decoder"))
+    assert "render" not in changed("fit.steps=3")
+    assert changed("render.samples=3") == set(STAGE_SECTIONS)
+    assert changed("latent.steps=3") == {"latent", "generate", "evaluate"}
+    assert changed("seed=5") == set(STAGE_SECTIONS)
+
+
+def test_operational_settings_change_nothing():
+    assert not changed(
+        "render.num_avatars=30", "render.python=/usr/bin/python3", "render.threads=2", "train.workers=2", "device=cpu"
+    )
+
+
+def test_stages_read_only_earlier_ones():
+    order = list(STAGE_SECTIONS)
+    for stage, inputs in STAGE_INPUTS.items():
+        assert all(order.index(name) < order.index(stage) for name in inputs)
+
+
+def test_held_out_avatars_do_not_depend_on_how_many_there_are():
+    small, large = (
+        load_config(preset="demo", settings=[f"render.num_avatars={count}"]) for count in (12, 40)
+    )
+    assert small.training_avatars() == large.training_avatars()[: len(small.training_avatars())]
+    assert small.decoder_avatars() == large.decoder_avatars()
+    assert not set(large.decoder_avatars()) & {i for i in range(40) if large.is_held_out(i)}
+    assert any(small.is_held_out(i) for i in range(12))
+
+
+def test_every_field_is_documented():
+    import ast
+    import inspect
+
+    import pipeline.config
+
+    tree = ast.parse(inspect.getsource(pipeline.config))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert RunConfig.__name__ in {node.name for node in classes}
+    for node in classes:
+        assert ast.get_docstring(node), node.name

@@ -1,0 +1,59 @@
+import math
+
+import torch
+
+from rodin_models.decoder import Decoder, DecoderSettings, TruncatedExp, fourier_embedding
+
+
+def test_the_embedding_by_hand():
+    embedded = fourier_embedding(torch.tensor([[0.25, -0.5]]), 2)
+    expected = [0.25, -0.5]
+    for octave in (1, 2):
+        expected += [math.sin(octave * math.pi * v) for v in (0.25, -0.5)]
+        expected += [math.cos(octave * math.pi * v) for v in (0.25, -0.5)]
+    assert torch.allclose(embedded, torch.tensor([expected]), atol=1e-6)
+
+
+def test_truncated_exp_within_its_bounds_is_exp():
+    x = torch.linspace(-14, 4, 20, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(TruncatedExp.apply(x), x.exp())
+    assert torch.autograd.gradcheck(TruncatedExp.apply, (x,))
+
+
+def test_truncated_exp_neither_explodes_nor_stalls():
+    x = torch.tensor([80.0, -80.0], requires_grad=True)
+    y = TruncatedExp.apply(x)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert torch.allclose(y, torch.tensor([math.exp(15), math.exp(-15)]))
+    assert torch.allclose(grad, torch.tensor([math.exp(15), math.exp(-15)]))
+
+
+def test_the_direction_enters_the_colour_only():
+    decoder = Decoder(DecoderSettings(channels=4), torch.Generator().manual_seed(0))
+    features = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    front, side = torch.tensor([[0.0, 0.0, -1.0]]).expand(6, 3), torch.tensor([[1.0, 0.0, 0.0]]).expand(6, 3)
+    (density_front, rgb_front), (density_side, rgb_side) = decoder(features, front), decoder(features, side)
+    assert torch.equal(density_front, density_side)
+    assert torch.equal(density_front, decoder.density_of(features))
+    assert (rgb_front - rgb_side).abs().max() > 1e-3
+    assert (density_front > 0).all()
+    assert (rgb_front > 0).all()
+    assert (rgb_front < 1).all()
+
+
+def test_one_direction_a_ray_is_the_same_as_one_a_sample():
+    decoder = Decoder(DecoderSettings(channels=4), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(5, 7, 4, generator=generator)
+    directions = torch.nn.functional.normalize(torch.randn(5, 1, 3, generator=generator), dim=-1)
+    for ray, sample in zip(decoder(features, directions), decoder(features, directions.expand(5, 7, 3)), strict=True):
+        assert torch.allclose(ray, sample, atol=1e-6)
+
+
+def test_a_decoder_comes_from_its_generator_alone():
+    before = torch.random.get_rng_state()
+    first, same, other = (Decoder(DecoderSettings(), torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, same.state_dict()[name])
+    assert not torch.equal(first.trunk.weight, other.trunk.weight)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from textured_ellipsoid import contains, make_views
+
+from rodin_models import occupancy as O
+from rodin_models.rays import Rays, image_rays, intersect_cube, stratified_samples
+
+
+@pytest.fixture(scope="module")
+def views():
+    return make_views(12, size=40)
+
+
+def test_the_hull_contains_the_true_shape_and_little_else(views):
+    side = 32
+    hull = O.visual_hull(views.masks(), views.cam2world, views.intrinsics, side)
+    points = np.random.default_rng(0).random((20000, 3)) * 2 - 1
+    inside, points = torch.from_numpy(contains(points)), torch.from_numpy(points).float()
+    in_hull = hull.reshape(-1)[O.cell_index(points, side)]
+    assert in_hull[inside].all()
+    assert in_hull.float().mean() < 3 * inside.float().mean()
+
+
+def test_carving_from_coarse_to_fine_loses_no_cell(views):
+    fine = O.visual_hull(views.masks(), views.cam2world, views.intrinsics, 64)
+    coarse = O.visual_hull(views.masks(), views.cam2world, views.intrinsics, 16)
+    parents = coarse.repeat_interleave(4, 0).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    assert (fine <= parents).all()
+    assert fine.float().mean() < coarse.float().mean()
+
+
+def test_what_no_view_shows_is_kept(views):
+    aside = views.intrinsics.clone()
+    aside[:, 2] = -1000.0  # the whole cube lies beyond the images' left border
+    empty = torch.zeros_like(views.masks())
+    assert O.visual_hull(empty, views.cam2world, aside, 16).all()
+    assert not O.visual_hull(empty, views.cam2world, views.intrinsics, 16).any()
+
+
+def test_cell_index_and_centres_agree():
+    cells = torch.tensor([[0, 0, 0], [3, 1, 2], [7, 7, 7]])
+    index = O.cell_index(O.cell_centres(cells, 8), 8)
+    assert index.tolist() == [0, 3 * 64 + 1 * 8 + 2, 511]
+    assert torch.allclose(O.cell_centres(cells, 8)[1], torch.tensor([-1 + 7 / 8, -1 + 3 / 8, -1 + 5 / 8]))
+
+
+def test_the_box_around_a_grid():
+    grid = torch.zeros(8, 8, 8, dtype=torch.bool)
+    grid[2:4, 5, 6] = True
+    box = O.make_occupancy(grid)
+    assert torch.allclose(box.low, torch.tensor([-0.5, 0.25, 0.5]))
+    assert torch.allclose(box.high, torch.tensor([0.0, 0.5, 0.75]))
+    assert box.cell == 0.25
+
+
+def test_dilation_reaches_diagonals():
+    grid = torch.zeros(5, 5, 5, dtype=torch.bool)
+    grid[2, 2, 2] = True
+    assert O.dilate(grid).sum() == 27
+    mask = torch.zeros(7, 7, dtype=torch.bool)
+    mask[3, 3] = True
+    assert O.dilate_mask(mask, 2).sum() == 25
+
+
+def _rays(count):
+    generator = torch.Generator().manual_seed(0)
+    origins = torch.tensor([0.3, 0.2, 4.0]).expand(count, 3)
+    targets = torch.rand(count, 3, generator=generator) - 0.5
+    return Rays(origins, torch.nn.functional.normalize(targets - origins, dim=-1), torch.ones(count))
+
+
+def test_samples_lie_in_occupied_cells_and_their_lengths_add_up(views):
+    hull = O.make_occupancy(O.visual_hull(views.masks(), views.cam2world, views.intrinsics, 32))
+    rays = image_rays(views.cam2world[0], views.intrinsics[0], 40, 40)
+    placed = O.march(rays, hull, 12, torch.Generator().manual_seed(0))
+    hit = placed.lengths[:, 0] > 0
+    assert hit[views.masks()[0].reshape(-1)].all()
+    assert not hit.all()
+    points = rays.origins[:, None] + placed.distances[..., None] * rays.directions[:, None]
+    occupied = hull.grid.reshape(-1)[O.cell_index(points, 32)]
+    # A piece is judged by its middle, so a sample near its end may lie just across a cell's face.
+    assert occupied[hit].float().mean() > 0.95
+    assert O.dilate(hull.grid).reshape(-1)[O.cell_index(points, 32)][hit].all()
+    assert (placed.distances.diff(dim=-1)[hit] >= 0).all()
+
+
+def test_a_slab_is_as_long_as_it_is():
+    grid = torch.zeros(16, 16, 16, dtype=torch.bool)
+    grid[:, :, 4:8] = True
+    grid[:, :, 12] = True
+    rays = Rays(torch.tensor([[0.1, 0.1, 3.0]]), torch.tensor([[0.0, 0.0, -1.0]]), torch.ones(1))
+    placed = O.march(rays, O.make_occupancy(grid), 10, None)
+    # Five cells of 1/8 along the ray: one near z = 1/2 to 5/8, four from -1/2 to 0.
+    assert torch.allclose(placed.lengths.sum(), torch.tensor(5 / 8), atol=0.07)
+    z = 3 - placed.distances[0]
+    assert (((z > 0.49) & (z < 0.64)) | ((z > -0.51) & (z < 0.01))).all()
+    assert ((z > 0.4).sum(), (z < 0.1).sum()) == (2, 8)
+
+
+def test_nothing_occupied_gives_samples_without_length():
+    placed = O.march(_rays(5), O.make_occupancy(torch.zeros(8, 8, 8, dtype=torch.bool)), 4, None)
+    assert placed.distances.isfinite().all()
+    assert (placed.lengths == 0).all()
+
+
+def test_the_whole_cube_is_stratified_sampling():
+    rays = _rays(50)
+    placed = O.march(rays, O.full_occupancy(torch.device("cpu")), 8, None)
+    expected = stratified_samples(*intersect_cube(rays), 8, None)
+    assert torch.allclose(placed.distances, expected.distances, atol=1e-5)
+    assert torch.allclose(placed.lengths, expected.lengths, atol=1e-6)
+
+
+def test_a_fields_occupancy_surrounds_its_matter():
+    found = O.field_occupancy(lambda p: 50.0 * (p.norm(dim=-1) < 0.5), 32, 0.01, torch.device("cpu"))
+    centres = O.cell_centres(torch.ones(32, 32, 32).nonzero(), 32).reshape(32, 32, 32, 3)
+    assert found.grid[centres.norm(dim=-1) < 0.5].all()
+    assert not found.grid[centres.norm(dim=-1) > 0.5 + 2 * found.cell * 3**0.5].any()

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from rodin_models import triplane
+from rodin_models.decoder import Decoder, DecoderSettings
+from rodin_models.occupancy import full_occupancy, make_occupancy
+from rodin_models.rays import image_rays, intersect_cube, stratified_samples
+from rodin_models.render import PlaneField, planes_occupancy, render_image, render_rays
+from rodin_models.volume import render_samples
+
+
+def _scene(dtype=torch.float32, bias=1.0):
+    generator = torch.Generator().manual_seed(0)
+    decoder = Decoder(DecoderSettings(channels=4, hidden=16, colour_hidden=8, density_bias=bias), generator).to(dtype)
+    planes = torch.randn(3, 4, 16, 16, generator=generator).to(dtype)
+    cam2world = torch.eye(4, dtype=dtype)
+    cam2world[:3, :3] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    cam2world[2, 3] = 4.0
+    return planes, decoder, cam2world, torch.tensor([60.0, 60.0, 16.0, 16.0], dtype=dtype)
+
+
+def test_nothing_exists_outside_the_cube():
+    planes, decoder, _, _ = _scene()
+    field = PlaneField.of_planes(planes, decoder)
+    points = torch.tensor([[0.0, 0.0, 0.999], [0.0, 0.0, 1.001], [-1.5, 0.0, 0.0], [0.0, 3.0, 0.0]])
+    density, _ = field(points, torch.tensor([[0.0, 0.0, 1.0]]))
+    assert density[0] > 0
+    assert torch.equal(density[1:], torch.zeros(3))
+    assert torch.equal(density, field.density(points))
+
+
+def test_the_fast_path_gives_the_references_image_and_gradients():
+    planes, decoder, cam2world, pinhole = _scene(torch.float64)
+    rays = image_rays(cam2world, pinhole, 32, 32)
+    near, far = intersect_cube(rays)
+    samples = stratified_samples(near, far, 24, torch.Generator().manual_seed(1))
+
+    def reference_field(points, directions):
+        flat = triplane.sample_planes_reference(planes, points.reshape(-1, 3))
+        density, rgb = decoder(flat.reshape(*points.shape[:-1], -1), directions)
+        return density * (points.abs().amax(-1) <= 1), rgb
+
+    planes.requires_grad_()
+    inputs = (planes, *decoder.parameters())
+    results = []
+    for field in (reference_field, PlaneField.of_planes(planes, decoder)):
+        pixels = render_samples(field, rays, samples)
+        loss = pixels.rgb.square().sum() + pixels.alpha.sum() + pixels.distance.sum()
+        results.append((pixels.rgb, pixels.alpha, *torch.autograd.grad(loss, inputs)))
+    for plain, fast in zip(*results, strict=True):
+        assert torch.allclose(plain, fast, atol=1e-9)
+
+
+def test_an_image_is_its_rays():
+    planes, decoder, cam2world, pinhole = _scene()
+    occupancy = planes_occupancy(planes, decoder, resolution=32)
+    image = render_image(
+        planes, decoder, cam2world, pinhole, 32, 32, samples=16, occupancy=occupancy, background=0.25, chunk=100
+    )
+    rays = image_rays(cam2world, pinhole, 32, 32)
+    pixels = render_rays(planes, decoder, rays, occupancy, 16)
+    assert torch.allclose(image.rgb.reshape(-1, 3), pixels.over(0.25), atol=1e-5)
+    assert torch.allclose(image.alpha.reshape(-1), pixels.alpha, atol=1e-5)
+    assert not image.rgb.requires_grad
+    # The cube's front face lies 3 in front of the camera, its back 5.
+    seen = image.alpha > 0.5
+    assert seen.any()
+    assert ((image.depth[seen] > 3) & (image.depth[seen] < 5)).all()
+
+
+def test_depth_is_along_the_cameras_axis():
+    planes, decoder, cam2world, pinhole = _scene(bias=12.0)
+    planes = planes * 0.01
+    image = render_image(
+        planes, decoder, cam2world, pinhole, 32, 32, samples=256, occupancy=full_occupancy(torch.device("cpu"))
+    )
+    # A solid cube's front face is a plane of constant z-depth, not of constant distance.
+    face = image.depth[8:24, 8:24]
+    assert torch.allclose(face, torch.full_like(face, 3.0), atol=0.01)
+
+
+def test_an_empty_occupancy_shows_the_background():
+    planes, decoder, cam2world, pinhole = _scene()
+    nothing = make_occupancy(torch.zeros(8, 8, 8, dtype=torch.bool))
+    image = render_image(planes, decoder, cam2world, pinhole, 8, 8, samples=4, occupancy=nothing, background=0.5)
+    assert torch.equal(image.rgb, torch.full((8, 8, 3), 0.5))
+    assert torch.equal(image.alpha, torch.zeros(8, 8))
+
+
+def test_more_samples_come_closer():
+    planes, decoder, cam2world, pinhole = _scene()
+    renders = [render_image(planes, decoder, cam2world, pinhole, 32, 32, samples=s).rgb for s in (8, 32, 256)]
+    assert (renders[1] - renders[2]).square().mean() < 0.5 * (renders[0] - renders[2]).square().mean()
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
+def test_feature_noise_comes_from_its_generator(seeds):
+    planes, decoder, _, _ = _scene()
+    table, points = triplane.to_table(planes), torch.zeros(4, 3)
+    first, second = (
+        PlaneField(table, decoder, noise=0.1, generator=torch.Generator().manual_seed(s)).density(points) for s in seeds
+    )
+    assert torch.equal(first, second) == (seeds[0] == seeds[1])
