@@ -1,15 +1,15 @@
 """How much the factored 3D-aware convolution gains over its plain form: ratios, measured in one process.
 
 Both forms see the same planes and weights and are timed in turn, so that whatever else the machine does strikes
-both alike; each figure is the median over rounds of the ratio of their times. Needs torch, numpy, einops and
-jaxtyping. The last line is one JSON object, of the first size.
+both alike; each figure is the ratio of the shortest times over all rounds, those least disturbed. Needs torch,
+numpy, einops and jaxtyping. The last line is one JSON object, of the first size.
 
     python -m benchmarks.conv3d_aware --threads 1
 """
 
 import argparse
 import json
-import statistics
+import math
 import time
 from collections.abc import Callable
 
@@ -57,18 +57,17 @@ def compare(batch: int, channels: int, side: int, rounds: int) -> dict[str, floa
     def forward_backward(form: Callable[[Tensor], Tensor]) -> None:
         torch.autograd.grad(form(image), inputs, gradient)
 
-    ratios: dict[str, list[float]] = {"forward": [], "forward_backward": []}
-    for turn in range(rounds + 2):
+    shortest: dict[str, list[float]] = {"forward": [math.inf, math.inf], "forward_backward": [math.inf, math.inf]}
+    for _ in range(rounds):
         for name, work in (("forward", forward), ("forward_backward", forward_backward)):
             slow = seconds(lambda work=work: work(lambda image: plain(conv, image)))  # type: ignore[misc]
             fast = seconds(lambda work=work: work(conv))  # type: ignore[misc]
-            if turn >= 2:  # the first two warm caches and allocators
-                ratios[name].append(slow / fast)
+            shortest[name] = [min(pair) for pair in zip(shortest[name], (slow, fast), strict=True)]
     with torch.no_grad():
         difference = (plain(conv, image) - conv(image)).abs().max().item()
     return {
-        "speedup_forward": round(statistics.median(ratios["forward"]), 3),
-        "speedup_forward_backward": round(statistics.median(ratios["forward_backward"]), 3),
+        "speedup_forward": round(shortest["forward"][0] / shortest["forward"][1], 3),
+        "speedup_forward_backward": round(shortest["forward_backward"][0] / shortest["forward_backward"][1], 3),
         "max_abs_difference": difference,
     }
 
@@ -77,7 +76,7 @@ def main() -> None:
     """Print a line for each size and the JSON of the first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = []

@@ -39,8 +39,8 @@ def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
         lens = np.concatenate((rim, rim.mean(0, keepdims=True)))
         here = np.arange(len(rim))
         fan = np.stack((here, np.roll(here, -1), np.full(len(rim), len(rim))), 1)
-        settings = {"ior": 1.22, "roughness": 0.0, "tint": 0.97}
-        parts.append(MeshPart(f"lens {side}", lens, fan, "clear", np.ones_like(lens), settings=settings, shadow=False))
+        settings = {"tint": 0.94}
+        parts.append(MeshPart(f"lens {side}", lens, fan, "lens", np.ones_like(lens), settings=settings, shadow=False))
         frame(f"arm {side}", _arm(rim, body, sign), wire * 0.95)
     frame("bridge", _bridge(apart * 0.52 - half, left[1] + 0.004, front), wire)
     return parts

@@ -50,6 +50,7 @@ def configure(scene: Any, settings: RenderSettings, device: str) -> None:
     cycles.caustics_reflective = False
     cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 3.0
+    cycles.use_light_tree = False
     cycles.use_animated_seed = False
     scene.cycles_curves.shape = "RIBBONS"
     render = scene.render

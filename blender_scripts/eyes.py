@@ -46,7 +46,7 @@ def _eye(side: str, centre: Floats, radius: float, iris: IrisSpec, rng: np.rando
     shell = lift[..., None] * np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
     cornea = centre + radius * shell.reshape(-1, 3) @ turn.T
     grey = np.ones((len(cornea), 3))
-    settings = {"ior": 1.30, "roughness": 0.0, "tint": 1.0}
+    settings = {"ior": 1.30, "roughness": 0.0}
     return [
         MeshPart(f"eyeball {side}", ball, sweep(grid), "eye", colours),
         MeshPart(f"cornea {side}", cornea, sweep(shell), "clear", grey, settings=settings, shadow=False),

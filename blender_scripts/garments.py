@@ -60,7 +60,7 @@ def neckline(style: str, rest: Floats) -> Floats:
         front = smoothstep(0.25, 0.6, z)
         vee = cut.height - cut.slope * 0.8 - cut.vee + x * (cut.vee + 0.25) / 0.62
         line = line + front * np.minimum(0, vee - line)
-    near_neck = smoothstep(1.25, 1.05, x)
+    near_neck = smoothstep(0.96, 0.78, x)
     return (y - line) * near_neck - 1.6 * (1 - near_neck)
 
 

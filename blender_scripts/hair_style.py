@@ -153,15 +153,15 @@ STYLES: Final[dict[str, Style]] = {
         radius=0.00042, keeps_off_face=True, frizz=0.004,
     ),
     "bob": Style(
-        _down_to(-0.10, -0.035), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.004, 0.016), layer=0.006,
+        _down_to(-0.10, -0.04), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.004, 0.016), layer=0.006,
         clump=0.55, clump_size=22, keeps_off_face=True, unevenness=0.03,
     ),
     "long straight": Style(
-        _down_to(-0.235, -0.13), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.004, 0.016), layer=0.006,
+        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.004, 0.016), layer=0.006,
         clump=0.6, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.006,
     ),
     "wavy": Style(
-        _down_to(-0.235, -0.11), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.005, 0.020), layer=0.010,
+        _down_to(-0.172, -0.09), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.005, 0.020), layer=0.010,
         clump=0.7, clump_size=30, keeps_off_face=True, unevenness=0.08, frizz=0.008,
         curl=lambda spec: Curl(0.0065 + 0.004 * spec.hair.curl, 0.075 - 0.025 * spec.hair.curl, 0.45),
     ),
@@ -205,7 +205,8 @@ class Grower:
         side = np.sign(sides + 1e-9)
         for k in range(1, style.points):
             reached = (k * step[:, 0]) / 0.06
-            fade = np.exp(-reached)[:, None]
+            # Combing rules near the scalp and gravity further on; hair that is tied stays combed.
+            fade = np.exp(-reached)[:, None] if not style.bun else np.ones((count, 1))
             comb = self.comb(style.comb, points[-1], normals, sides)
             aim = unit(comb * fade * (1 - style.lift) + style.gravity * (1 - fade) * DOWN + 1e-3 * direction)
             direction = unit(style.stiffness * direction + (1 - style.stiffness) * aim)
@@ -239,14 +240,14 @@ class Grower:
             front = smoothstep(0.02, 0.08, points[:, 2])[:, None] * high
             wanted = out + front * np.array((0, 0.55, -0.55))
         tangent = wanted - (wanted * out).sum(1, keepdims=True) * out if name != "radial" else wanted
-        return unit(tangent)
+        return unit(unit(tangent) - 0.22 * out if name == "back" else tangent)
 
     def bun(self, colours: Floats) -> StrandPart:
         """A coil of strands behind the crown."""
         count, size = len(colours), 26
         radius = 0.024 + 0.012 * self.spec.hair.length
         axis = unit(self.head.knot - self.head.centre)
-        middle = self.head.knot + axis * radius * 0.6
+        middle = self.head.knot + axis * radius * 0.85
         u = unit(np.cross(axis, np.array((1.0, 0, 0))))
         v = np.cross(axis, u)
         tilt = self.rng.uniform(0, 2 * np.pi, count)[:, None]

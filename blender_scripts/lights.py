@@ -92,7 +92,7 @@ def make_lights(scene: Any, light: LightSpec) -> None:
         data = bpy.data.lights.new(f"lamp {number}", "AREA")
         data.shape = "DISK"
         data.size = lamp.size
-        data.energy = lamp.power * light.strength
+        data.energy = 0.88 * lamp.power * light.strength
         data.color = np.clip(np.asarray(lamp.colour) * tint, 0, 1.2).tolist()
         item = bpy.data.objects.new(data.name, data)
         position = orbit_position(light.azimuth_deg + lamp.azimuth_deg, lamp.elevation_deg, lamp.distance)

@@ -93,12 +93,17 @@ def _eye(tree: Tree, settings: dict[str, float]) -> None:
 
 
 def _clear(tree: Tree, settings: dict[str, float]) -> None:
-    """Cornea and lenses: a mirror by Fresnel over plain transparency; nothing is bent, so it costs no bounce."""
+    """The cornea: a mirror by Fresnel over plain transparency; nothing is bent, so it costs no bounce."""
     fresnel = tree.node("Fresnel", {"IOR": settings["ior"]}).outputs[0]
     glossy = tree.node("BsdfGlossy", {"Roughness": settings["roughness"], "Color": (1, 1, 1, 1)}).outputs[0]
-    clear = tree.node("BsdfTransparent", {"Color": (*[settings["tint"]] * 3, 1)}).outputs[0]
+    clear = tree.node("BsdfTransparent").outputs[0]
     mix = tree.node("MixShader", {0: fresnel, 1: clear, 2: glossy})
     tree.surface(mix.outputs[0])
+
+
+def _lens(tree: Tree, settings: dict[str, float]) -> None:
+    """Coated glass: a little less light passes. A mirror lobe so weak would show as sparkle at few samples."""
+    tree.surface(tree.node("BsdfTransparent", {"Color": (*[settings["tint"]] * 3, 1)}).outputs[0])
 
 
 def _wet(tree: Tree, settings: dict[str, float]) -> None:
@@ -187,6 +192,7 @@ BUILDERS: Final[dict[str, Callable[[Tree, dict[str, float]], None]]] = {
     "skin": _skin,
     "eye": _eye,
     "clear": _clear,
+    "lens": _lens,
     "wet": _wet,
     "hair": _hair,
     "cloth": _cloth,

@@ -5,6 +5,7 @@ Regions are drawn on the base shape in decimetres (``Topology.rest``): eyes at y
 """
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
@@ -98,6 +99,6 @@ def _freckles(rest: Floats, rng: np.random.Generator, amount: float) -> Floats:
     sizes = rng.uniform(0.007, 0.014, count)
     near = np.flatnonzero((np.abs(rest[:, 0]) < 0.8) & (np.abs(rest[:, 1] - 7.0) < 0.5) & (rest[:, 2] > 0.8))
     spots = np.zeros(len(rest))
-    distance = np.linalg.norm(rest[near, None, :2] - centres[None], axis=-1)
-    spots[near] = np.exp(-0.5 * (distance / sizes) ** 2).max(1)
+    distance, index = cKDTree(centres).query(rest[near, :2])
+    spots[near] = np.exp(-0.5 * (distance / sizes[index]) ** 2)
     return spots * min(1.0, 0.45 + amount)

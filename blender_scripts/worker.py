@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -78,7 +77,7 @@ class _Worker:
         self.job = job
         self.output = Path(job.output)
         self.output.mkdir(parents=True, exist_ok=True)
-        self.scratch = tempfile.TemporaryDirectory(prefix="rodin-frame-", dir=_memory_folder())
+        self.frame = self.output / "frame.exr"
         self.device = "cpu"
 
     def run(self) -> None:
@@ -103,7 +102,7 @@ class _Worker:
                 sys.stderr.write(tail)
                 failures.append(AvatarFailure(avatar=avatar.avatar, reason=reason, log_tail=tail))
                 self._event("failed", avatar.avatar)
-        self.scratch.cleanup()
+        self.frame.unlink(missing_ok=True)
         result = WorkerResult(
             done=tuple(done),
             failures=tuple(failures),
@@ -132,14 +131,13 @@ class _Worker:
             self.device = cycles.choose_device(settings.device)
             cycles.configure(scene, settings, self.device)
         files: list[RenderedFile] = []
-        frame = Path(self.scratch.name) / "frame.exr"
         for number, view in enumerate(avatar.views):
             with clock("frames" if number else "first_frame"):
                 cycles.seed_view(scene, seed_for(avatar.spec.seed, view.view, "cycles"))
                 camera.place_camera(scene, view.camera)
-                render_frame(scene, frame)
+                render_frame(scene, self.frame)
             with clock("write"):
-                files.extend(_write_sample(partial, avatar, view, settings, read_passes(frame)))
+                files.extend(_write_sample(partial, avatar, view, settings, read_passes(self.frame)))
             self._event("frame", avatar.avatar, view.view)
         record = RenderedAvatar(avatar=avatar.avatar, files=tuple(files), seconds=clock.seconds)
         _write_atomically(partial / "avatar.json", record.to_json())
@@ -266,10 +264,6 @@ def _without_chatter() -> Iterator[None]:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
-
-
-def _memory_folder() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _versions() -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 A local session is quick and private: no dashboard, no usage report, a token without which its ports answer
 nobody, everything of it in one short folder under the temporary directory. Nothing of it outlives the driver.
-On a normal end, Ctrl-C and SIGTERM the session is shut down here; when the driver is killed, the kernel kills
-Ray's daemons (they ask for that with PR_SET_PDEATHSIG when the driver starts them), each worker ends when it
-loses its raylet, and the next session removes the folder. Hence ``ray_session`` belongs into the main thread:
-the kernel sends that signal when the *thread* ends that started the daemons.
+On a normal end, Ctrl-C and SIGTERM the session is shut down here. When the driver is killed, the kernel kills
+Ray's daemons (they ask for that with PR_SET_PDEATHSIG when the driver starts them), and :mod:`cluster.reaper` the
+rest. Hence ``ray_session`` belongs into the main thread: the kernel sends that signal when the *thread* ends that
+started the daemons.
 
 Threads: Ray sets ``OMP_NUM_THREADS`` in a worker to the task's number of CPUs, but only where the variable is
 unset. A value in the driver's environment reaches every local worker unchanged. Functions whose numbers
@@ -20,6 +20,8 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -33,6 +35,7 @@ from urllib.parse import urlsplit
 
 import ray
 
+from cluster import reaper as reaper_program
 from pipeline.contracts.errors import ResourceError
 
 PROBE_TIMEOUT_S = 5.0
@@ -179,7 +182,10 @@ def _probe(address: str) -> None:
 
 @contextmanager
 def _session_folder() -> Iterator[Path]:
-    """A new folder for one session, locked while the driver lives; folders of dead drivers are removed first."""
+    """A new folder for one session, and a reaper that removes it and all processes of the session at the end.
+
+    Folders without a living driver, whose reapers were killed as well, are removed first.
+    """
     temporary = Path(tempfile.gettempdir())
     if len(str(temporary)) + len(_FOLDER_PREFIX) + 8 > _LONGEST_FOLDER:
         temporary = Path("/tmp")
@@ -188,15 +194,23 @@ def _session_folder() -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(stale.parent, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=temporary))
-    # A lock, not a process id: ids mean nothing to another container that shares /tmp. It gets its name once it is
-    # held, as another driver could take it in between.
-    with (folder / "new").open("w") as lock:
+    with contextlib.ExitStack() as cleanup:
+        # A lock, not a process id: ids mean nothing to another container that shares /tmp. It gets its name once
+        # it is held, as another driver could take it in between.
+        lock = cleanup.enter_context((folder / "new").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
         (folder / "new").rename(folder / "lock")
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        # Left as a context, it closes the reaper's input and waits for it.
+        cleanup.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-I", "-S", reaper_program.__file__, str(folder), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+        os.environ[reaper_program.MARK] = str(folder)
+        cleanup.callback(os.environ.pop, reaper_program.MARK, None)
+        yield folder
 
 
 def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:

@@ -204,7 +204,7 @@ def submit(
     working_dir: Annotated[Path | None, typer.Option(help="Folder to upload; nothing when installed there.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job's log until it ends.")] = False,
 ) -> None:
-    """Submit a command to a Ray cluster: rodin-pipe submit --address http://head:8265 -- run --preset desk --out /mnt/run"""
+    """Submit a command to a Ray cluster: rodin-pipe submit --address http://head:8265 -- run --out /shared/run."""
     try:
         from cluster.submit import submit_job
         from pipeline.contracts.errors import ConfigError
@@ -268,7 +268,7 @@ def _visit(
         raise typer.Exit(130) from None
 
 
-def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]  # noqa: F821
+def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]
     from pipeline.contracts.errors import DataError
 
     if not layout.config.exists():

@@ -130,16 +130,16 @@ class FitConfig(Record):
     """Samples a ray when held-out views are measured."""
     learning_rate: float = Field(2e-2, gt=0)
     """Adam's, for the planes."""
-    alpha_weight: float = Field(0.5, ge=0)
-    tv_weight: float = Field(1e-2, ge=0)
+    alpha_weight: float = Field(0.1, ge=0)
+    tv_weight: float = Field(0.1, ge=0)
     """Smooth: total variation of the planes."""
     sparse_weight: float = Field(1e-4, ge=0)
-    compact_weight: float = Field(1e-2, ge=0)
+    compact_weight: float = Field(0.3, ge=0)
     plane_noise: float = Field(0.01, ge=0)
     """Standard deviation of the noise added to the features while fitting."""
     rescale_probability: float = Field(0.1, ge=0, le=1)
     """Share of steps in which the planes are resized to a random side and back before rendering."""
-    hull_resolution: int = Field(128, ge=8)
+    hull_resolution: int = Field(64, ge=8)
     """Cells a side of the visual hull."""
     min_psnr: float = Field(20.0, ge=0)
     """A fit whose held-out PSNR is lower is a failure, and training never reads it."""
@@ -220,13 +220,36 @@ class BaseConfig(TrainingConfig):
     """Share of items whose latent is dropped (0.2 in the paper)."""
 
 
+class UpsamplerUNetConfig(UNetConfig):
+    """The upsampler's UNet: narrower, without attention."""
+
+    width: int = Field(128, ge=8)
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    attention_sides: tuple[int, ...] = ()
+    aware_levels: int = Field(1, ge=0)
+
+
+class UpsamplerDiffusionConfig(DiffusionConfig):
+    """The upsampler's process: few steps, predicting x0."""
+
+    timesteps: int = Field(100, ge=2)
+    schedule: Literal["cosine", "linear", "sigmoid"] = "sigmoid"
+    prediction: Literal["x0"] = "x0"
+
+
+class LatentDiffusionConfig(DiffusionConfig):
+    """The latent's process."""
+
+    prediction: Literal["epsilon", "v", "x0"] = "x0"
+
+
 class UpsamplerConfig(TrainingConfig):
     """Stage ``upsampler``: base planes to full planes."""
 
     steps: int = Field(300_000, ge=1)
     batch: int = Field(8, ge=1)
-    unet: UNetConfig = UNetConfig(width=128, multipliers=(1, 2, 4), attention_sides=(), aware_levels=1)
-    diffusion: DiffusionConfig = DiffusionConfig(timesteps=100, schedule="sigmoid", prediction="x0")
+    unet: UpsamplerUNetConfig = UpsamplerUNetConfig()
+    diffusion: UpsamplerDiffusionConfig = UpsamplerDiffusionConfig()
     latent_dropout: float = Field(0.2, ge=0, le=1)
     augment_blur: float = Field(1.0, ge=0)
     """Largest standard deviation in base texels of the blur of the low-resolution condition."""
@@ -245,7 +268,7 @@ class LatentConfig(TrainingConfig):
     batch: int = Field(256, ge=1)
     width: int = Field(1024, ge=16)
     layers: int = Field(8, ge=1)
-    diffusion: DiffusionConfig = DiffusionConfig(prediction="x0")
+    diffusion: LatentDiffusionConfig = LatentDiffusionConfig()
     text_dropout: float = Field(0.2, ge=0, le=1)
 
 

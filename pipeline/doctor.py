@@ -137,7 +137,8 @@ def _ray(address: str | None) -> Finding:
         with ray_session(address) as session:
             return Finding(
                 True,
-                f"Ray: {session.cpus:g} CPUs, {session.gpus:g} GPUs on {session.nodes} nodes after {session.start_seconds:.1f} s",
+                f"Ray: {session.cpus:g} CPUs, {session.gpus:g} GPUs on {session.nodes} nodes "
+                f"after {session.start_seconds:.1f} s",
             )
     except RodinError as error:
         return Finding(False, f"Ray: {error}")

@@ -1,6 +1,7 @@
 """One visit to a run: lock, survey, refuse what is stale, build the task graph, run it, write down what happened."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,16 +12,24 @@ from typing import Any
 from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
-from cluster.training import run_training
 from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig, stage_fingerprints
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.naming import RunLayout, format_shard, num_shards, shard_avatars
 from pipeline.contracts.stage import DriverReport, Progress
 from pipeline.io.ledger import write_ledger
-from pipeline.io.plane_store import create_plane_store, extend_plane_store
+from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
 from pipeline.io.publish import publish_text, require_disk, run_lock
-from pipeline.plan import StageState, apply_redo, disk_bytes, expand_redo, refuse_stale, survey
-from pipeline.provenance import fit_reports, render_reports
+from pipeline.plan import (
+    StageState,
+    apply_redo,
+    disk_bytes,
+    end_redo,
+    expand_redo,
+    refuse_bad_inputs,
+    refuse_stale,
+    survey,
+)
+from pipeline.provenance import decoder_report, fit_reports, render_reports
 
 TRAINED = ("clip", "base", "upsampler", "latent", "refiner")
 """Stages that run through Ray Train."""
@@ -63,9 +72,13 @@ class TrainNode:
 
 def train_node(node: TrainNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
     """Run one model's training loop on its workers; a model that is current returns at once."""
+    from cluster.training import run_training
     from pipeline.stages.train import published_report
 
-    del inputs
+    for lost in inputs:
+        if isinstance(lost, TaskFailed):
+            # Learning from what happens to be there would give another model than an undisturbed run.
+            raise DataError(f"stage {node.name} waits for {lost.task}, which failed: {lost.reason}")
     known = published_report(node.item)
     if known is not None:
         progress(1.0, 1.0)
@@ -98,9 +111,10 @@ def guarded_train_loop(item: Any, context: Any) -> Any:
 def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     """Survey the run and refuse what cannot or must not be done; nothing is written."""
     fingerprints = stage_fingerprints(visit.config)
-    redo = expand_redo(visit.redo)
     states = survey(visit.config, visit.layout, fingerprints)
+    redo = expand_redo(visit.redo, states)
     refuse_stale(states, visit.stages, redo, visit.config, visit.layout)
+    refuse_bad_inputs(states, visit.stages, redo, visit.config, visit.layout)
     require_disk(visit.layout.root, sum(disk_bytes(visit.config, visit.stages, states).values()))
     return states, fingerprints
 
@@ -115,8 +129,8 @@ def carry_out(
     layout, config = visit.layout, visit.config
     layout.root.mkdir(parents=True, exist_ok=True)
     with run_lock(layout.lock):
-        _, fingerprints = check(visit)
-        apply_redo(expand_redo(visit.redo), layout, config)
+        states, fingerprints = check(visit)
+        apply_redo(expand_redo(visit.redo, states), layout, config, fingerprints)
         publish_text(layout.config, config.to_toml())
         started_at = time.time()
         with ray_session(visit.address) as session:
@@ -129,6 +143,8 @@ def carry_out(
         ray_stop_s = time.monotonic() - stopping
         failed = {name: result.reason for name, result in results.items() if isinstance(result, TaskFailed)}
         seconds = stage_seconds(tasks, results)
+        if not failed:
+            end_redo(layout)
         report = _report(visit, started_at, session, seconds, failed, ray_stop_s=ray_stop_s)
         write_ledger(layout.root / "ledger" / "driver" / f"{int(started_at)}-{os.getpid()}.json", report)
         return VisitResult(report, results, survey(config, layout, fingerprints))
@@ -137,15 +153,22 @@ def carry_out(
 def prepare_plane_store(visit: Visit) -> None:
     """Create the plane store at full size, or make room in it for more avatars, while no task runs.
 
-    A store that no fit is published of is made anew: its planes may be of another shape.
+    A store of another shape that no fit is published of is made anew, and so is one that nothing speaks of: the
+    parts of a killed fit do, for the planes that they tell of stand in it.
     """
     if "fit" not in visit.stages:
         return
     layout, config, spec = visit.layout, visit.config, visit.config.plane_spec()
-    if layout.planes.exists() and fit_reports(config, layout):
+    parts = layout.work / "parts" / "fit"
+    published = bool(fit_reports(config, layout))
+    if published or (parts.exists() and layout.planes.exists() and PlaneStore.open(layout.planes).spec == spec):
         extend_plane_store(layout.planes, spec, config.render.num_avatars)
-    else:
-        create_plane_store(layout.planes, spec, config.render.num_avatars)
+        return
+    shutil.rmtree(parts, ignore_errors=True)
+    decoder = decoder_report(layout)
+    create_plane_store(
+        layout.planes, spec, config.render.num_avatars, decoder.decoder_sha256 if decoder is not None else None
+    )
 
 
 def stage_seconds(tasks: Sequence[Task], results: TaskResults) -> dict[str, float]:

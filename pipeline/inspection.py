@@ -13,13 +13,23 @@ from pipeline.config import RunConfig, load_config, stage_fingerprints
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
-from pipeline.contracts.rendering import AvatarFailure
+from pipeline.contracts.planes import FitReport
+from pipeline.contracts.rendering import AvatarFailure, Split
 from pipeline.images import contact_sheet, encode_png, over_white
-from pipeline.io.plane_store import PlaneStore, planes_sha256
-from pipeline.io.publish import publish_bytes, remove_temporaries, run_lock, sha256_file
+from pipeline.io.avatar_folder import AVATAR_JSON
+from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256
+from pipeline.io.publish import publish_bytes, publish_folder, remove_temporaries, run_lock, sha256_file
 from pipeline.io.shards import index_shard, read_avatar
 from pipeline.plan import directory_bytes, survey
-from pipeline.provenance import SINGLE_STAGES, fit_reports, render_layout, render_reports, stage_report
+from pipeline.provenance import (
+    SINGLE_STAGES,
+    decoder_report,
+    decoder_sha256,
+    fit_reports,
+    render_layout,
+    render_reports,
+    stage_report,
+)
 from pipeline.summary import bytes_text
 
 Echo = Callable[[str], None]
@@ -32,29 +42,44 @@ def inspect_run(layout: RunLayout, *, verify: bool, sheet: bool, echo: Echo) -> 
     config = load_config(run_toml=layout.config)
     echo(f"run {layout.root}, preset {config.preset}, seed {config.seed}")
     _describe_stages(config, layout, echo)
-    _describe_population(config, layout, echo)
     _describe_failures(config, layout, echo)
+    if verify and not _verify(config, layout, echo):
+        return False  # what follows reads images, which may be among the damaged
+    _describe_population(config, layout, echo)
     if sheet and render_reports(config, layout):
         path = layout.report / "renders.png"
         publish_bytes(path, encode_png(render_sheet(config, layout)))
         echo(f"contact sheet: {path}")
-    return not verify or _verify(config, layout, echo)
+    return True
 
 
 def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
-    """Remove dead attempts and temporaries. Takes the run's lock, so nothing alive is touched."""
+    """Remove dead attempts and temporaries. Takes the run's lock, so nothing alive is touched.
+
+    Avatars that an attempt finished before it died are kept among the parts, where the next visit finds them.
+    """
     with run_lock(layout.lock):
-        dead = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*")) if folder.is_dir()]
+        dead = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*/*")) if folder.is_dir()]
         dead += [folder for folder in sorted((layout.work / "ray_train").glob("*")) if folder.is_dir()]
         for folder in dead:
             echo(f"{'would remove' if dry_run else 'removing'} {folder} ({bytes_text(directory_bytes(folder))})")
             if not dry_run:
+                _keep_finished(folder, layout)
                 shutil.rmtree(folder)
         if not dry_run:
             for path in remove_temporaries(layout.root):
                 echo(f"removed {path}")
         if not dead:
             echo("no dead attempts")
+
+
+def _keep_finished(attempt: Path, layout: RunLayout) -> None:
+    parts = layout.work / "parts" / attempt.parent.relative_to(layout.work / "attempts")
+    for record in attempt.glob(f"*/{AVATAR_JSON}"):
+        part = parts / record.parent.name
+        if not part.exists():
+            part.parent.mkdir(parents=True, exist_ok=True)
+            publish_folder(record.parent, part)
 
 
 def render_sheet(config: RunConfig, layout: RunLayout) -> npt.NDArray[np.uint8]:
@@ -66,7 +91,8 @@ def render_sheet(config: RunConfig, layout: RunLayout) -> npt.NDArray[np.uint8]:
             if len(images) == SHEET_AVATARS:
                 break
             tar = render_layout(config, layout).shard(report.shard)
-            (sample,) = read_avatar(tar, avatar, ("frontal",))
+            frontal: tuple[Split, ...] = ("frontal",)
+            (sample,) = read_avatar(tar, avatar, frontal)
             images.append(over_white(sample.rgba))
             labels.append(format_avatar(avatar) + (" held out" if sample.record.held_out_avatar else ""))
     return contact_sheet(images, columns=min(8, len(images)), tile=min(256, config.render.resolution), labels=labels)
@@ -150,16 +176,22 @@ def _verify(config: RunConfig, layout: RunLayout, echo: Echo) -> bool:
             wrong.append(f"{tar} is missing")
         except DataError as error:
             wrong.append(str(error))
+    decoder = decoder_report(layout)
+    if decoder is not None:
+        count += 1
+        if decoder_sha256(layout.decoder) != decoder.decoder_sha256:
+            wrong.append(f"{layout.decoder} is missing or changed; fit it again with --redo decoder")
     fits = fit_reports(config, layout)
     if fits:
         store = PlaneStore.open(layout.planes)
         for shard, fit_report in fits.items():
             for fit in fit_report.fits:
                 count += 1
-                if planes_sha256(store.read(fit.avatar)) != fit.planes_sha256:
+                damage = _plane_damage(store, fit)
+                if damage:
                     wrong.append(
-                        f"{layout.planes}: planes of {format_avatar(fit.avatar)} ({format_shard(shard)}) differ from "
-                        "the ledger's hash; fit again with --redo fit"
+                        f"{layout.planes}: {damage} of {format_avatar(fit.avatar)} ({format_shard(shard)}) are not "
+                        "what the ledger says; fit again with --redo fit"
                     )
     for stage in SINGLE_STAGES:
         stage_ledger = stage_report(layout, stage)
@@ -172,3 +204,20 @@ def _verify(config: RunConfig, layout: RunLayout, echo: Echo) -> bool:
         echo(f"NOT AS PUBLISHED: {line}")
     echo(f"verified {count} files and planes, {len(wrong)} not as published")
     return not wrong
+
+
+def _plane_damage(store: PlaneStore, fit: FitReport) -> str:
+    """Which of an avatar's arrays is not what was published; empty when all are."""
+    try:
+        arrays = {level: store.read(fit.avatar, level) for level in LEVELS}
+    except DataError:
+        return "planes"
+    if planes_sha256(arrays["planes"]) != fit.planes_sha256:
+        return "planes"
+    # The small planes have no hash of their own. Sums of float16 values are exact in float64, so any change shows.
+    sums = np.asarray(store.channel_sums[fit.avatar])
+    for row, level in enumerate(LEVELS):
+        values = arrays[level].astype(np.float64)
+        if not np.array_equal(sums[row], np.stack((values.sum((-2, -1)), (values**2).sum((-2, -1))))):
+            return "base planes or sums" if level == "base_planes" else "sums"
+    return ""

@@ -1,5 +1,6 @@
 """What a command would do to a run: which stages are done, unfinished or stale, how much disk and time it takes."""
 
+import json
 import shutil
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,9 @@ from pathlib import Path
 from pipeline.config import MODELS, STAGE_INPUTS, STAGE_SECTIONS, RunConfig, lasting_fields, stages_after
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
+from pipeline.io.plane_store import PlaneStore
+from pipeline.io.publish import publish_text
+from pipeline.io.shards import index_shard
 from pipeline.provenance import (
     SINGLE_STAGES,
     decoder_report,
@@ -21,6 +25,17 @@ from pipeline.provenance import (
 )
 
 STAGES = tuple(STAGE_SECTIONS)
+READ_RENDERS = ("render", "decoder", "fit", "clip", "encode", "upsampler", "refiner", "generate", "evaluate")
+"""Stages that read published shards; ``render`` does when it extends one."""
+READ_PLANES = ("fit", "base", "upsampler", "refiner", "evaluate")
+COMMANDS = {stage: f"train {stage}" for stage in MODELS} | {
+    "render": "render",
+    "decoder": "fit",
+    "fit": "fit",
+    "generate": "run",
+    "evaluate": "run",
+}
+"""The command that does a stage alone, or the smallest one that does it at all."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +75,11 @@ def survey(config: RunConfig, layout: RunLayout, fingerprints: dict[str, str]) -
     return states
 
 
-def expand_redo(redo: Sequence[str]) -> set[str]:
-    """Stages named by ``--redo``, with all that depend on them; ``train`` names all models."""
+def expand_redo(redo: Sequence[str], states: dict[str, StageState]) -> set[str]:
+    """Stages named by ``--redo``, with all that depend on them.
+
+    ``train`` names all models, and ``fit`` a stale decoder too, since it is fitted with the same settings.
+    """
     named: set[str] = set()
     for name in redo:
         if name == "train":
@@ -70,6 +88,8 @@ def expand_redo(redo: Sequence[str]) -> set[str]:
             named.add(name)
         else:
             raise ConfigError(f"--redo {name}: there is no such stage; there are {', '.join(STAGES)} and train")
+    if "fit" in named and states["decoder"].stale:
+        named.add("decoder")
     return {after for stage in named for after in stages_after(stage)}
 
 
@@ -85,9 +105,50 @@ def refuse_stale(
         changed = changed_keys(stage, config, layout)
         why = f"configuration changed: {', '.join(changed)}" if changed else state.stale
         raise StaleStageError(
-            f"stage {stage} of {layout.root} is stale ({why}); add --redo {stage} to do again "
-            f"{', '.join(s for s in stages_after(stage) if states[s].word != 'missing')}, or undo the change"
+            f"stage {stage} of {layout.root} is stale ({why}); add --redo {'fit' if stage == 'decoder' else stage} "
+            f"to do again {', '.join(s for s in stages_after(stage) if states[s].word != 'missing')}, "
+            "or undo the change"
         )
+
+
+def refuse_bad_inputs(
+    states: dict[str, StageState], wanted: Iterable[str], redo: set[str], config: RunConfig, layout: RunLayout
+) -> None:
+    """Raise ``DataError`` where a stage to be done would find nothing, or something damaged, to read.
+
+    Cheap: a shard is opened only if its size is not its ledger's or it was changed after that.
+    """
+    wanted = tuple(wanted)
+    for stage in wanted:
+        for needed in STAGE_INPUTS[stage]:
+            if needed not in wanted and (states[needed].word == "missing" or needed in redo):
+                raise DataError(
+                    f"stage {stage} needs stage {needed}, of which {layout.root} has nothing; "
+                    f"run rodin-pipe {COMMANDS[needed]} --out {layout.root} first"
+                )
+    to_do = {stage for stage in wanted if states[stage].word != "done" or stage in redo}
+    if to_do.intersection(READ_RENDERS) and "render" not in redo:
+        _check_shards(config, layout)
+    if to_do.intersection(READ_PLANES) and "fit" not in redo:
+        published = bool(fit_reports(config, layout))
+        if published or layout.planes.exists():
+            PlaneStore.open(layout.planes, config.plane_spec() if published else None)
+
+
+def _check_shards(config: RunConfig, layout: RunLayout) -> None:
+    for shard, report in render_reports(config, layout).items():
+        tar = render_layout(config, layout).shard(shard)
+        if not report.done:
+            continue
+        status = tar.stat() if tar.exists() else None
+        if status and status.st_size == report.tar_bytes and status.st_mtime <= report.finished_at:
+            continue
+        # It may rightly hold more than the ledger says: a driver that extends a run can be killed between the two.
+        lacking = set(report.done) - set(index_shard(tar).avatars)
+        if lacking:
+            raise DataError(
+                f"{tar} lacks {format_avatar(min(lacking))}, which its ledger lists: render again with --redo render"
+            )
 
 
 def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
@@ -105,12 +166,40 @@ def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
     return changed
 
 
-def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig) -> None:
-    """Forget the ledgers of the stages to be done again; what they published is replaced as it is made anew."""
+def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig, fingerprints: dict[str, str]) -> None:
+    """Forget the ledgers, parts and checkpoints of the stages to be done again; what they published is replaced
+    as it is made anew.
+
+    A note says what is being done again until :func:`end_redo`, so that the same command, given again after it was
+    killed, goes on instead of beginning anew.
+    """
     if "render" in redo and config.renders_from:
         raise ConfigError(f"--redo render: the renders belong to {config.renders_from}; redo them there")
+    note = _redo_note(layout)
+    begun = json.loads(note.read_text("utf-8")) if note.exists() else {}
     for stage in redo:
-        shutil.rmtree(layout.root / "ledger" / stage, ignore_errors=True)
+        if begun.get(stage) == fingerprints[stage]:
+            continue
+        for folder in (
+            layout.root / "ledger" / stage,
+            layout.work / "parts" / stage,
+            layout.work / "attempts" / stage,
+            layout.model(stage) / "checkpoints",
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+        if stage == "decoder":
+            shutil.rmtree(layout.work / "decoder", ignore_errors=True)
+    if redo:
+        publish_text(note, json.dumps(begun | {stage: fingerprints[stage] for stage in sorted(redo)}))
+
+
+def end_redo(layout: RunLayout) -> None:
+    """A visit did all it was asked for: the next ``--redo`` begins anew."""
+    _redo_note(layout).unlink(missing_ok=True)
+
+
+def _redo_note(layout: RunLayout) -> Path:
+    return layout.work / "redo.json"
 
 
 def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:

@@ -17,9 +17,14 @@ from pipeline.contracts.planes import DecoderReport, FitShardReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
 from pipeline.io.ledger import read_ledger
+from pipeline.io.publish import sha256_file
 
 SINGLE_STAGES = ("clip", "encode", "base", "upsampler", "latent", "refiner", "generate", "evaluate")
 """Stages that are one piece of work, with one :class:`StageReport`."""
+
+
+DECODER_FILES = ("state.safetensors", "state.json")
+"""What ``decoder/`` holds: tensors, and everything else."""
 
 
 def render_layout(config: RunConfig, layout: RunLayout) -> RunLayout:
@@ -45,6 +50,14 @@ def fit_reports(config: RunConfig, layout: RunLayout) -> dict[int, FitShardRepor
 def decoder_report(layout: RunLayout) -> DecoderReport | None:
     """The decoder's ledger, if it is published."""
     return read_ledger(layout.ledger("decoder", "decoder"), DecoderReport)
+
+
+def decoder_sha256(folder: Path) -> str:
+    """Hash over the files of a published or staged decoder; of a missing one, something that nothing equals."""
+    files = [folder / name for name in DECODER_FILES]
+    if not all(file.exists() for file in files):
+        return "missing"
+    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
 
 
 def stage_report(layout: RunLayout, stage: str) -> StageReport | None:

@@ -44,11 +44,11 @@ class FitSettings:
     lr_end: float = 0.1
     """Share of the learning rates left at the last step (cosine)."""
     decoder_weight_decay: float = 0.01
-    alpha: float = 0.5
+    alpha: float = 0.1
     """Weight of the opacity's squared error."""
-    tv: float = 0.01
+    tv: float = 0.1
     sparse: float = 1e-4
-    compact: float = 0.01
+    compact: float = 0.3
     regularise_every: int = 4
     """Steps between two of the planes' regularisers, which then weigh as many times more."""
     empty_points: int = 1024

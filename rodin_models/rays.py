@@ -52,9 +52,7 @@ def pixel_rays(
     return Rays(matrix[:, :3, 3], directions, cosines)
 
 
-def image_rays(
-    cam2world: Float[Tensor, "4 4"], intrinsics: Float[Tensor, " 4"], height: int, width: int
-) -> Rays:
+def image_rays(cam2world: Float[Tensor, "4 4"], intrinsics: Float[Tensor, " 4"], height: int, width: int) -> Rays:
     """Rays of a whole image, row by row."""
     pixel = torch.arange(height * width, device=cam2world.device)
     view = torch.zeros_like(pixel)
@@ -80,9 +78,7 @@ def intersect_cube(rays: Rays) -> tuple[Float[Tensor, " ray"], Float[Tensor, " r
     return intersect_box(rays, -one, one)
 
 
-def strata(
-    num_rays: int, samples: int, generator: torch.Generator | None, like: Tensor
-) -> Float[Tensor, "ray sample"]:
+def strata(num_rays: int, samples: int, generator: torch.Generator | None, like: Tensor) -> Float[Tensor, "ray sample"]:
     """Increasing positions in (0, 1): one uniform draw in each of ``samples`` equal parts, or their middles."""
     part = torch.arange(samples, dtype=like.dtype, device=like.device)
     if generator is None:

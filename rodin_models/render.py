@@ -119,6 +119,4 @@ def render_image(
         pixels = render_samples(field, seen, placed)
         rgb[part], alpha[part] = pixels.over(background), pixels.alpha
         depth[part] = pixels.distance / pixels.alpha.clamp(min=1e-6) * seen.cosines
-    return Image(
-        rgb.reshape(height, width, 3), alpha.reshape(height, width), depth.reshape(height, width)
-    )
+    return Image(rgb.reshape(height, width, 3), alpha.reshape(height, width), depth.reshape(height, width))

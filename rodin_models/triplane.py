@@ -58,7 +58,7 @@ def to_planes(table: Float[Tensor, "3 height width channel"]) -> Float[Tensor, "
 class Corners(NamedTuple):
     """The twelve texels that a point reads, four in each plane, and their bilinear weights."""
 
-    index: Int[Tensor, "point 12"]
+    texel: Int[Tensor, "point 12"]
     """Row of the flattened table, ``(plane * height + row) * width + column``."""
     weight: Float[Tensor, "point 12"]
 
@@ -86,7 +86,7 @@ def sample_table(
     """The numbers and gradients of :func:`sample_planes_reference` from a channel-last table."""
     _, height, width, channels = table.shape
     corners = find_corners(points, height, width)
-    gathered: Tensor = _GatherCorners.apply(table.reshape(-1, channels), corners.index, corners.weight)
+    gathered: Tensor = _GatherCorners.apply(table.reshape(-1, channels), corners.texel, corners.weight)
     return gathered
 
 
@@ -138,9 +138,7 @@ def _resize_matrix(side: int, to_side: int, dtype: torch.dtype, device: torch.de
     """The antialiased bicubic resize of one axis as a matrix ``[to_side, side]``."""
     with torch.inference_mode(False), torch.no_grad():
         identity = torch.eye(side, dtype=dtype, device=device)[None, None]
-        return F.interpolate(
-            identity, size=(to_side, side), mode="bicubic", align_corners=False, antialias=True
-        )[0, 0]
+        return F.interpolate(identity, size=(to_side, side), mode="bicubic", align_corners=False, antialias=True)[0, 0]
 
 
 def rescale_table(

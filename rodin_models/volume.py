@@ -33,9 +33,7 @@ class Pixels(NamedTuple):
         return self.rgb + (1 - self.alpha[:, None]) * background
 
 
-def composite(
-    density: Float[Tensor, "ray sample"], rgb: Float[Tensor, "ray sample 3"], samples: RaySamples
-) -> Pixels:
+def composite(density: Float[Tensor, "ray sample"], rgb: Float[Tensor, "ray sample 3"], samples: RaySamples) -> Pixels:
     """Accumulate samples front to back."""
     thickness = density * samples.lengths
     behind = torch.exp(-thickness.cumsum(-1))

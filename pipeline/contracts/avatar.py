@@ -81,7 +81,7 @@ def draw_avatar(run_seed: int, index: int) -> AvatarSpec:
     rng = generator_for(run_seed, index, "avatar")
     male = bool(rng.random() < 0.5)
     age = float(np.clip(18 + 66 * rng.beta(1.25, 1.7), 18, 84))
-    gender = float(np.clip(rng.normal(0.9 if male else 0.1, 0.07), 0, 1))
+    gender = float(np.clip(rng.normal(0.92 if male else 0.05, 0.05), 0, 1))
     ancestry = draw_ancestry(rng)
     weight = float(np.clip(rng.normal(0.5 + 0.06 * ramp(age, 25, 50), 0.13), 0.22, 0.86))
     muscle = float(np.clip(rng.normal(0.56 if male else 0.46, 0.09) - 0.1 * ramp(age, 55, 80), 0.25, 0.8))
@@ -104,7 +104,7 @@ def draw_avatar(run_seed: int, index: int) -> AvatarSpec:
         iris=draw_iris(rng, skin),
         hair=hair,
         brows=BrowSpec(
-            thickness=float(np.clip(rng.normal(0.6 if male else 0.32, 0.15), 0, 1)),
+            thickness=float(np.clip(rng.normal(0.6 if male else 0.24, 0.13), 0, 1)),
             density=float(np.clip(rng.normal(0.62, 0.16) - 0.15 * ramp(age, 55, 80), 0.2, 1)),
             arch=float(np.clip(rng.normal(0.35 if male else 0.6, 0.18), 0, 1)),
         ),

@@ -4,7 +4,6 @@ It publishes ``decoder/``: the decoder's weights and the mean of its avatars' pl
 starts. The joint fit checkpoints planes, optimisers and generators, so that a killed one goes on to the same bytes.
 """
 
-import hashlib
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -21,8 +20,8 @@ from pipeline.contracts.planes import DecoderReport
 from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
 from pipeline.io.plane_store import name_decoder
-from pipeline.io.publish import empty_folder, publish_folder, sha256_file
-from pipeline.provenance import render_sources
+from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.provenance import decoder_sha256, render_sources
 from pipeline.stages.views import choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
@@ -30,7 +29,6 @@ from rodin_models.fitting import FitSettings, evaluate_views
 from rodin_models.joint_fit import JointFit
 from rodin_models.views import Views
 
-WEIGHTS = "state.safetensors"
 CPU = torch.device("cpu")
 
 
@@ -107,12 +105,10 @@ def fit_decoder(item: DecoderItem, inputs: tuple[Any, ...], progress: Progress) 
             mean_planes=joint.mean_planes(),
         ),
     )
-    decoder_sha256 = hashlib.sha256(
-        (sha256_file(staged / WEIGHTS) + sha256_file(staged / "state.json")).encode()
-    ).hexdigest()
+    sha256 = decoder_sha256(staged)
     publish_folder(staged, layout.decoder)
     # Every fit waits for this stage, so nobody else writes to the store now.
-    name_decoder(layout.planes, decoder_sha256)
+    name_decoder(layout.planes, sha256)
     psnrs = []
     for avatar, planes in zip(avatars, joint.planes, strict=True):
         held_out = read_views(config, layout, avatar, ("held_out",), device)
@@ -123,7 +119,7 @@ def fit_decoder(item: DecoderItem, inputs: tuple[Any, ...], progress: Progress) 
         fingerprint=item.fingerprint,
         avatars=avatars,
         sources={format_avatar(a): sources[a] for a in avatars},
-        decoder_sha256=decoder_sha256,
+        decoder_sha256=sha256,
         psnr_db=sum(psnrs) / len(psnrs),
         steps=total,
         started_at=started_at,

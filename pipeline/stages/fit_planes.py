@@ -71,7 +71,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
     failures: list[AvatarFailure] = []
     for position, avatar in enumerate(renders.done):
         source = renders.avatar_sha256[format_avatar(avatar)]
-        part = parts / f"{format_avatar(avatar)}.{item.fingerprint}.json"
+        part = parts / f"{format_avatar(avatar)}.{item.fingerprint}-{decoder_ledger.decoder_sha256[:16]}.json"
         known = read_ledger(part, FitReport) or _known_fit(item, before, decoder_ledger.decoder_sha256, avatar)
         if known is not None and known.source_sha256 == source:
             fits.append(known)
@@ -153,7 +153,8 @@ def _fit_avatar(
     if not psnr >= config.fit.min_psnr:
         return AvatarFailure(
             avatar=avatar,
-            reason=f"held-out PSNR of {format_avatar(avatar)} is {psnr:.2f} dB, below fit.min_psnr {config.fit.min_psnr}",
+            reason=f"held-out PSNR {psnr:.2f} dB of {format_avatar(avatar)} is below fit.min_psnr "
+            f"{config.fit.min_psnr}",
         )
     full = planes.cpu().numpy()
     base = downsample(planes.float(), config.planes.base_resolution).to(torch.float16).cpu().numpy()

@@ -33,9 +33,9 @@ from pipeline.contracts.rendering import (
     ViewSpec,
 )
 from pipeline.contracts.stage import Progress
+from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
 from pipeline.io.ledger import processor_name, read_ledger, write_ledger
 from pipeline.io.publish import publish_folder
-from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
 from pipeline.io.shards import extract_avatars, write_shard
 
 ATTEMPTS_PER_AVATAR = 2
@@ -103,9 +103,10 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
 
     started_at, start = time.time(), time.monotonic()
     jobs = {avatar: _avatar_job(config, avatar) for avatar in wanted}
-    parts = layout.parts("render", shard)
+    # Under the fingerprint, so that what an interrupted visit with another configuration left is never adopted.
+    parts = layout.parts("render", shard) / item.fingerprint
     parts.mkdir(parents=True, exist_ok=True)
-    attempts = layout.attempts("render", format_shard(shard))
+    attempts = layout.attempts("render", format_shard(shard)) / item.fingerprint
     if before is not None and before.done:
         _adopt_published(layout.shard(shard), set(before.done), parts)
     for dead in sorted(attempts.glob("*")):
@@ -171,7 +172,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         device=device,
     )
     write_ledger(ledger, report)
-    for folder in (attempts, parts):
+    for folder in (attempts.parent, parts.parent):
         shutil.rmtree(folder, ignore_errors=True)
     progress(len(wanted), len(wanted))
     return report

@@ -20,7 +20,9 @@ def test_top_level_folders_are_the_fixed_ones():
 
 
 def imported_after(module, environment_code=""):
-    code = f"{environment_code}\nimport sys, {module}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    code = (
+        f"{environment_code}\nimport sys, {module}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())

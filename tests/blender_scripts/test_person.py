@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 import pytest
+from scipy.spatial import ConvexHull
 
-from blender_scripts.body import EYES_M, build_body, topology
+from blender_scripts.body import EYES_M, build_body, cut_height, topology
 from blender_scripts.garments import build_garment, neckline
 from blender_scripts.hair_style import STYLES, Head
 from blender_scripts.mesh import border_loops, triangulate
@@ -43,11 +44,12 @@ def test_no_view_cuts_the_bust(index: int) -> None:
     points = np.concatenate(
         [part.vertices[np.unique(part.faces)] if isinstance(part, MeshPart) else places(part) for part in person(index)]
     )
-    for azimuth in range(0, 360, 30):
+    corners = points[ConvexHull(points).vertices]
+    for azimuth in range(0, 360, 15):
         for elevation in (-15, 15, 40):
             position = orbit_position(azimuth, elevation, DISTANCE)
             camera = Camera.look_at(position, np.zeros(3), fov_deg=30, width=2, height=2)
-            assert np.abs(camera.project(points / EXTENT_M)[:, :2] - 1).max() < 1
+            assert np.abs(camera.project(corners / EXTENT_M)[:, :2] - 1).max() < 1
 
 
 def test_the_eyes_are_where_they_are_said_to_be() -> None:
@@ -55,7 +57,8 @@ def test_the_eyes_are_where_they_are_said_to_be() -> None:
         body = build_body(draw_avatar(0, index))
         np.testing.assert_allclose((body.eyes[0][0] + body.eyes[1][0]) / 2, EYES_M, atol=1e-9)
         assert body.eyes[0][0][0] > 0.02, "the left eye is at +x"
-        nose = body.vertices[body.topology.rest[:, 2].argmax()]
+        rest = body.topology.rest
+        nose = body.vertices[np.where(np.abs(rest[:, 0]) < 0.5, rest[:, 2], 0).argmax()]
         assert nose[2] > EYES_M[2] and abs(nose[0]) < 0.02, "the face looks along +z"
 
 
@@ -92,13 +95,15 @@ def _hair(spec: AvatarSpec) -> list[StrandPart]:
 
 
 @pytest.mark.parametrize("style", ["tee", "v-neck", "turtleneck", "shirt", "hoodie", "jumper"])
-def test_cloth_has_one_neck_and_three_closed_ends(style: str) -> None:
+def test_cloth_is_open_at_the_neck_only(style: str) -> None:
     spec = draw_avatar(0, 2)
     spec = spec.model_copy(update={"garment": spec.garment.model_copy(update={"style": style})})
     parts = build_garment(spec, build_body(spec))
     cloth = next(part for part in parts if part.name == "garment")
-    assert len(border_loops(cloth.faces)) == 4, "neck, torso and two arms: anything else is a hole"
-    assert sum(part.name.startswith("cap") for part in parts) == 3
+    height = cloth.vertices[:, 1] - cut_height(cloth.vertices)
+    on_cut = [np.abs(height[loop]).max() < 1e-4 for loop in border_loops(cloth.faces)]
+    assert on_cut.count(False) == 1, "any border but the neckline and the cut is a hole"
+    assert sum(part.name.startswith("cap") for part in parts) == on_cut.count(True) >= 1
 
 
 @pytest.mark.parametrize("style", ["tee", "v-neck", "turtleneck", "shirt", "hoodie", "jumper"])

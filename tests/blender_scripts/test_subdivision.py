@@ -22,7 +22,7 @@ def test_one_level_of_a_cube() -> None:
     matrix, quads = catmull_clark(CUBE, 8)
     points = matrix @ CORNERS
     assert matrix.shape == (8 + 12 + 6, 8) and quads.shape == (24, 4)
-    # Valence 3: (F + 2 R) / 3 with F the mean of three face centres, (1, 1, 1) / 3, and R that of edge midpoints, 2 / 3.
+    # Valence 3: (F + 2 R) / 3, with F the mean of three face centres, 1 / 3, and R that of edge midpoints, 2 / 3.
     np.testing.assert_allclose(points[6], (1 / 3 + 2 * 2 / 3) / 3, atol=1e-12)
     # Edge point: a quarter of its two ends and two face centres: (1 + 1 + 1 + 0) / 4 along the shared axes.
     assert np.isclose(np.abs(points[8:20]).max(), 3 / 4)

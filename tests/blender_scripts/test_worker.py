@@ -33,7 +33,7 @@ VIEWS = tuple(
     ViewSpec(
         view=number,
         camera=Camera.look_at(
-            orbit_position(azimuth, elevation, 4.8), np.zeros(3), fov_deg=30, width=SIZE, height=SIZE
+            orbit_position(azimuth, elevation, 4.6), np.zeros(3), fov_deg=30, width=SIZE, height=SIZE
         ),
         split="frontal" if number == 0 else "train",
     )
@@ -146,7 +146,9 @@ directions = np.concatenate((np.eye(3), -np.eye(3)))
 faces = np.array([(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2), (1, 0, 5), (3, 1, 5), (4, 3, 5), (0, 4, 5)])
 parts = [MeshPart(f"m{i}", p + 0.02 * directions, faces, "glow", np.ones((6, 3))) for i, p in enumerate(points)]
 scene = make_scene(parts, LightSpec(rig="softbox", azimuth_deg=0.0, warmth=0.0, strength=1.0), 1.0)
-settings = RenderSettings(samples=64, denoise=False, max_bounces=0, extent_m=1.0, depth_scale=1e-4, threads=1, device="cpu")
+settings = RenderSettings(
+    samples=64, denoise=False, max_bounces=0, extent_m=1.0, depth_scale=1e-4, threads=1, device="cpu"
+)
 cycles.configure(scene, settings, "cpu")
 found = []
 with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +168,7 @@ import os; os._exit(0)
 
 def test_markers_are_seen_where_the_camera_projects_them() -> None:
     points = [[0.0, 0.0, 0.0], [0.6, 0.5, 0.2], [-0.5, 0.3, -0.4], [0.4, -0.6, 0.3]]
-    square = Camera.look_at(orbit_position(20, 10, 4.8), np.zeros(3), fov_deg=30, width=96, height=96)
+    square = Camera.look_at(orbit_position(20, 10, 4.6), np.zeros(3), fov_deg=30, width=96, height=96)
     tall = Camera.look_at(orbit_position(-70, 30, 4.0), np.zeros(3), fov_deg=40, width=80, height=112)
     shifted = square.model_copy(update={"cx": square.cx + 7.25, "cy": square.cy - 3.5})
     cameras = json.dumps([camera.to_json() for camera in (square, tall, shifted)])

@@ -24,7 +24,7 @@ def sleep(item: float, inputs: tuple[Any, ...], progress: Progress) -> float:
 
 def count(item: int, inputs: tuple[Any, ...], progress: Progress) -> int:
     for step in range(1, item + 1):
-        time.sleep(0.02)
+        time.sleep(0.05)
         progress(step, item)
     return item
 
@@ -43,8 +43,9 @@ def die(item: tuple[Path, int], inputs: tuple[Any, ...], progress: Progress) -> 
     with log.open("a") as file:
         file.write("x")
     attempt = len(log.read_text())
+    time.sleep(0.6)  # long enough for the driver to see that the attempt has begun
     progress(1, 2)
-    time.sleep(0.3)
+    time.sleep(0.6)
     if attempt <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return attempt

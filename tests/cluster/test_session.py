@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,12 +80,21 @@ def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> No
     def alive() -> list[int]:
         return [pid for pid, when in processes.items() if when is not None and started(pid) == when]
 
-    wait_for(lambda: not alive(), 20.0)
-    if sent == signal.SIGKILL:
-        assert folder.exists()  # nobody was left to remove it
-        with _session_folder():
-            assert not folder.exists()
-    else:
+    wait_for(lambda: not alive(), 20.0, lambda: [Path(f"/proc/{pid}/cmdline").read_text() for pid in alive()])
+    wait_for(lambda: not folder.exists(), 5.0)
+
+
+def test_a_process_of_the_session_dies_with_it() -> None:
+    with _session_folder() as folder:
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)  # inherits the session's mark
+    assert child.wait(10.0) == -signal.SIGKILL
+    assert not folder.exists()
+
+
+def test_a_folder_whose_driver_and_reaper_were_killed_is_removed() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="rodin-ray-"))
+    (folder / "lock").touch()
+    with _session_folder():
         assert not folder.exists()
 
 
@@ -126,10 +136,12 @@ def test_an_address_that_does_not_answer_is_refused_in_one_line() -> None:
         assert message.startswith(f"no Ray cluster answers at {address}: ")
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
+def wait_for(
+    condition: Callable[[], bool], timeout_s: float, tell: Callable[[], object] = lambda: "waited in vain"
+) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, tell()
         time.sleep(0.05)
 
 

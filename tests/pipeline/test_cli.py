@@ -70,9 +70,7 @@ def test_untrained_models_are_named(run_folder):
 
 
 def test_too_little_disk(tmp_path):
-    line = fails(
-        "render", "--preset", "paper", "--out", str(tmp_path / "r"), "--set", "render.num_avatars=900000"
-    )
+    line = fails("render", "--preset", "paper", "--out", str(tmp_path / "r"), "--set", "render.num_avatars=900000")
     assert "free" in line
 
 

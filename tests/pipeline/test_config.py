@@ -107,9 +107,7 @@ def test_stages_read_only_earlier_ones():
 
 
 def test_held_out_avatars_do_not_depend_on_how_many_there_are():
-    small, large = (
-        load_config(preset="demo", settings=[f"render.num_avatars={count}"]) for count in (12, 40)
-    )
+    small, large = (load_config(preset="demo", settings=[f"render.num_avatars={count}"]) for count in (12, 40))
     assert small.training_avatars() == large.training_avatars()[: len(small.training_avatars())]
     assert small.decoder_avatars() == large.decoder_avatars()
     assert not set(large.decoder_avatars()) & {i for i in range(40) if large.is_held_out(i)}
@@ -127,3 +125,10 @@ def test_every_field_is_documented():
     assert RunConfig.__name__ in {node.name for node in classes}
     for node in classes:
         assert ast.get_docstring(node), node.name
+
+
+def test_a_nested_setting_keeps_its_neighbours_defaults():
+    before = load_config(preset="paper").upsampler.diffusion
+    after = load_config(preset="paper", settings=["upsampler.diffusion.input_scale=0.4"]).upsampler.diffusion
+    assert (before.timesteps, before.schedule, before.prediction) == (100, "sigmoid", "x0")
+    assert after == before.model_copy(update={"input_scale": 0.4})

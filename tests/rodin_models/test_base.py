@@ -57,15 +57,15 @@ def trained(steps: int) -> tuple[BaseModel, list[float]]:
 
 
 def test_it_learns_to_follow_the_latent() -> None:
-    model, losses = trained(steps=120)
-    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    model, losses = trained(steps=100)
+    assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
     planes, latents = two_avatars()
     made = sample(model, latents, num_samples=2, num_steps=20, guidance=1.0, generator=seeded(2))
     assert model.training
     error = (made - planes).abs().mean((1, 2, 3, 4))
     crossed = (made.flip(0) - planes).abs().mean((1, 2, 3, 4))
-    # The avatars are 4 apart; a model that ignored the latent would be as far from one as from the other.
-    assert (error < 1.5).all() and (crossed > 2.5).all()
+    # The avatars are 4 apart; a model that ignored the latent would be 2 from either.
+    assert (error < 1.8).all() and (crossed > 2.8).all()
 
 
 def test_unconditional_samples_are_those_of_no_latent() -> None:

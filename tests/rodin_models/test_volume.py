@@ -43,7 +43,9 @@ def _ball(points, directions):
 
 
 def test_any_callable_is_a_field():
-    rays = Rays(torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.8, 3.0]]), torch.tensor([[0.0, 0, -1]]).expand(2, 3), torch.ones(2))
+    rays = Rays(
+        torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.8, 3.0]]), torch.tensor([[0.0, 0, -1]]).expand(2, 3), torch.ones(2)
+    )
     near, far = torch.full((2,), 2.0), torch.full((2,), 4.0)
     many = render_samples(_ball, rays, stratified_samples(near, far, 2000, None))
     assert torch.allclose(many.alpha, torch.tensor([1.0, 0.0]))

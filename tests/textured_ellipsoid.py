@@ -13,7 +13,9 @@ AXES = np.array([0.45, 0.65, 0.35])
 
 def colour(points):
     """Straight colour of surface points."""
-    waves = np.stack([np.sin(points @ np.array(k) + p) for k, p in (((9, 2, 0), 0), ((0, 8, 3), 1), ((4, 0, 9), 2))], -1)
+    waves = np.stack(
+        [np.sin(points @ np.array(k) + p) for k, p in (((9, 2, 0), 0), ((0, 8, 3), 1), ((4, 0, 9), 2))], -1
+    )
     return 0.5 + 0.35 * waves
 
 

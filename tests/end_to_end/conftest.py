@@ -1,0 +1,52 @@
+"""One finished run for all tests that look at one, or change a copy of it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from commands import rodin_passes
+from tiny import arguments, recording_blender, tiny_config
+
+from pipeline.config import RunConfig
+from pipeline.contracts.naming import RunLayout, format_shard
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that nothing disturbed."""
+
+    layout: RunLayout
+    config: RunConfig
+    blender: str
+    output: str
+    """What the command printed."""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A whole run with two workers. The last shard's Blender begins only once a fit has begun."""
+    folder = tmp_path_factory.mktemp("finished")
+    layout = RunLayout(folder / "run")
+    blender = recording_blender(folder, wait_for=(2, layout.work / "parts" / "fit" / format_shard(0)))
+    output = rodin_passes("run", "--out", layout.root, *arguments(blender), cpus=2)
+    return Finished(layout, tiny_config(blender), blender, output)
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> RunLayout:
+    """A copy of the finished run that the test may change; times of files are kept."""
+    return RunLayout(Path(shutil.copytree(finished.layout.root, tmp_path / "copy")))
+
+
+@pytest.fixture
+def with_without(copied: RunLayout) -> Callable[..., RunLayout]:
+    """The copy, with the ledgers of some stages taken away so that these are to be done again."""
+
+    def without(*stages: str) -> RunLayout:
+        for stage in stages:
+            shutil.rmtree(copied.root / "ledger" / stage)
+        return copied
+
+    return without
