@@ -4,7 +4,7 @@
 #   RUN=/shared/runs/desk sbatch cluster/slurm.sh                        # CPU nodes
 #   RUN=/shared/runs/desk sbatch --gpus-per-node=1 cluster/slurm.sh      # with a GPU each
 #
-# RUN lies on a file system that all nodes share, and so does the environment VENV that rodin-pipe is installed in.
+# RUN lies on a file system that all nodes share, and so does VENV, the environment with the package.
 # After a time limit or a failure submit the same line again: the run goes on where it was.
 #SBATCH --job-name=rodin-pipe
 #SBATCH --nodes=2

@@ -45,11 +45,11 @@ class RenderConfig(Record):
     """Side of the square images in pixels."""
     fov_deg: float = Field(30.0, gt=1, lt=120)
     """Horizontal field of view."""
-    distance: float = Field(5.0, gt=1.8)
+    distance: float = Field(4.6, gt=1.8)
     """Distance of the cameras from the origin in world units."""
     elevation_deg: tuple[float, float] = (-15.0, 40.0)
     """Range of the random cameras' elevations."""
-    extent_m: float = Field(0.28, gt=0)
+    extent_m: float = Field(0.25, gt=0)
     """Half the side of the cube that head and shoulders are mapped into, in metres."""
     samples: int = Field(64, ge=1)
     """Cycles samples a pixel."""

@@ -86,7 +86,7 @@ def test_waiting_tells_the_log_piece_by_piece(dashboard: Dashboard) -> None:
 
 def test_a_failed_job_that_was_waited_for_is_an_error(dashboard: Dashboard) -> None:
     dashboard.statuses = ["RUNNING", "FAILED"]
-    with pytest.raises(ResourceError, match="^job job-7 ended as FAILED: it broke; "):
+    with pytest.raises(ResourceError, match=r"^job job-7 ended as FAILED: it broke; "):
         submit_job(dashboard.url, ["rodin-pipe", "run"], wait=True)
 
 
