@@ -113,7 +113,7 @@ def run_tasks(
             ended = graph.wait(POLL_S)
             if on_progress is not None:
                 now = time.monotonic()
-                board.update(graph.take_letters(), now)
+                board.update(graph.take_letters(last=not graph.pending), now)
                 for name in ended:
                     board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
                 for stage in board.moved(now) if graph.pending else board.stages(now):
@@ -182,19 +182,19 @@ class _Graph:
             self._settle(reference)
         return list(self.results)[known:]
 
-    def take_letters(self) -> Mapping[str, Letter]:
-        """What tasks told since the last call; never waits."""
+    def take_letters(self, *, last: bool) -> Mapping[str, Letter]:
+        """What tasks told since the last call. Waits for nothing, but for what is under way at the ``last`` call."""
         assert self._mailbox is not None
-        if self._letters is None:
-            self._letters = self._mailbox.take.remote()
-        ready, _ = ray.wait([self._letters], timeout=0)
-        if not ready:
-            return {}
-        self._letters = None
-        try:
-            letters: Mapping[str, Letter] = ray.get(ready[0])
-        except ray.exceptions.RayActorError:
-            return {}  # its node died; Ray starts it again, and what tasks tell is absolute
+        letters: dict[str, Letter] = {}
+        for _ in range(2 if last else 1):  # the answer under way may be older than the last letter
+            if self._letters is None:
+                self._letters = self._mailbox.take.remote()
+            ready, _ = ray.wait([self._letters], timeout=1.0 if last else 0)
+            if ready:
+                self._letters = None
+                # An error says that its node died; Ray starts it again, and what tasks tell is absolute.
+                with contextlib.suppress(ray.exceptions.RayActorError):
+                    letters.update(ray.get(ready[0]))
         return letters
 
     def close(self) -> None:

@@ -150,6 +150,8 @@ class ProgressBoard:
         for name, letter in letters.items():
             stage = self._stages[self._stage_of[name]]
             task = stage.tasks[name]
+            if letter.metrics:
+                stage.metrics = letter.metrics
             if task.ended:
                 continue
             task.running = True
@@ -158,8 +160,6 @@ class ProgressBoard:
             else:
                 task.total = letter.total
                 task.done = min(max(letter.done, 0.0), letter.total)
-            if letter.metrics:
-                stage.metrics = letter.metrics
             _note_change(stage, now)
 
     def ended(self, name: str, *, failed: bool, now: float) -> None:

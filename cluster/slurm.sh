@@ -28,7 +28,7 @@ export RAY_AUTH_TOKEN
 export RAY_USAGE_STATS_ENABLED=0
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{print $1}')
+head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --all-ip-addresses | awk '{print $1}')
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_ADDRESS="$head_ip:$port"
 

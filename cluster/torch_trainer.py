@@ -67,7 +67,9 @@ class _NoteGroup(WorkerGroupCallback):  # type: ignore[misc]
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         group = worker_group.get_worker_group_state().placement_group_handle.placement_group
-        self._note.write_text(group.id.hex())
+        new = self._note.with_suffix(".new")
+        new.write_text(group.id.hex())
+        new.replace(self._note)
 
 
 def _run_loop(config: dict[str, Any]) -> dict[str, Any]:

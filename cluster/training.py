@@ -15,6 +15,7 @@ The driver imports this module only to hand ``run_training`` over, so torch and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def run_training(
     name: str,
     progress: Progress,
     max_failures: int = 2,
+    wait_for_nodes_s: float = 0.0,
 ) -> dict[str, Any]:
     """Run ``loop(item, context)`` on ``num_workers`` workers at once; returns what it returned on rank 0.
 
@@ -107,6 +109,7 @@ def run_training(
         name: Of this training, unique in ``storage`` among those under way.
         progress: What ``context.progress`` calls.
         max_failures: How often all workers are started again after one died or raised.
+        wait_for_nodes_s: How long to wait for room for the workers, on a cluster that is still growing.
 
     Raises:
         ResourceError: the cluster has not got what the workers need, or they died more often than ``max_failures``.
@@ -118,7 +121,7 @@ def run_training(
 
     gpus = gpus_per_worker if ray.cluster_resources().get("GPU", 0.0) > 0 else 0.0
     resources = {"CPU": cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    _check_resources(name, resources, num_workers)
+    _check_room(name, resources, num_workers, wait_for_nodes_s)
     # Read by the controller, which gets them from here. Not Ray Train's business: the run folder is ours.
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_S)
     os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
@@ -176,12 +179,21 @@ def _remove_noted_group(note: Path) -> None:
         note.unlink()
 
 
-def _check_resources(name: str, resources: dict[str, float], num_workers: int) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(min((int(node.get(kind, 0.0) / need) for kind, need in resources.items() if need)) for node in nodes)
-    if room < num_workers:
-        needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items())
-        raise ResourceError(
-            f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room}: "
-            "lower the number of workers or what each needs"
+def _check_room(name: str, resources: dict[str, float], num_workers: int, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = sum(
+            min((int(node.get(kind, 0.0) / need) for kind, need in resources.items() if need), default=num_workers)
+            for node in nodes
         )
+        if room >= num_workers:
+            return
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(1.0)
+    needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items())
+    raise ResourceError(
+        f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room}: "
+        "lower the number of workers or what each needs"
+    )

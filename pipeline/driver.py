@@ -31,8 +31,9 @@ from pipeline.plan import (
 )
 from pipeline.provenance import decoder_report, fit_reports, render_reports
 
-TRAINED = ("clip", "base", "upsampler", "latent", "refiner")
-"""Stages that run through Ray Train."""
+
+CLUSTER_GROWS_S = 600.0
+"""How long nodes of a cluster may take to join."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class TrainNode:
     cpus_per_worker: int
     gpus_per_worker: float
     storage: Path
+    wait_for_nodes_s: float
 
 
 def train_node(node: TrainNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
@@ -92,6 +94,7 @@ def train_node(node: TrainNode, inputs: tuple[Any, ...], progress: Progress) -> 
         storage=node.storage,
         name=node.name,
         progress=progress,
+        wait_for_nodes_s=node.wait_for_nodes_s,
     )
     if isinstance(result, RodinError):
         raise result
@@ -138,7 +141,7 @@ def carry_out(
             write_ledger(layout.root / "ledger" / "driver" / "ray.json", _report(visit, started_at, session, {}, {}))
             tasks = build_tasks(visit, fingerprints, session)
             with display() as on_progress:
-                results = run_tasks(tasks, on_progress=on_progress)
+                results = run_tasks(tasks, on_progress=on_progress, wait_for_nodes_s=_node_wait_s(visit))
             stopping = time.monotonic()
         ray_stop_s = time.monotonic() - stopping
         failed = {name: result.reason for name, result in results.items() if isinstance(result, TaskFailed)}
@@ -218,6 +221,11 @@ def build_tasks(visit: Visit, fingerprints: dict[str, str], session: SessionInfo
         after = ["generate"] if "generate" in stages else list(models)
         tasks.append(_evaluate_task(visit, fingerprints["evaluate"], session, gpu, tuple(after)))
     return tasks
+
+
+def _node_wait_s(visit: Visit) -> float:
+    """How long to wait for large enough nodes: a cluster may still be growing, this machine does not."""
+    return CLUSTER_GROWS_S if visit.address else 0.0
 
 
 def _cpus(threads: int, session: SessionInfo) -> float:
@@ -315,6 +323,7 @@ def _model_task(
         cpus_per_worker=int(_cpus(config.train.cpus_per_worker, session)),
         gpus_per_worker=gpu,
         storage=layout.work / "ray_train" / stage,
+        wait_for_nodes_s=_node_wait_s(visit),
     )
     # The node itself only waits for its workers, so it takes no CPU from them.
     return Task(

@@ -78,6 +78,9 @@ def test_gradients_are_averaged_over_the_workers(
     session: SessionInfo, tmp_path: Path, workers: int, mean_gradient: float, mean_rank: float
 ) -> None:
     told: list[StageProgress] = []
+    # A driver that was killed while it trained has left the note of a cluster that is gone with it.
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "placement_group").write_text("0123456789abcdef0123456789abcdef0123")
     result = run({"loop": gradient, "workers": workers, "storage": str(tmp_path)}, told)
     assert result == {
         "gradient": mean_gradient,
@@ -90,6 +93,7 @@ def test_gradients_are_averaged_over_the_workers(
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert all(path.is_relative_to(tmp_path / "model") for path in left)
     assert sum(path.stat().st_size for path in left) < 1000
+    assert not (tmp_path / "model" / "placement_group").exists()
 
 
 def test_workers_that_are_killed_start_again_and_go_on(session: SessionInfo, tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ def copied(finished: Finished, tmp_path: Path) -> RunLayout:
 
 
 @pytest.fixture
-def with_without(copied: RunLayout) -> Callable[..., RunLayout]:
+def without(copied: RunLayout) -> Callable[..., RunLayout]:
     """The copy, with the ledgers of some stages taken away so that these are to be done again."""
 
-    def without(*stages: str) -> RunLayout:
+    def take(*stages: str) -> RunLayout:
         for stage in stages:
             shutil.rmtree(copied.root / "ledger" / stage)
         return copied
 
-    return without
+    return take

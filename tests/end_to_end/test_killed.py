@@ -1,0 +1,156 @@
+"""A run that is killed again and again: while it renders, in a Ray worker, and while it fits.
+
+The driver is a process of its own; each time the same command is given again. At the end the run must be that of a
+driver that nothing disturbed, byte for byte.
+"""
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+from commands import (
+    Process,
+    all_end,
+    command_line,
+    descendants,
+    finish,
+    kill,
+    parent,
+    rodin_refuses,
+    start,
+    wait_until,
+)
+from tiny import NUM_AVATARS, arguments, recorded_jobs, recording_blender, tree_hashes
+
+from pipeline.contracts.naming import RunLayout, parse_avatar
+from pipeline.contracts.planes import FitShardReport
+from pipeline.contracts.rendering import RenderReport
+from pipeline.io.ledger import read_ledgers
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class History:
+    """What was seen on the way."""
+
+    layout: RunLayout
+    refusal: str = ""
+    below_driver: tuple[Process, ...] = ()
+    """Processes below the driver when it was killed while rendering, Blender among them."""
+    blenders: int = 0
+    all_ended: bool = False
+    rendered_before: set[int] = field(default_factory=set)
+    """Finished when the driver was killed."""
+    jobs_before: list[tuple[int, ...]] = field(default_factory=list)
+    rendered_before_worker_died: set[int] = field(default_factory=set)
+    jobs_before_worker_died: list[tuple[int, ...]] = field(default_factory=list)
+    jobs: list[tuple[int, ...]] = field(default_factory=list)
+    orphan_ended: bool = False
+    parts: dict[str, int] = field(default_factory=dict)
+    """Fitted avatars' records when the driver was killed, and when they were written."""
+    parts_after: dict[str, int] = field(default_factory=dict)
+    fits_before: int = 0
+    fits_after: int = 0
+
+
+def rendered(layout):
+    """Avatars that are finished, wherever they lie: in an attempt, among the parts or in a published shard."""
+    found = {parse_avatar(path.parent.name) for path in layout.work.glob("*/render/**/avatar.json")}
+    for report in read_ledgers(layout.root / "ledger" / "render", RenderReport).values():
+        found.update(report.done)
+    return found
+
+
+def blenders_below(pid):
+    return [process for process in descendants(pid) if "job.json" in command_line(process.pid)]
+
+
+def fit_parts(layout):
+    return {path.name: path.stat().st_mtime_ns for path in layout.work.glob("parts/fit/*/a*.json")}
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    layout, log = RunLayout(folder / "run"), folder / "log.txt"
+    blender = recording_blender(folder, sleep_s=0.12)
+    render = ["render", "--out", layout.root, *arguments(blender)]
+    fit = ["fit", "--out", layout.root, *arguments(blender)]
+    seen = History(layout)
+
+    driver = start(*render, log=log)
+    wait_until(lambda: rendered(layout) and blenders_below(driver.pid), process=driver)
+    seen.refusal = rodin_refuses(*render)
+    seen.rendered_before = rendered(layout)
+    seen.blenders = len(blenders_below(driver.pid))
+    seen.below_driver = kill(driver)
+    seen.all_ended = all_end(seen.below_driver)
+    seen.jobs_before = recorded_jobs(blender)
+
+    driver = start(*render, log=log)
+    (victim, *_) = wait_until(lambda: blenders_below(driver.pid), process=driver)
+    seen.rendered_before_worker_died = rendered(layout)
+    seen.jobs_before_worker_died = recorded_jobs(blender)
+    os.kill(parent(victim.pid), signal.SIGKILL)
+    seen.orphan_ended = all_end([victim], 5.0)
+    finish(driver, log=log)
+    seen.jobs = recorded_jobs(blender)
+
+    driver = start(*fit, log=log)
+    wait_until(lambda: fit_parts(layout), process=driver)
+    kill_below = kill(driver)
+    seen.all_ended = all_end(kill_below) and seen.all_ended
+    seen.parts = fit_parts(layout)
+    seen.fits_before = len(read_ledgers(layout.root / "ledger" / "fit", FitShardReport))
+    driver = start(*fit, log=log)
+    while driver.poll() is None:
+        seen.parts_after |= fit_parts(layout)
+    finish(driver, log=log)
+    seen.fits_after = len(read_ledgers(layout.root / "ledger" / "fit", FitShardReport))
+    return seen
+
+
+@pytest.mark.parametrize("name", ["renders", "decoder", "planes.zarr"])
+def test_the_bytes_are_those_of_an_undisturbed_run(history, finished, name):
+    disturbed = tree_hashes(history.layout.root / name)
+    assert disturbed == tree_hashes(finished.layout.root / name)
+    assert disturbed
+
+
+def test_at_most_the_avatar_in_work_is_rendered_again(history):
+    # A job names the avatars that are still to be made, so none that was finished may be named again.
+    after_driver = history.jobs[len(history.jobs_before) :]
+    assert history.rendered_before, "the driver was killed before anything was finished"
+    assert not history.rendered_before.intersection(avatar for job in after_driver for avatar in job)
+    after_worker = history.jobs[len(history.jobs_before_worker_died) :]
+    assert after_worker, "the worker was killed when nothing was left to do"
+    assert not history.rendered_before_worker_died.intersection(avatar for job in after_worker for avatar in job)
+
+
+def test_at_most_the_avatar_in_work_is_fitted_again(history):
+    assert history.parts and history.fits_before < history.fits_after == NUM_AVATARS // 2
+    for name in set(history.parts) & set(history.parts_after):
+        assert history.parts_after[name] == history.parts[name], f"{name} was written twice"
+
+
+def test_nothing_outlives_a_killed_driver(history):
+    assert history.blenders > 0 and len(history.below_driver) > history.blenders
+    assert history.all_ended
+
+
+def test_no_blender_outlives_a_killed_worker(history):
+    assert history.orphan_ended
+    reports = read_ledgers(history.layout.root / "ledger" / "render", RenderReport)
+    assert [report.done for report in reports.values()] == [(0, 1), (2, 3), (4, 5)]
+    assert not any(report.failures for report in reports.values())
+
+
+def test_a_second_driver_is_refused_while_the_first_works(history):
+    assert str(history.layout.root) in history.refusal and "in use by process" in history.refusal
+
+
+def test_nothing_is_left_over(history):
+    left = [path for path in (history.layout.work).rglob("*") if path.is_file()]
+    assert not left

@@ -1,0 +1,41 @@
+"""Two avatars through the command line with the real worker, and the check of this machine."""
+
+import numpy as np
+import pytest
+from commands import rodin_passes
+from tiny import tiny_config
+
+from pipeline.contracts.naming import RunLayout
+from pipeline.io.shards import read_avatar
+from pipeline.provenance import render_reports
+
+pytestmark = [pytest.mark.blender, pytest.mark.slow]
+SETTINGS = ("render.num_avatars=2", "render.train_views=1", "render.held_out_views=1", "render.samples=4")
+
+
+def test_render_two_avatars(tmp_path):
+    from tiny import arguments
+
+    layout = RunLayout(tmp_path / "run")
+    rodin_passes("render", "--out", layout.root, *arguments("", *SETTINGS))
+    config = tiny_config("", *SETTINGS)
+    (report,) = render_reports(config, layout).values()
+    assert report.done == (0, 1) and not report.failures
+    assert "bpy" in report.versions
+    for avatar in report.done:
+        samples = read_avatar(layout.shard(0), avatar)
+        assert [sample.record.split for sample in samples] == ["train", "held_out", "frontal"]
+        for sample in samples:
+            covered = sample.rgba[..., 3] > 127
+            assert 0.15 < covered.mean() < 0.95, "a head with shoulders fills a part of the image"
+            assert np.array_equal(sample.depth > 0, sample.rgba[..., 3] > 0)
+            assert sample.rgba[covered][:, :3].std() > 10, "it is shaded and coloured"
+    text = rodin_passes("inspect", "--out", layout.root)
+    assert "2 avatars in 1 shards" in text
+    assert (layout.report / "renders.png").is_file()
+
+
+def test_doctor_finds_this_machine_sound(tmp_path):
+    text = rodin_passes("doctor", "--out", tmp_path / "run")
+    assert "FAIL" not in text
+    assert "rendered a 64-pixel frame" in text and "Ray:" in text and "disk:" in text

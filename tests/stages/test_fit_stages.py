@@ -1,0 +1,125 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from tiny import tree_hashes
+
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import format_shard
+from pipeline.io.plane_store import PlaneStore
+from pipeline.provenance import plane_sources
+from pipeline.stages import fit_planes as stage
+
+
+class Stop(Exception):
+    """What a test ends a stage with."""
+
+
+def test_shards_in_any_order_give_the_same_planes(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "fit")
+    run.create_store()
+    # The decoder is current, so nobody names it to the new store: the driver does where it makes one.
+    with pytest.raises(DataError, match="decoder"):
+        run.fit(2)
+    run = made.copy_to(tmp_path / "again", "fit", "decoder")
+    run.create_store()
+    run.fit_decoder()
+    for shard in (2, 0, 1):
+        run.fit(shard)
+    assert tree_hashes(run.layout.planes) == tree_hashes(made.layout.planes)
+
+
+def test_a_fit_goes_on_after_the_last_finished_avatar(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "fit")
+
+    def stop_in_the_second(done, total):
+        if done > 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run.fit(0, stop_in_the_second)
+    (part,) = run.layout.parts("fit", 0).iterdir()
+    kept = json.loads(part.read_text())
+    fits = run.fit(0).fits
+    assert fits[0].seconds == kept["seconds"] and fits[0].planes_sha256 == kept["planes_sha256"]
+    assert tree_hashes(run.layout.planes) == tree_hashes(made.layout.planes)
+    assert not run.layout.parts("fit", 0).exists()
+
+
+def test_a_part_of_another_decoder_is_not_adopted(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "fit")
+    parts = run.layout.parts("fit", 0)
+    parts.mkdir(parents=True)
+    known = json.loads((made.layout.ledger("fit", format_shard(0))).read_text())["fits"][0]
+    for name in (f"a000000.{run.fingerprint('fit')}-{'0' * 16}.json", f"a000000.{run.fingerprint('fit')}.json"):
+        (parts / name).write_text(json.dumps(known | {"seconds": -1.0}))
+    assert run.fit(0).fits[0].seconds >= 0
+
+
+def test_a_poor_fit_is_a_failure_that_training_never_reads(made, tmp_path):
+    worst = min((fit for shard in made.shards() for fit in made.fit(shard).fits), key=lambda fit: fit.psnr_db)
+    run = made.copy_to(
+        tmp_path / "run", "fit", "decoder", settings=(f"fit.min_psnr={worst.psnr_db + 1e-4:.6f}",)
+    )
+    run.fit_decoder()
+    reports = [run.fit(shard) for shard in run.shards()]
+    (failure,) = [failure for report in reports for failure in report.failures]
+    assert failure.avatar == worst.avatar
+    assert f"{worst.psnr_db:.2f} dB" in failure.reason and "fit.min_psnr" in failure.reason
+    assert set(plane_sources(run.config, run.layout)) == set(range(6)) - {worst.avatar}
+
+
+def test_a_diverged_fit_is_a_failure_and_may_be_tried_again(made, tmp_path, monkeypatch):
+    run = made.copy_to(tmp_path / "run", "fit")
+    fit, calls = stage.fit_planes, []
+
+    def diverge(*arguments, **more):
+        result = fit(*arguments, **more)
+        calls.append(1)
+        return dataclasses.replace(result, planes=result.planes * torch.nan) if len(calls) == 1 else result
+
+    monkeypatch.setattr(stage, "fit_planes", diverge)
+    report = run.fit(1)
+    assert [failure.avatar for failure in report.failures] == [2] and [f.avatar for f in report.fits] == [3]
+    assert "diverged" in report.failures[0].reason
+    assert run.fit(1) == report and len(calls) == 2, "what failed is not tried again by itself"
+    again = run.fit(1, retry_failed=True)
+    assert [f.avatar for f in again.fits] == [2, 3] and not again.failures and len(calls) == 3
+    assert again.fits[1] == report.fits[0]
+
+
+def test_a_killed_joint_fit_goes_on_to_the_same_decoder(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "decoder")
+    checkpointed = run.config.decoder.checkpoint_every + 3
+    steps = []
+
+    def stop(done, total):
+        steps.append(done)
+        if done == checkpointed:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run.fit_decoder(stop)
+    steps.clear()
+    report = run.fit_decoder(lambda done, total: steps.append(done))
+    assert steps[0] == run.config.decoder.checkpoint_every + 1, "it went on from the checkpoint"
+    assert report.steps == steps[-1] == 24
+    assert tree_hashes(run.layout.decoder) == tree_hashes(made.layout.decoder)
+
+
+def test_too_few_avatars_for_a_decoder(made, tmp_path):
+    run = made.copy_to(
+        tmp_path / "run", "decoder", settings=("decoder.avatars=3", "decoder.min_avatars=3", "fit.rays=64")
+    )
+    ledger = run.layout.ledger("render", format_shard(1))
+    record = json.loads(ledger.read_text())
+    record["done"] = [3]  # avatar 2, the third that the decoder is for, failed
+    ledger.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"2 of the first 3 avatars .*min_avatars is 3"):
+        run.fit_decoder()
+
+
+def test_the_store_says_under_which_decoder_its_planes_are(made):
+    store = PlaneStore.open(made.layout.planes, made.config.plane_spec())
+    assert store.decoder_sha256 == made.fit_decoder().decoder_sha256
