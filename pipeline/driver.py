@@ -31,7 +31,6 @@ from pipeline.plan import (
 )
 from pipeline.provenance import decoder_report, fit_reports, render_reports
 
-
 CLUSTER_GROWS_S = 600.0
 """How long nodes of a cluster may take to join."""
 

@@ -59,13 +59,15 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
     Avatars that an attempt finished before it died are kept among the parts, where the next visit finds them.
     """
     with run_lock(layout.lock):
-        dead = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*/*")) if folder.is_dir()]
-        dead += [folder for folder in sorted((layout.work / "ray_train").glob("*")) if folder.is_dir()]
+        attempts = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*/*")) if folder.is_dir()]
+        dead = attempts + [folder for folder in sorted((layout.work / "ray_train").glob("*")) if folder.is_dir()]
         for folder in dead:
             echo(f"{'would remove' if dry_run else 'removing'} {folder} ({bytes_text(directory_bytes(folder))})")
-            if not dry_run:
+            if dry_run:
+                continue
+            if folder in attempts:
                 _keep_finished(folder, layout)
-                shutil.rmtree(folder)
+            shutil.rmtree(folder)
         if not dry_run:
             for path in remove_temporaries(layout.root):
                 echo(f"removed {path}")

@@ -64,7 +64,11 @@ class StageState:
 
 
 def survey(config: RunConfig, layout: RunLayout, fingerprints: dict[str, str]) -> dict[str, StageState]:
-    """Read every ledger of a run and say where each stage stands."""
+    """Read every ledger of a run and say where each stage stands.
+
+    What a stage read and is not there at the moment, such as a shard that was deleted to be rendered anew, makes it
+    not stale: made again, it has the same bytes.
+    """
     states = {
         "render": _render_state(config, layout, fingerprints["render"]),
         "decoder": _decoder_state(config, layout, fingerprints["decoder"]),
@@ -253,30 +257,32 @@ def _decoder_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> St
     report = decoder_report(layout)
     if report is None:
         return StageState("decoder", 0, 1)
-    sources = render_sources(config, layout)
+    sources, shards = render_sources(config, layout), render_reports(config, layout)
+    there = [a for a in report.avatars if a // config.render.shard_size in shards]
     stale = ""
     if report.fingerprint != fingerprint:
         stale = "made with another configuration"
-    elif report.sources != {format_avatar(a): sources.get(a) for a in report.avatars}:
+    elif any(report.sources[format_avatar(a)] != sources.get(a) for a in there):
         stale = "its renders changed"
     return StageState("decoder", 1, 1, stale=stale)
 
 
 def _fit_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
     decoder, sources = decoder_report(layout), render_sources(config, layout)
+    renders = render_reports(config, layout)
     done = failed = 0
     stale = ""
     for shard, report in fit_reports(config, layout).items():
         wanted = set(shard_avatars(shard, config.render.shard_size, config.render.num_avatars))
         if report.fingerprint != fingerprint:
             stale = stale or "made with another configuration"
-        elif decoder is None or report.decoder_sha256 != decoder.decoder_sha256:
+        elif decoder is not None and report.decoder_sha256 != decoder.decoder_sha256:
             stale = stale or "made with another decoder"
-        elif any(sources.get(fit.avatar) != fit.source_sha256 for fit in report.fits):
+        elif shard in renders and any(sources.get(fit.avatar) != fit.source_sha256 for fit in report.fits):
             stale = stale or "its renders changed"
         done += sum(fit.avatar in wanted for fit in report.fits)
         failed += sum(failure.avatar in wanted for failure in report.failures)
-    unrendered = sum(len(report.failures) for shard, report in render_reports(config, layout).items())
+    unrendered = sum(len(report.failures) for report in renders.values())
     return StageState("fit", done, config.render.num_avatars - unrendered, failed, stale)
 
 
@@ -289,7 +295,13 @@ def _single_state(stage: str, config: RunConfig, layout: RunLayout, fingerprint:
         stale = "made with another configuration"
     else:
         now = stage_inputs(stage, config, layout, report.avatars)
-        changed = sorted(name for name in now if report.inputs.get(name) != now[name])
+        shards = {avatar // config.render.shard_size for avatar in report.avatars}
+        there = {name for name, sha256 in now.items() if sha256} - {
+            name
+            for name, published in (("renders", render_reports), ("planes", fit_reports))
+            if name in now and not shards <= set(published(config, layout))
+        }
+        changed = sorted(name for name in there if report.inputs.get(name) != now[name])
         if changed:
             stale = f"{' and '.join(changed)} changed"
     seen_all = config.render.num_avatars if stage == "encode" else len(config.training_avatars())

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,24 @@ class Process:
         return _stat(self.pid)[2:] == (self.started,) and _stat(self.pid)[0] != "Z"
 
 
-def start(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command as a process in a group of its own."""
+@contextmanager
+def started(*arguments: str | Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command as a process in a group of its own; it does not outlive the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.cli", *(str(argument) for argument in arguments)],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=environment,
         )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 def finish(process: subprocess.Popen[bytes], *, log: Path, timeout_s: float = 300.0) -> None:

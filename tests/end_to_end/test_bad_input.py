@@ -111,7 +111,8 @@ def no_store(layout):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"), [(another_schema, "schema version 99"), (another_shape, "extent_m"), (no_store, "no plane store")]
+    ("damage", "told"),
+    [(another_schema, "schema version 99"), (another_shape, "extent_m"), (no_store, "no plane store")],
 )
 def test_planes_of_another_schema(without, damage, told):
     layout = without("base")
@@ -137,7 +138,9 @@ def test_a_stage_without_what_it_reads_names_the_command(finished, copied, tmp_p
     line = rodin_refuses("fit", "--out", empty, *arguments(finished.blender))
     assert f"rodin-pipe render --out {empty}" in line
     shutil.rmtree(copied.root / "ledger" / "fit")
-    assert f"rodin-pipe fit --out {copied.root}" in rodin_refuses("train", "base", "--out", copied.root, "--redo", "base")
+    assert f"rodin-pipe fit --out {copied.root}" in rodin_refuses(
+        "train", "base", "--out", copied.root, "--redo", "base"
+    )
     shutil.rmtree(copied.root / "ledger" / "generate")
     assert "rodin-pipe run" in rodin_refuses("evaluate", "--out", copied.root)
 
@@ -146,8 +149,17 @@ def test_renders_of_a_run_that_has_none(finished, tmp_path):
     other = RunLayout(tmp_path / "other")
     other.root.mkdir()
     other.config.write_text(finished.config.to_toml())
-    line = rodin_refuses("fit", "--out", tmp_path / "run", "--preset", "demo", "--renders", other.root)
+    options = arguments(finished.blender)
+    line = rodin_refuses("fit", "--out", tmp_path / "run", *options, "--renders", other.root)
     assert "holds no shard" in line
-    line = rodin_refuses("fit", "--out", tmp_path / "run", "--preset", "demo", "--renders", tmp_path / "nowhere")
+    line = rodin_refuses("fit", "--out", tmp_path / "run", *options, "--renders", tmp_path / "nowhere")
     assert "nowhere" in line
 
+
+def test_the_remedy_for_a_damaged_shard_is_accepted(copied):
+    # "delete the shard and its ledger entry and run the same command again": what follows is not stale by that.
+    copied.shard(1).unlink()
+    copied.ledger("render", "shard-00001").unlink()
+    plan = rodin_passes("run", "--out", copied.root, "--dry-run")
+    words = {line.split()[0]: line.split()[1] for line in plan.splitlines() if line}
+    assert words["render"] == "unfinished" and words["decoder"] == words["fit"] == words["evaluate"] == "done"

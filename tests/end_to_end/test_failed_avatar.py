@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 from commands import rodin_passes
 from fake_blender import make_fake_blender
-from tiny import NUM_AVATARS, recording_blender, recorded_jobs, tiny_config, tree_hashes
+from tiny import NUM_AVATARS, recorded_jobs, recording_blender, tiny_config, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import Visit, carry_out

@@ -35,7 +35,9 @@ def test_every_stage_is_done_and_timed(finished):
     assert sorted(render_sources(finished.config, finished.layout)) == list(range(NUM_AVATARS))
     assert sorted(plane_sources(finished.config, finished.layout)) == list(range(NUM_AVATARS))
     assert sorted(recorded_jobs(finished.blender)) == [(0, 1), (2, 3), (4, 5)]
-    (report,) = (r for name, r in read_ledgers(finished.layout.root / "ledger/driver", DriverReport).items() if name != "ray")
+    (report,) = (
+        r for name, r in read_ledgers(finished.layout.root / "ledger/driver", DriverReport).items() if name != "ray"
+    )
     assert set(report.stages) == set(STAGE_SECTIONS) and not report.failed_tasks
     assert report.ray_start_s > 0 and report.cpus == 2
 

@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from commands import all_end, finish, kill, start, wait_until
+from commands import all_end, finish, kill, started, wait_until
 from tiny import tree_hashes
 
 from pipeline.provenance import stage_report
@@ -19,17 +19,16 @@ def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_
     shutil.rmtree(copied.root / "ledger" / "base")
     command, log = ["train", "base", "--out", copied.root], tmp_path / "log.txt"
 
-    driver = start(*command, log=log)
     checkpoints = copied.model("base") / "checkpoints"
-    wait_until(lambda: list(checkpoints.glob("step-????????")), process=driver)
-    assert all_end(kill(driver))
+    with started(*command, log=log) as driver:
+        wait_until(lambda: list(checkpoints.glob("step-????????")), process=driver)
+        assert all_end(kill(driver))
     assert stage_report(copied, "base") is None and not weights.exists()
     last = max(int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-????????"))
     assert 0 < last < finished.config.base.steps
     killed_at = time.time()
-
-    driver = start(*command, log=log)
-    finish(driver, log=log)
+    with started(*command, log=log) as driver:
+        finish(driver, log=log)
     assert tree_hashes(weights) == tree_hashes(finished.layout.model("base") / "weights")
     assert not checkpoints.exists()
     report = stage_report(copied, "base")

@@ -71,7 +71,7 @@ def test_only_what_a_command_needs_may_not_be_stale(config, tmp_path):
     refuse_stale(states, ["clip", "encode", "latent"], set(), config, layout)
     with pytest.raises(StaleStageError, match=r"stage decoder .*--redo fit to do again decoder, fit, base"):
         refuse_stale(states, ["fit"], set(), config, layout)
-    with pytest.raises(StaleStageError, match="stage base .*--redo base"):
+    with pytest.raises(StaleStageError, match=r"stage base .*--redo base"):
         refuse_stale(states, ["evaluate"], {"decoder"}, config, layout)
     refuse_stale(states, ["evaluate"], {"decoder", "base"}, config, layout)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import recording_blender, tiny_config
 from torch import nn
 
 from pipeline.config import RunConfig, stage_fingerprints
@@ -18,9 +19,9 @@ from pipeline.stages.fit_decoder import DecoderItem, fit_decoder
 from pipeline.stages.fit_planes import FitItem, fit_shard
 from pipeline.stages.render import RenderItem, render_shard
 from pipeline.stages.train import TrainItem, train_loop
-from tiny import recording_blender, tiny_config
 
 MODELS = ("clip", "base", "upsampler", "latent", "refiner")
+CPU = torch.device("cpu")
 
 
 def silent(done: float, total: float) -> None:
@@ -33,7 +34,7 @@ class Alone:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     on_progress: Callable[[float, float], None] = silent
 
     def prepare(self, model: nn.Module) -> nn.Module:

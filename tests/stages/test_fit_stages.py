@@ -59,9 +59,7 @@ def test_a_part_of_another_decoder_is_not_adopted(made, tmp_path):
 
 def test_a_poor_fit_is_a_failure_that_training_never_reads(made, tmp_path):
     worst = min((fit for shard in made.shards() for fit in made.fit(shard).fits), key=lambda fit: fit.psnr_db)
-    run = made.copy_to(
-        tmp_path / "run", "fit", "decoder", settings=(f"fit.min_psnr={worst.psnr_db + 1e-4:.6f}",)
-    )
+    run = made.copy_to(tmp_path / "run", "fit", "decoder", settings=(f"fit.min_psnr={worst.psnr_db + 1e-4:.6f}",))
     run.fit_decoder()
     reports = [run.fit(shard) for shard in run.shards()]
     (failure,) = [failure for report in reports for failure in report.failures]

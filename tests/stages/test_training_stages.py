@@ -11,9 +11,9 @@ from tiny import HELD_OUT, tree_hashes
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.contracts.randomness import generator_for
+from pipeline.contracts.rendering import RenderReport
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder
 from pipeline.io.ledger import read_ledger, write_ledger
-from pipeline.contracts.rendering import RenderReport
 from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.provenance import stage_report
 from pipeline.stages.encode import load_latents, load_run_clip
@@ -157,7 +157,9 @@ def test_current_stages_do_nothing(made):
 
 def test_a_loss_that_is_no_number_ends_the_training_in_one_line(made, tmp_path):
     run = made.copy_to(tmp_path / "run", "base", settings=("base.learning_rate=1e30", "base.warmup_steps=0"))
-    with pytest.raises(DataError, match=r"stage base: the gradient of step \d+ is not finite; lower base\.learning_rate"):
+    with pytest.raises(
+        DataError, match=r"stage base: the gradient of step \d+ is not finite; lower base\.learning_rate"
+    ):
         run.train("base")
     assert not (run.layout.model("base") / "weights").exists() and stage_report(run.layout, "base") is None
 
