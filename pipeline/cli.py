@@ -3,6 +3,7 @@
 Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,6 +30,8 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again wha
 Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; without it Ray starts here.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
 Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
+Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
+Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
 
 
 @app.command()
@@ -166,6 +169,63 @@ def inspect(
 
 
 @app.command()
+def export(
+    out: Out,
+    avatar: Avatar = None,
+    sample: Sample = None,
+    resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
+    file: Annotated[
+        Path | None, typer.Option(help="GLB file to write; RUN/meshes/NAME.glb by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a fitted or a generated avatar as a coloured mesh: GLB, in metres."""
+    try:
+        from pipeline.contracts.errors import ConfigError
+
+        name = _shown(avatar, sample)
+        if name is None:
+            raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
+        layout, config = _run_to_show(out, "skimage", "trimesh")
+        from pipeline.stages.export import check_mesh_path, export_mesh, mesh_path
+        from pipeline.stages.gallery import Gallery
+
+        path = file or mesh_path(layout, name)
+        check_mesh_path(path)
+        mesh = export_mesh(Gallery.open(layout, config), name, resolution, path)
+        typer.echo(f"{path}: {len(mesh.faces)} triangles, {len(mesh.vertices)} vertices")
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command()
+def view(
+    out: Out,
+    avatar: Avatar = None,
+    sample: Sample = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
+) -> None:
+    """Look at fitted and generated avatars in a browser."""
+    try:
+        name = _shown(avatar, sample)
+        layout, config = _run_to_show(out, "viser")
+        from pipeline.stages.gallery import Gallery
+        from pipeline.viewer import Viewer
+
+        gallery = Gallery.open(layout, config)
+        viewer = Viewer(gallery, name or gallery.names()[0], host=host, port=port)
+        try:
+            typer.echo(f"{viewer.url} shows {out}; Ctrl-C ends it")
+            viewer.wait()
+        except KeyboardInterrupt:
+            typer.echo("closed")
+        finally:
+            viewer.close()
+    except RodinError as error:
+        _fail(error)
+
+
+@app.command()
 def clean(
     out: Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
 ) -> None:
@@ -266,6 +326,29 @@ def _visit(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
+
+
+def _shown(avatar: int | None, sample: str | None) -> str | None:
+    """The name in :mod:`pipeline.stages.gallery` of what was asked for, if anything was."""
+    from pipeline.contracts.errors import ConfigError
+    from pipeline.contracts.naming import format_avatar
+
+    if avatar is not None and sample is not None:
+        raise ConfigError("--avatar and --sample exclude each other")
+    return sample if avatar is None else format_avatar(avatar)
+
+
+def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  # type: ignore[name-defined]
+    """A run, once all that is imported to look into it is installed."""
+    from pipeline.config import load_config
+    from pipeline.contracts.errors import ResourceError
+    from pipeline.contracts.naming import RunLayout
+
+    missing = [name for name in ("torch", *packages) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ResourceError(f"{', '.join(missing)} not installed: pip install -e .[view]")
+    layout = RunLayout(out.resolve())
+    return layout, load_config(run_toml=_existing_run(layout))
 
 
 def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]

@@ -1,7 +1,8 @@
 """One finished run for all tests that look at one, or change a copy of it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from commands import rodin_passes
 from tiny import arguments, recording_blender, tiny_config
 
+from cluster.session import ray_session
+from pipeline import driver
 from pipeline.config import RunConfig
 from pipeline.contracts.naming import RunLayout, format_shard
 
@@ -32,6 +35,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     blender = recording_blender(folder, wait_for=(2, layout.work / "parts" / "fit" / format_shard(0)))
     output = rodin_passes("run", "--out", layout.root, *arguments(blender), cpus=2)
     return Finished(layout, tiny_config(blender), blender, output)
+
+
+@pytest.fixture(scope="module")
+def shared_session(finished: Finished) -> Iterator[None]:
+    """One Ray session for all visits of a test module from this process, since each takes seconds to start."""
+    with ray_session(None, num_cpus=2) as info, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "ray_session", lambda address: nullcontext(info))
+        yield
 
 
 @pytest.fixture

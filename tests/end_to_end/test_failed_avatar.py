@@ -23,7 +23,7 @@ def visit(layout, blender, **more):
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory):
+def failed(shared_session, tmp_path_factory):
     folder = tmp_path_factory.mktemp("failed")
     layout = RunLayout(folder / "run")
     blender = recording_blender(folder, fail=(0,))

@@ -34,7 +34,7 @@ def test_what_a_change_does_not_reach_is_not_stale(copied):
     assert "stale" not in plan
 
 
-def test_redo_fits_again_and_leaves_the_renders(copied):
+def test_redo_fits_again_and_leaves_the_renders(shared_session, copied):
     config = load_config(run_toml=copied.config)
     tars, renders = times(copied.renders), render_reports(config, copied)
     planes = tree_hashes(copied.planes / "planes")
@@ -53,7 +53,7 @@ def test_redo_fits_again_and_leaves_the_renders(copied):
     assert (words["render"], words["fit"], words["clip"], words["base"]) == ("done", "done", "done", "missing"), text
 
 
-def test_another_run_is_fitted(finished, tmp_path):
+def test_another_run_is_fitted(shared_session, finished, tmp_path):
     other = RunLayout(tmp_path / "other")
     before = tree_hashes(finished.layout.root)
     # The population and its seed are taken over with the renders, whatever is asked for here.

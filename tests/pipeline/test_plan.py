@@ -1,12 +1,11 @@
 import json
 
 import pytest
+from ledgers import write_decoder, write_fit, write_render, write_stage
 
 from pipeline.config import STAGE_INPUTS, STAGE_SECTIONS, load_config, stage_fingerprints
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout
-from pipeline.contracts.planes import DecoderReport
-from pipeline.io.ledger import write_ledger
 from pipeline.plan import (
     COMMANDS,
     READ_PLANES,
@@ -21,6 +20,7 @@ from pipeline.plan import (
     refuse_stale,
     survey,
 )
+from pipeline.provenance import stage_inputs
 
 
 @pytest.fixture
@@ -145,26 +145,57 @@ def test_an_empty_run(config, tmp_path):
     assert states["render"].total == states["fit"].total == config.render.num_avatars
 
 
-def test_a_decoder_is_stale_when_its_configuration_or_its_renders_changed(config, tmp_path):
-    layout, fingerprints = RunLayout(tmp_path), stage_fingerprints(config)
-    report = DecoderReport(
-        schema_version=1,
-        fingerprint=fingerprints["decoder"],
-        avatars=(0,),
-        sources={"a000000": "of renders that are gone"},
-        decoder_sha256="0",
-        psnr_db=None,
-        steps=1,
-        started_at=0.0,
-        finished_at=0.0,
-        seconds=0.0,
-        versions={},
-        processor="",
-    )
-    write_ledger(layout.ledger("decoder", "decoder"), report)
-    assert survey(config, layout, fingerprints)["decoder"].stale == "its renders changed"
-    changed = stage_fingerprints(load_config(preset="demo", settings=["decoder.hidden=8"]))
-    assert survey(config, layout, changed)["decoder"].stale == "made with another configuration"
+@pytest.fixture
+def published(config, tmp_path):
+    """A run of the demo's 12 avatars whose first two shards are rendered, fitted and learned from; avatar 2 failed."""
+    layout, prints = RunLayout(tmp_path), stage_fingerprints(config)
+    write_render(layout, 0, (0, 1), fingerprint=prints["render"])
+    write_render(layout, 1, (3,), fingerprint=prints["render"])
+    write_decoder(layout, (0, 1, 3), fingerprint=prints["decoder"])
+    write_fit(layout, 0, (0, 1), fingerprint=prints["fit"])
+    write_fit(layout, 1, (3,), fingerprint=prints["fit"])
+    inputs = stage_inputs("base", config, layout, (0, 1, 3))
+    write_stage(layout, "base", (0, 1, 3), inputs, fingerprint=prints["base"])
+    return layout
+
+
+def stale(config, layout, *settings):
+    changed = load_config(preset="demo", settings=settings)
+    states = survey(changed, layout, stage_fingerprints(changed))
+    return {stage: state.stale for stage, state in states.items() if state.stale}
+
+
+def test_where_a_run_stands(config, published):
+    states = survey(config, published, stage_fingerprints(config))
+    assert (states["render"].done, states["render"].failed, states["render"].total) == (3, 1, 12)
+    assert states["render"].word == "unfinished"
+    assert (states["fit"].done, states["fit"].failed, states["fit"].total) == (3, 0, 11), "no fit of what failed"
+    assert states["decoder"].word == "done" and states["clip"].word == "missing"
+    # Of the demo's ten avatars that are not held out it has seen three.
+    assert (states["base"].word, states["base"].behind) == ("done", 7)
+    assert not stale(config, published)
+
+
+def test_settings_make_their_own_stages_and_what_follows_stale(config, published):
+    assert set(stale(config, published, "base.batch=3")) == {"base"}
+    assert set(stale(config, published, "fit.steps=7")) == {"decoder", "fit", "base"}
+    assert set(stale(config, published, "render.samples=7")) == {"render", "decoder", "fit", "base"}
+    assert not stale(config, published, "render.threads=7", "base.checkpoint_every=7", "render.num_avatars=14")
+
+
+def test_other_renders_and_planes_are_found_by_their_hashes(config, published):
+    write_render(published, 1, (3,), sources="other", fingerprint=stage_fingerprints(config)["render"])
+    assert stale(config, published) == {"decoder": "its renders changed", "fit": "its renders changed"}
+    write_fit(published, 0, (0, 1), planes="other", fingerprint=stage_fingerprints(config)["fit"])
+    assert stale(config, published)["base"] == "planes changed"
+
+
+def test_what_is_away_for_a_moment_makes_nothing_stale(config, published):
+    # Such as a damaged shard, deleted to be rendered anew: with the same bytes, all that follows is current.
+    published.ledger("render", "shard-00001").unlink()
+    published.ledger("fit", "shard-00000").unlink()
+    published.ledger("decoder", "decoder").unlink()
+    assert not stale(config, published)
 
 
 def test_disk_and_tasks_follow_the_configuration(config, tmp_path):

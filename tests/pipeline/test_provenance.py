@@ -1,14 +1,11 @@
 import hashlib
 
 import pytest
+from ledgers import write_fit, write_render, write_stage
 
 from pipeline.config import load_config
 from pipeline.contracts.avatar import draw_avatar
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
-from pipeline.contracts.planes import FitReport, FitShardReport
-from pipeline.contracts.rendering import AvatarFailure, RenderReport
-from pipeline.contracts.stage import StageReport
-from pipeline.io.ledger import write_ledger
+from pipeline.contracts.naming import RunLayout
 from pipeline.provenance import (
     SINGLE_STAGES,
     avatar_specs,
@@ -23,77 +20,6 @@ from pipeline.provenance import (
 )
 
 CONFIG = load_config(preset="demo", settings=["render.num_avatars=6", "render.shard_size=2"])
-
-
-def write_render(layout, shard, done, sources="s"):
-    avatars = range(2 * shard, 2 * shard + 2)
-    report = RenderReport(
-        schema_version=1,
-        fingerprint="f",
-        shard=shard,
-        done=tuple(done),
-        failures=tuple(AvatarFailure(avatar=a, reason="none") for a in avatars if a not in done),
-        tar_sha256="",
-        tar_bytes=0,
-        avatar_sha256={format_avatar(a): f"{sources}{a}" for a in done},
-        specs=tuple(draw_avatar(0, a) for a in avatars),
-        seconds={},
-        started_at=0.0,
-        finished_at=0.0,
-        attempts=1,
-        versions={},
-        processor="",
-        device="",
-    )
-    write_ledger(layout.ledger("render", format_shard(shard)), report)
-
-
-def write_fit(layout, shard, avatars, planes="p"):
-    fits = tuple(
-        FitReport(
-            avatar=a,
-            source_sha256=f"s{a}",
-            psnr_db=30.0,
-            psnr_foreground_db=25.0,
-            ssim=0.9,
-            coverage=0.4,
-            steps=1,
-            seconds=1.0,
-            planes_sha256=f"{planes}{a}",
-        )
-        for a in avatars
-    )
-    report = FitShardReport(
-        schema_version=1,
-        fingerprint="f",
-        shard=shard,
-        decoder_sha256="d",
-        fits=fits,
-        failures=(),
-        started_at=0.0,
-        finished_at=0.0,
-        versions={},
-        processor="",
-    )
-    write_ledger(layout.ledger("fit", format_shard(shard)), report)
-
-
-def write_stage(layout, stage, avatars, inputs, outputs=None):
-    report = StageReport(
-        schema_version=1,
-        stage=stage,
-        fingerprint="f",
-        avatars=avatars,
-        inputs=inputs,
-        outputs=outputs or {},
-        started_at=0.0,
-        finished_at=0.0,
-        seconds=0.0,
-        versions={},
-        processor="",
-    )
-    write_ledger(layout.ledger(stage, stage), report)
-    return report
 
 
 @pytest.fixture
