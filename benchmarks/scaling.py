@@ -18,8 +18,9 @@ from cluster.session import ray_session
 from pipeline.config import load_config, stage_fingerprints
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.plane_store import create_plane_store
-from pipeline.stages.fit_decoder import DecoderItem, fit_decoder
+from pipeline.stages.fit_decoder import fit_decoder
 from pipeline.stages.fit_planes import FitItem, fit_shard
+from pipeline.stages.item import StageItem
 from pipeline.stages.render import RenderItem, render_shard
 
 
@@ -72,7 +73,7 @@ def main() -> None:
             print(f"render, {workers} workers: {seconds['render'][workers]:.1f} s", flush=True)
         layout = RunLayout(root / "workers-1")
         create_plane_store(layout.planes, config.plane_spec(), arguments.avatars)
-        fit_decoder(DecoderItem(layout, config, fingerprints["decoder"]), (), lambda done, total: None)
+        fit_decoder(StageItem(layout, config, fingerprints["decoder"]), (), lambda done, total: None)
         for workers in (1, 2):
             shutil.rmtree(layout.root / "ledger" / "fit", ignore_errors=True)
             fits = [Task(f"fit/{s}", "fit", fit_shard, FitItem(layout, config, s, fingerprints["fit"])) for s in shards]

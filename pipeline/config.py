@@ -322,8 +322,8 @@ class GenerateConfig(Record):
     """Side of the rendered images before refinement."""
     samples: int = Field(48, ge=1)
     """Samples a ray."""
-    batch: int = Field(4, ge=1, json_schema_extra=_OPERATIONAL)
-    """Avatars sampled at once."""
+    batch: int = Field(4, ge=1)
+    """Avatars sampled at once; they share their noise's generator, so it is part of what comes out."""
 
 
 class EvaluateConfig(Record):
@@ -439,6 +439,9 @@ STAGE_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Stages in order, and the sections of the configuration that each reads itself."""
 
+NOT_READ: Final = {("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads")}
+"""Fields of a section that a stage, unlike the section's own, does not read."""
+
 MODELS: Final = ("clip", "encode", "base", "upsampler", "latent", "refiner")
 """The stages that ``rodin-pipe train`` runs; ``--redo train`` names them all."""
 
@@ -467,7 +470,8 @@ def stage_fingerprints(config: RunConfig) -> dict[str, str]:
             "schema": SCHEMA_VERSION,
             "seed": config.seed,
             "sections": {
-                section: {name: dumped[section][name] for name in lasting_fields(section)} for section in sections
+                section: {name: dumped[section][name] for name in lasting_fields(stage, section)}
+                for section in sections
             },
             "inputs": {name: fingerprints[name] for name in STAGE_INPUTS[stage]},
         }
@@ -551,14 +555,16 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def lasting_fields(section: str) -> tuple[str, ...]:
-    """Names of the fields of a section that enter its fingerprint."""
+def lasting_fields(stage: str, section: str) -> tuple[str, ...]:
+    """Names of the fields of a section that enter a stage's fingerprint."""
+    unread = NOT_READ.get((stage, section), ())
     annotation = RunConfig.model_fields[section].annotation
     assert isinstance(annotation, type) and issubclass(annotation, Record)
     return tuple(
         name
         for name, field in annotation.model_fields.items()
-        if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("operational"))
+        if name not in unread
+        and not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("operational"))
     )
 
 

@@ -257,8 +257,9 @@ def _render_tasks(visit: Visit, fingerprint: str, session: SessionInfo, gpu: flo
 def _fit_tasks(
     visit: Visit, fingerprints: dict[str, str], session: SessionInfo, gpu: float, renders: Sequence[str]
 ) -> list[Task]:
-    from pipeline.stages.fit_decoder import DecoderItem, fit_decoder, total_steps
+    from pipeline.stages.fit_decoder import fit_decoder, total_steps
     from pipeline.stages.fit_planes import FitItem, fit_shard
+    from pipeline.stages.item import StageItem
 
     config, layout = visit.config, visit.layout
     of_shards = sorted({avatar // config.render.shard_size for avatar in config.decoder_avatars()})
@@ -266,7 +267,7 @@ def _fit_tasks(
         name="decoder",
         stage="decoder",
         function=fit_decoder,
-        item=DecoderItem(layout, config, fingerprints["decoder"]),
+        item=StageItem(layout, config, fingerprints["decoder"]),
         after=tuple(renders[shard] for shard in of_shards) if renders else (),
         total=total_steps(config, len(config.decoder_avatars())),
         unit="step",
@@ -300,7 +301,8 @@ def _model_task(
     gpu: float,
     after: tuple[str, ...],
 ) -> Task:
-    from pipeline.stages.encode import EncodeItem, encode_avatars
+    from pipeline.stages.encode import encode_avatars
+    from pipeline.stages.item import StageItem
     from pipeline.stages.train import TrainItem
 
     config, layout = visit.config, visit.layout
@@ -309,14 +311,14 @@ def _model_task(
             name=stage,
             stage=stage,
             function=encode_avatars,
-            item=EncodeItem(layout, config, fingerprints[stage]),
+            item=StageItem(layout, config, fingerprints[stage]),
             after=after,
             total=config.render.num_avatars,
             num_gpus=gpu,
         )
     section: Any = getattr(config, stage)
     node = TrainNode(
-        item=TrainItem(layout, config, stage, fingerprints[stage]),
+        item=TrainItem(layout, config, fingerprints[stage], stage),
         name=stage,
         num_workers=config.train.workers,
         cpus_per_worker=int(_cpus(config.train.cpus_per_worker, session)),
@@ -338,14 +340,15 @@ def _model_task(
 
 
 def _generate_task(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float, after: tuple[str, ...]) -> Task:
-    from pipeline.stages.generate import GenerateItem, generate_from_noise
+    from pipeline.stages.generate import generate_from_noise
+    from pipeline.stages.item import StageItem
 
     config = visit.config
     return Task(
         name="generate",
         stage="generate",
         function=generate_from_noise,
-        item=GenerateItem(visit.layout, config, fingerprint),
+        item=StageItem(visit.layout, config, fingerprint),
         after=after,
         total=config.generate.num,
         num_cpus=_cpus(config.fit.threads, session),
@@ -354,14 +357,15 @@ def _generate_task(visit: Visit, fingerprint: str, session: SessionInfo, gpu: fl
 
 
 def _evaluate_task(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float, after: tuple[str, ...]) -> Task:
-    from pipeline.stages.evaluate import EvaluateItem, evaluate_run
+    from pipeline.stages.evaluate import evaluate_run
+    from pipeline.stages.item import StageItem
 
     config = visit.config
     return Task(
         name="evaluate",
         stage="evaluate",
         function=evaluate_run,
-        item=EvaluateItem(visit.layout, config, fingerprint),
+        item=StageItem(visit.layout, config, fingerprint),
         after=after,
         total=1.0,
         unit="report",

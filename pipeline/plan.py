@@ -163,7 +163,7 @@ def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
     changed = [] if old.get("seed") == config.seed else [f"seed {old.get('seed')} -> {config.seed}"]
     dumped = config.model_dump(mode="json")
     for section in STAGE_SECTIONS[stage]:
-        for name in lasting_fields(section):
+        for name in lasting_fields(stage, section):
             before, now = old.get(section, {}).get(name), dumped[section][name]
             if before != now:
                 changed.append(f"{section}.{name} {before} -> {now}")

@@ -4,7 +4,7 @@ The tri-planes are rendered here, on this machine's processor or GPU, and sent a
 its depth when there are frustums, which then stand rightly before and behind the avatar. One thread renders for all
 browsers: at once as many pixels as fit into :data:`MOVING_S`, then, while the camera rests, twice as many along each
 side again and again up to :data:`SHARP_SIDE`. A picture is rendered in bands of rows and given up as soon as the camera
-moves. The scene's unit is the world's.
+moves, but for the coarse one. The scene's unit is the world's.
 """
 
 import contextlib
@@ -187,7 +187,10 @@ class Viewer:
                 camera, depth_wanted = browser.camera, bool(self._frustums)
                 moving_pixels = self._pixels_per_s * MOVING_S
             side, is_sharpest = refined_side(math.sqrt(moving_pixels), level, max(camera.width, camera.height))
-            picture = self._picture(exhibit, scaled(camera, side), int(moving_pixels), browser, moves)
+            # A coarse picture is finished even when it is late: whoever keeps moving shall see something.
+            picture = self._picture(
+                exhibit, scaled(camera, side), int(moving_pixels), browser, moves if level else None
+            )
             if picture is None:
                 continue
             rgb, depth = picture
@@ -204,9 +207,12 @@ class Viewer:
         return [browser for _, browser in sorted(waiting, key=lambda pair: pair[0])]
 
     def _picture(
-        self, exhibit: Exhibit, camera: Camera, pixels_a_band: int, browser: _Browser, moves: int
+        self, exhibit: Exhibit, camera: Camera, pixels_a_band: int, browser: _Browser, moves: int | None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
-        """Colour and depth band by band; ``None`` once nobody wants them any more."""
+        """Colour and depth band by band; ``None`` once nobody wants them any more.
+
+        With ``moves``, that is also when the browser has moved on from there.
+        """
         done = []
         for band in bands(camera, max(1, pixels_a_band // camera.width)):
             start = time.monotonic()
@@ -214,7 +220,8 @@ class Viewer:
             seconds = time.monotonic() - start
             with self._changed:
                 self._pixels_per_s = (self._pixels_per_s + band.width * band.height / seconds) / 2
-                if self._closing or browser.moves != moves:
+                is_late = moves is not None and browser.moves != moves
+                if is_late or self._closing or browser.client.client_id not in self._browsers:
                     return None
         return np.concatenate([rgb for rgb, _ in done]), np.concatenate([depth for _, depth in done])
 

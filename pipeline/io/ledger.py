@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,10 +30,17 @@ def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
     Raises ``DataError`` if the file is damaged or of another schema version.
     """
     try:
-        data = path.read_bytes()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return parse_record(data, record_type, where=str(path), remedy=_REMEDY)
+    return _read_version(path, record_type, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=16_384)
+def _read_version(path: Path, record_type: type[AnyRecord], version: tuple[int, int, int]) -> AnyRecord:
+    """One published version of an entry: a survey reads each several times, and records cannot change."""
+    del version
+    return parse_record(path.read_bytes(), record_type, where=str(path), remedy=_REMEDY)
 
 
 def write_ledger(path: Path, record: Record) -> None:

@@ -3,33 +3,21 @@
 Held-out avatars are encoded too, because evaluation needs them; training leaves them out.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from pipeline.config import RunConfig
-from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.stage import Progress, StageReport
-from pipeline.io.ledger import package_versions, processor_name, write_ledger
-from pipeline.io.publish import empty_folder, publish_folder, sha256_file
-from pipeline.provenance import current_report, render_sources, stage_inputs
+from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.provenance import current_report, render_sources
+from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.views import choose_device, read_samples, rgb_tensor, use_threads
 from rodin_models.checkpoint import load_state, save_state
 
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class EncodeItem:
-    """The encoding of a run's avatars."""
-
-    layout: RunLayout
-    config: RunConfig
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class Latents:
         return torch.tensor([place[avatar] for avatar in avatars])
 
 
-def encode_avatars(item: EncodeItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def encode_avatars(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
     """Encode every rendered avatar with the run's CLIP and publish ``latents/``."""
     from rodin_models.clip import encode_images, encode_texts, encoder_sha256
 
@@ -59,7 +47,7 @@ def encode_avatars(item: EncodeItem, inputs: tuple[Any, ...], progress: Progress
     if known is not None:
         progress(1, 1)
         return known
-    started_at, start = time.time(), time.monotonic()
+    stopwatch = Stopwatch()
     use_threads(config.fit.threads)
     device = choose_device(config)
     clip, tokenizer = load_run_clip(layout, device)
@@ -77,22 +65,15 @@ def encode_avatars(item: EncodeItem, inputs: tuple[Any, ...], progress: Progress
         {"avatars": list(avatars), "image": torch.cat(image), "text": torch.cat(text), "encoder_sha256": encoder},
     )
     publish_folder(staged, layout.latents)
-    report = StageReport(
-        schema_version=SCHEMA_VERSION,
-        stage="encode",
-        fingerprint=item.fingerprint,
+    return publish_entry(
+        "encode",
+        item,
+        stopwatch,
         avatars=avatars,
-        inputs=stage_inputs("encode", config, layout, avatars),
-        outputs={str(path.relative_to(layout.root)): sha256_file(path) for path in sorted(layout.latents.iterdir())},
+        outputs=layout.latents.iterdir(),
+        packages=("torch", "transformers"),
         notes={"encoder_sha256": encoder},
-        started_at=started_at,
-        finished_at=time.time(),
-        seconds=round(time.monotonic() - start, 3),
-        versions=package_versions(("torch", "transformers")),
-        processor=processor_name(),
     )
-    write_ledger(layout.ledger("encode", "encode"), report)
-    return report
 
 
 def load_latents(layout: RunLayout) -> Latents:

@@ -7,7 +7,6 @@ and without the refiner, always with the number of images and the encoder's hash
 import csv
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,9 @@ from pipeline.contracts.report import (
 )
 from pipeline.contracts.stage import DriverReport, Progress, StageReport
 from pipeline.images import encode_png, error_map, over_white, resized, to_uint8
-from pipeline.io.ledger import package_versions, processor_name, read_ledger, read_ledgers, write_ledger
+from pipeline.io.ledger import package_versions, processor_name, read_ledger, read_ledgers
 from pipeline.io.plane_store import PlaneStore
-from pipeline.io.publish import publish_bytes, publish_text, sha256_file
+from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.provenance import (
     SINGLE_STAGES,
     avatar_specs,
@@ -45,12 +44,12 @@ from pipeline.provenance import (
     fit_reports,
     render_reports,
     render_sources,
-    stage_inputs,
     stage_report,
 )
 from pipeline.report_page import render_page
 from pipeline.stages.fit_decoder import load_decoder
 from pipeline.stages.generate import RUN_SAMPLES
+from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.sampling import Sampler, load_sampler
 from pipeline.stages.views import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
 from rodin_models.fitting import evaluate_views
@@ -63,16 +62,7 @@ MODELS = ("clip", "base", "upsampler", "latent", "refiner")
 FEATURE_BATCH = 64
 
 
-@dataclass(frozen=True)
-class EvaluateItem:
-    """The evaluation of a run."""
-
-    layout: RunLayout
-    config: RunConfig
-    fingerprint: str
-
-
-def evaluate_run(item: EvaluateItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def evaluate_run(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
     """Measure, and publish ``report/metrics.json`` and ``report/index.html``."""
     del inputs
     layout, config = item.layout, item.config
@@ -81,7 +71,7 @@ def evaluate_run(item: EvaluateItem, inputs: tuple[Any, ...], progress: Progress
     if known is not None and known.avatars == avatars:
         progress(1, 1)
         return known
-    started_at, start = time.time(), time.monotonic()
+    stopwatch = Stopwatch()
     use_threads(config.fit.threads)
     device = choose_device(config)
     sampler = load_sampler(config, layout, device)
@@ -119,26 +109,16 @@ def evaluate_run(item: EvaluateItem, inputs: tuple[Any, ...], progress: Progress
     )
     publish_text(layout.report / "metrics.json", data.to_json())
     publish_text(layout.report / "index.html", render_page(data))
-    report = StageReport(
-        schema_version=SCHEMA_VERSION,
-        stage="evaluate",
-        fingerprint=item.fingerprint,
-        avatars=avatars,
-        inputs=stage_inputs("evaluate", config, layout, avatars),
-        outputs={
-            str(path.relative_to(layout.root)): sha256_file(path)
-            for path in (layout.report / "metrics.json", layout.report / "index.html")
-        },
-        metrics={"mean_psnr_db": mean_psnr(fits), **_distance_metrics(distances)},
-        started_at=started_at,
-        finished_at=time.time(),
-        seconds=round(time.monotonic() - start, 3),
-        versions=package_versions(("torch",)),
-        processor=processor_name(),
-    )
-    write_ledger(layout.ledger("evaluate", "evaluate"), report)
     progress(1, 1)
-    return report
+    return publish_entry(
+        "evaluate",
+        item,
+        stopwatch,
+        avatars=avatars,
+        outputs=(layout.report / "metrics.json", layout.report / "index.html"),
+        packages=("torch",),
+        metrics={"mean_psnr_db": mean_psnr(fits), **_distance_metrics(distances)},
+    )
 
 
 def mean_psnr(fits: list[FitReport]) -> float | None:

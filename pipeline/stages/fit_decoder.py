@@ -6,7 +6,7 @@ starts. The joint fit checkpoints planes, optimisers and generators, so that a k
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.io.ledger import package_versions, processor_name, read_ledger, wr
 from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.provenance import decoder_sha256, render_sources
+from pipeline.stages.item import StageItem
 from pipeline.stages.views import choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
@@ -32,16 +33,7 @@ from rodin_models.views import Views
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class DecoderItem:
-    """The joint fit of a run."""
-
-    layout: RunLayout
-    config: RunConfig
-    fingerprint: str
-
-
-def fit_decoder(item: DecoderItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
+def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
     """Fit the shared decoder on the avatars that were rendered, and publish it.
 
     Raises ``DataError`` when fewer than ``decoder.min_avatars`` are there.
@@ -138,7 +130,7 @@ def total_steps(config: RunConfig, num_avatars: int) -> int:
     return config.decoder.steps_per_avatar * num_avatars
 
 
-def is_current(item: DecoderItem, report: DecoderReport, sources: dict[int, str]) -> bool:
+def is_current(item: StageItem, report: DecoderReport, sources: dict[int, str]) -> bool:
     """Whether the published decoder has this configuration and its avatars' renders are what they were."""
     now = {format_avatar(a): sources.get(a) for a in report.avatars}
     return report.fingerprint == item.fingerprint and report.sources == now

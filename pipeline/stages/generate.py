@@ -10,7 +10,6 @@ a turntable, a strip of views rendered and refined, the frontal image, and ``ava
 import hashlib
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,9 +27,9 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import decode_image, encode_png, encode_turntable, over_white, strip
-from pipeline.io.ledger import package_versions, processor_name, write_ledger
-from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file
-from pipeline.provenance import current_report, render_sources, stage_inputs
+from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
+from pipeline.provenance import current_report, render_sources
+from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.sampling import Sampler, load_sampler
 from pipeline.stages.views import choose_device, read_samples, seeded, use_threads
 from rodin_models.clip import encode_images, encode_texts
@@ -74,16 +73,7 @@ class Request:
         return f"{words}-seed{self.seed}"
 
 
-@dataclass(frozen=True)
-class GenerateItem:
-    """The avatars from noise that belong to a run."""
-
-    layout: RunLayout
-    config: RunConfig
-    fingerprint: str
-
-
-def generate_from_noise(item: GenerateItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def generate_from_noise(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
     """The run's own samples, in the folders of :data:`RUN_SAMPLES`."""
     del inputs
     layout, config = item.layout, item.config
@@ -91,7 +81,7 @@ def generate_from_noise(item: GenerateItem, inputs: tuple[Any, ...], progress: P
     if known is not None:
         progress(1, 1)
         return known
-    started_at, start = time.time(), time.monotonic()
+    stopwatch = Stopwatch()
     requests = run_requests(layout, config)
     total = sum(request.num for request in requests)
     done = 0
@@ -103,25 +93,8 @@ def generate_from_noise(item: GenerateItem, inputs: tuple[Any, ...], progress: P
 
         generate_request(layout, config, request, part)
         done += request.num
-    report = StageReport(
-        schema_version=SCHEMA_VERSION,
-        stage="generate",
-        fingerprint=item.fingerprint,
-        avatars=(),
-        inputs=stage_inputs("generate", config, layout, ()),
-        outputs={
-            str(path.relative_to(layout.root)): sha256_file(path)
-            for path in sorted(layout.samples.rglob("planes.npy"))
-            if path.parts[-3] in RUN_SAMPLES
-        },
-        started_at=started_at,
-        finished_at=time.time(),
-        seconds=round(time.monotonic() - start, 3),
-        versions=package_versions(("torch", "diffusers")),
-        processor=processor_name(),
-    )
-    write_ledger(layout.ledger("generate", "generate"), report)
-    return report
+    samples = [path for path in layout.samples.rglob("planes.npy") if path.parts[-3] in RUN_SAMPLES]
+    return publish_entry("generate", item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
 
 
 def run_requests(layout: RunLayout, config: RunConfig) -> list[Request]:

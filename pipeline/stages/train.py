@@ -11,22 +11,21 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import RunConfig, TrainingConfig
-from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.config import TrainingConfig
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
-from pipeline.io.ledger import package_versions, processor_name, write_ledger
-from pipeline.io.publish import empty_folder, publish_folder, publish_text, sha256_file
+from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.provenance import current_report, stage_inputs
+from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.recipes import Batch, Recipe, make_recipe
 from pipeline.stages.views import seeded, use_threads
 from rodin_models.checkpoint import Ema, load_state, save_state
@@ -55,15 +54,36 @@ class Context(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainItem:
-    """One model to train: clip, base, upsampler, latent or refiner."""
+class TrainItem(StageItem):
+    """One model to train."""
 
-    layout: RunLayout
-    config: RunConfig
     name: str
-    fingerprint: str
+    """clip, base, upsampler, latent or refiner."""
     requested_at: float = 0.0
     """Unix time at which a worker was asked for: what passes until it is there is reported as start-up."""
+
+
+@dataclass
+class LossCurve:
+    """What is written to ``loss.csv``: step, seconds of training, and every number of the loss."""
+
+    names: list[str] = field(default_factory=list)
+    rows: list[list[float]] = field(default_factory=list)
+
+    def add(self, step: int, seconds: float, values: dict[str, float]) -> None:
+        """Another point."""
+        self.names = ["step", "seconds", *values]
+        self.rows.append([float(step), round(seconds, 2), *values.values()])
+
+    def last(self) -> dict[str, float]:
+        """The numbers of the last point; empty when nothing was trained."""
+        return dict(zip(self.names[2:], self.rows[-1][2:], strict=True)) if self.rows else {}
+
+    def to_csv(self) -> str:
+        """The whole curve."""
+        text = io.StringIO()
+        csv.writer(text).writerows([self.names, *self.rows])
+        return text.getvalue()
 
 
 class Objective(nn.Module):
@@ -89,13 +109,13 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
 
     Raises ``DataError`` when there is too little data or the loss is no longer finite.
     """
-    begun = time.monotonic()
     startup_s = time.time() - item.requested_at
     config, layout = item.config, item.layout
     settings: TrainingConfig = getattr(config, item.name)
     if settings.batch % context.world_size:
         raise ConfigError(f"{item.name}.batch {settings.batch} is no multiple of train.workers {context.world_size}")
     use_threads(config.train.cpus_per_worker)
+    stopwatch = Stopwatch()
     recipe = make_recipe(item.name, config, layout, context.device)
     inputs = stage_inputs(item.name, config, layout, recipe.avatars)
     model = recipe.build(seeded(config, 0, f"{item.name} weights", CPU)).to(context.device)
@@ -106,17 +126,15 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
     )
     checkpoints = layout.model(item.name) / "checkpoints"
     identity = {"fingerprint": item.fingerprint, "inputs": inputs}
-    curve: list[list[float]] = []
-    names: list[str] = []
-    first_step, seconds_before = 0, 0.0
-    started_at = time.time()
+    curve = LossCurve()
+    first_step = 0
     saved = _latest_checkpoint(checkpoints, identity)
     if saved is not None:
         model.load_state_dict(saved["model"])
         ema.load_state_dict(saved["ema"])
         optimiser.load_state_dict(saved["optimiser"])
-        first_step, seconds_before, started_at = saved["step"], saved["seconds"], saved["started_at"]
-        curve, names = saved["curve"], saved["names"]
+        first_step, curve = saved["step"], LossCurve(saved["curve_names"], saved["curve_rows"])
+        stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
     writer = _event_writer(layout, item.name, first_step) if context.rank == 0 and steps else None
@@ -140,24 +158,23 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
         context.progress(step + 1, steps)
         last = step + 1 == steps
         if step % settings.log_every == 0 or last:
-            names = ["step", "seconds", *losses]
-            seconds = seconds_before + time.monotonic() - begun
-            curve.append([float(step), round(seconds, 2), *(float(value.detach()) for value in losses.values())])
-            context.report(dict(zip(names, curve[-1], strict=True)))
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            curve.add(step, stopwatch.seconds, values)
+            context.report(values)
             if writer is not None:
-                for name, value in zip(names[2:], curve[-1][2:], strict=True):
+                for name, value in values.items():
                     writer.add_scalar(f"{item.name}/{name}", value, step)
         if (step + 1) % settings.checkpoint_every == 0 and not last and context.rank == 0:
             tree = {
                 "identity": identity,
                 "step": step + 1,
-                "seconds": seconds_before + time.monotonic() - begun,
-                "started_at": started_at,
+                "seconds": stopwatch.seconds,
+                "started_at": stopwatch.started_at,
                 "model": dict(model.state_dict()),
                 "ema": ema.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "curve": curve,
-                "names": names,
+                "curve_names": curve.names,
+                "curve_rows": curve.rows,
             }
             _save_checkpoint(checkpoints, step + 1, tree)
     if writer is not None:
@@ -166,18 +183,23 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
     if context.rank != 0:
         return None
     ema.copy_to(model)
-    seconds = seconds_before + time.monotonic() - begun
-    losses_last = dict(zip(names[2:], curve[-1][2:], strict=True)) if curve else {}
-    report = _publish(item, recipe, model, inputs, curve, names)
-    report = report.model_copy(
-        update={
-            "metrics": {**losses_last, "steps": float(steps), "startup_s": round(startup_s, 2)},
-            "started_at": started_at,
-            "finished_at": time.time(),
-            "seconds": round(seconds, 2),
-        }
+    folder = layout.model(item.name)
+    staged = empty_folder(layout.work / "models" / item.name)
+    notes = recipe.save(model.eval(), staged)
+    publish_folder(staged, folder / "weights")
+    publish_text(folder / "loss.csv", curve.to_csv())
+    report = publish_entry(
+        item.name,
+        item,
+        stopwatch,
+        avatars=recipe.avatars,
+        # The loss curve holds seconds, so it is no part of what the next stage depends on.
+        outputs=(folder / "weights").iterdir(),
+        packages=("torch", "diffusers", "transformers"),
+        inputs=inputs,
+        metrics={**curve.last(), "steps": float(steps), "startup_s": round(startup_s, 2)},
+        notes=notes,
     )
-    write_ledger(layout.ledger(item.name, item.name), report)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return report
 
@@ -201,39 +223,6 @@ def _batches(
             if step + PREFETCHED_BATCHES < steps:
                 waiting.append(pool.submit(load, step + PREFETCHED_BATCHES))
             yield step, {name: value.to(context.device, non_blocking=True) for name, value in ready.items()}
-
-
-def _publish(
-    item: TrainItem,
-    recipe: Recipe,
-    model: nn.Module,
-    inputs: dict[str, str],
-    curve: list[list[float]],
-    names: list[str],
-) -> StageReport:
-    layout, folder = item.layout, item.layout.model(item.name)
-    staged = empty_folder(layout.work / "models" / item.name)
-    notes = recipe.save(model.eval(), staged)
-    publish_folder(staged, folder / "weights")
-    text = io.StringIO()
-    csv.writer(text).writerows([names, *curve])
-    publish_text(folder / "loss.csv", text.getvalue())
-    published = [*sorted((folder / "weights").iterdir()), folder / "loss.csv"]
-    return StageReport(
-        schema_version=SCHEMA_VERSION,
-        stage=item.name,
-        fingerprint=item.fingerprint,
-        avatars=recipe.avatars,
-        inputs=inputs,
-        # The loss curve holds seconds, so it is no part of what the next stage depends on.
-        outputs={str(path.relative_to(layout.root)): sha256_file(path) for path in published[:-1]},
-        notes=notes,
-        started_at=0.0,
-        finished_at=0.0,
-        seconds=0.0,
-        versions=package_versions(("torch", "diffusers", "transformers")),
-        processor=processor_name(),
-    )
 
 
 def _save_checkpoint(folder: Path, step: int, tree: dict[str, Any]) -> None:

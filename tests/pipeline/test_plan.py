@@ -178,7 +178,8 @@ def test_where_a_run_stands(config, published):
 
 def test_settings_make_their_own_stages_and_what_follows_stale(config, published):
     assert set(stale(config, published, "base.batch=3")) == {"base"}
-    assert set(stale(config, published, "fit.steps=7")) == {"decoder", "fit", "base"}
+    assert set(stale(config, published, "fit.steps=7")) == {"fit", "base"}
+    assert set(stale(config, published, "fit.rays=7")) == {"decoder", "fit", "base"}
     assert set(stale(config, published, "render.samples=7")) == {"render", "decoder", "fit", "base"}
     assert not stale(config, published, "render.threads=7", "base.checkpoint_every=7", "render.num_avatars=14")
 

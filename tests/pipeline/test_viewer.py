@@ -178,6 +178,18 @@ def test_bands_are_the_picture(gallery):
     assert np.allclose(np.concatenate([part for _, part in parts]), depth, atol=1e-4)
 
 
+def test_a_late_picture_is_given_up_unless_it_is_the_coarse_one(viewer, gallery):
+    with PlayedBrowser(viewer.url) as played:
+        played.look(front_camera())
+        played.picture(WIDTH)
+        (browser,) = viewer._browsers.values()
+        arguments = (gallery.exhibit("a000000"), front_camera(), 500, browser)
+        assert viewer._picture(*arguments, browser.moves - 1) is None
+        for moves in (browser.moves, None):
+            rgb, depth = viewer._picture(*arguments, moves)
+            assert rgb.shape == (HEIGHT, WIDTH, 3) and depth.shape == (HEIGHT, WIDTH)
+
+
 def test_refinement_ends_at_the_windows_size():
     assert [refined_side(100.0, level, 300) for level in range(3)] == [(100, False), (200, False), (300, True)]
     assert refined_side(1.0, 0, 2000) == (48, False)

@@ -14,9 +14,10 @@ from torch import nn
 from pipeline.config import RunConfig, stage_fingerprints
 from pipeline.contracts.naming import RunLayout, num_shards
 from pipeline.io.plane_store import create_plane_store
-from pipeline.stages.encode import EncodeItem, encode_avatars
-from pipeline.stages.fit_decoder import DecoderItem, fit_decoder
+from pipeline.stages.encode import encode_avatars
+from pipeline.stages.fit_decoder import fit_decoder
 from pipeline.stages.fit_planes import FitItem, fit_shard
+from pipeline.stages.item import StageItem
 from pipeline.stages.render import RenderItem, render_shard
 from pipeline.stages.train import TrainItem, train_loop
 
@@ -66,16 +67,16 @@ class Made:
         )
 
     def fit_decoder(self, progress: Any = silent) -> Any:
-        return fit_decoder(DecoderItem(self.layout, self.config, self.fingerprint("decoder")), (), progress)
+        return fit_decoder(StageItem(self.layout, self.config, self.fingerprint("decoder")), (), progress)
 
     def fit(self, shard: int, progress: Any = silent, **more: Any) -> Any:
         return fit_shard(FitItem(self.layout, self.config, shard, self.fingerprint("fit"), **more), (), progress)
 
     def train(self, name: str, **more: Any) -> Any:
-        return train_loop(TrainItem(self.layout, self.config, name, self.fingerprint(name)), Alone(**more))
+        return train_loop(TrainItem(self.layout, self.config, self.fingerprint(name), name), Alone(**more))
 
     def encode(self) -> Any:
-        return encode_avatars(EncodeItem(self.layout, self.config, self.fingerprint("encode")), (), silent)
+        return encode_avatars(StageItem(self.layout, self.config, self.fingerprint("encode")), (), silent)
 
     def create_store(self) -> None:
         create_plane_store(self.layout.planes, self.config.plane_spec(), self.config.render.num_avatars)
