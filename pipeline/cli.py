@@ -5,12 +5,14 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.contracts.errors import RodinError
+from pipeline.contracts.errors import ResourceError, RodinError
 
 app = typer.Typer(
     name="rodin-pipe",
@@ -119,7 +121,7 @@ def generate(
     set_: Settings = None,
 ) -> None:
     """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip."""
-    try:
+    with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
         if portrait is not None and text is not None:
@@ -137,8 +139,6 @@ def generate(
         with simple_progress("generate", "avatar") as progress:
             folder = generate_request(layout, config, request, progress)
         typer.echo(f"{folder}: planes, turntable and strip of each avatar")
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def inspect(
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Write a contact sheet of the renders.")] = True,
 ) -> None:
     """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
-    try:
+    with _for_the_user():
         from pipeline.contracts.naming import RunLayout
         from pipeline.inspection import inspect_run
 
@@ -164,8 +164,6 @@ def inspect(
         _existing_run(layout)
         if not inspect_run(layout, verify=verify, sheet=sheet, echo=typer.echo):
             raise typer.Exit(1)
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command()
@@ -179,7 +177,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a fitted or a generated avatar as a coloured mesh: GLB, in metres."""
-    try:
+    with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
         name = _shown(avatar, sample)
@@ -193,8 +191,6 @@ def export(
         check_mesh_path(path)
         mesh = export_mesh(Gallery.open(layout, config), name, resolution, path)
         typer.echo(f"{path}: {len(mesh.faces)} triangles, {len(mesh.vertices)} vertices")
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command()
@@ -206,7 +202,7 @@ def view(
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
 ) -> None:
     """Look at fitted and generated avatars in a browser."""
-    try:
+    with _for_the_user():
         name = _shown(avatar, sample)
         layout, config = _run_to_show(out, "viser")
         from pipeline.stages.gallery import Gallery
@@ -221,8 +217,6 @@ def view(
             typer.echo("closed")
         finally:
             viewer.close()
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command()
@@ -230,15 +224,13 @@ def clean(
     out: Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
 ) -> None:
     """Remove dead attempts and half-written temporaries; published files and resumable parts stay."""
-    try:
+    with _for_the_user():
         from pipeline.contracts.naming import RunLayout
         from pipeline.inspection import clean_run
 
         layout = RunLayout(out.resolve())
         _existing_run(layout)
         clean_run(layout, dry_run=dry_run, echo=typer.echo)
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command()
@@ -248,13 +240,11 @@ def doctor(
     address: Address = None,
 ) -> None:
     """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
-    try:
+    with _for_the_user():
         from pipeline.doctor import examine
 
         if not examine(out or Path.cwd(), preset, address, echo=typer.echo):
             raise typer.Exit(1)
-    except RodinError as error:
-        _fail(error)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -265,7 +255,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job's log until it ends.")] = False,
 ) -> None:
     """Submit a command to a Ray cluster: rodin-pipe submit --address http://head:8265 -- run --out /shared/run."""
-    try:
+    with _for_the_user():
         from cluster.submit import submit_job
         from pipeline.contracts.errors import ConfigError
 
@@ -276,8 +266,6 @@ def submit(
             address, ["rodin-pipe", *context.args, "--address", "auto"], working_dir=working_dir, env={}, wait=wait
         )
         typer.echo(job)
-    except RodinError as error:
-        _fail(error)
 
 
 def main() -> None:
@@ -298,7 +286,7 @@ def _visit(
     address: str | None,
     dry_run: bool,
 ) -> None:
-    try:
+    with _for_the_user():
         from pipeline.config import load_config
         from pipeline.contracts.naming import RunLayout
         from pipeline.driver import Visit, carry_out, check
@@ -321,11 +309,6 @@ def _visit(
         typer.echo(describe_result(visit, result))
         if result.report.failed_tasks:
             raise typer.Exit(1)
-    except RodinError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
 
 
 def _shown(avatar: int | None, sample: str | None) -> str | None:
@@ -360,6 +343,28 @@ def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]
         )
     path: Path = layout.config
     return path
+
+
+@contextmanager
+def _for_the_user() -> Iterator[None]:
+    """What the user can mend becomes one line and exit code 2; Ctrl-C a word on how to go on."""
+    try:
+        yield
+    except RodinError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "?").partition(".")[0]
+        _fail(ResourceError(f"the package {package} is not installed here: pip install -e '.[{_extra_of(package)}]'"))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+
+
+def _extra_of(package: str) -> str:
+    """The extra of ours that brings a package."""
+    if package in ("bpy", "anny", "scipy", "OpenEXR"):
+        return "render"
+    return "view" if package in ("viser", "trimesh", "skimage") else "train"
 
 
 def _fail(error: RodinError) -> NoReturn:

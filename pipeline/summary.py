@@ -1,6 +1,6 @@
 """What a command says before (``--dry-run``) and after it: plain text."""
 
-from pipeline.config import STAGE_SECTIONS, RunConfig
+from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig
 from pipeline.driver import Visit, VisitResult
 from pipeline.plan import StageState, disk_bytes, num_tasks
 from pipeline.progress import seconds_text
@@ -81,6 +81,8 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
         lines.append(f"what is in the run:       rodin-pipe inspect --out {out}")
     else:
         following = {"render": "fit", "fit": "train", "train": "generate", "evaluate": "inspect"}.get(visit.command)
+        if visit.command == "train" and any(result.states[model].word != "done" for model in MODELS):
+            following = "train"
         if following and not report.failed_tasks:
             lines.append(f"next: rodin-pipe {following} --out {out}")
     return "\n".join(lines)

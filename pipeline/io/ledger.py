@@ -33,7 +33,8 @@ def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return _read_version(path, record_type, (status.st_ino, status.st_mtime_ns, status.st_size))
+    record: AnyRecord = _read_version(path, record_type, (status.st_ino, status.st_mtime_ns, status.st_size))
+    return record
 
 
 @lru_cache(maxsize=16_384)
