@@ -115,7 +115,7 @@ def run_training(
         ResourceError: the cluster has not got what the workers need, or they died more often than ``max_failures``.
         Exception: whatever ``loop`` raised, when no try is left.
     """
-    from ray.train import WorkerGroupError
+    from ray.train import ControllerError, WorkerGroupError
 
     from cluster.torch_trainer import make_trainer
 
@@ -148,8 +148,9 @@ def run_training(
             return value
         except WorkerGroupError as error:
             raise _cause(name, error) from error
-        except ray.exceptions.RayActorError:
-            # The controller itself died; Ray Train answers for its workers only.
+        except (ControllerError, ray.exceptions.RayActorError):
+            # The controller died, or a worker did at a moment at which the controller takes it for its own failure;
+            # Ray Train does not try again then.
             failures += 1
             if failures > max_failures:
                 raise

@@ -7,9 +7,9 @@ import pytest
 from cluster.session import SessionInfo, ray_session
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def session() -> Iterator[SessionInfo]:
-    """One local session with two CPUs for all tests that run tasks; it takes seconds to start."""
+    """One local session with two CPUs for the tests of a module that run tasks; it takes seconds to start."""
     with pytest.MonkeyPatch.context() as patch:
         # Workers import the functions of these test modules by name, and know the driver's environment only.
         here = str(Path(__file__).parent)
