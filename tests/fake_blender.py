@@ -34,15 +34,18 @@ from pipeline.contracts.rendering import (
     RenderedAvatar,
     RenderedFile,
     RenderJob,
+    RenderPasses,
     RenderSettings,
     SampleRecord,
     Split,
     ViewSpec,
     WorkerResult,
+    sample_suffixes,
 )
 
 Array = npt.NDArray[np.float64]
 
+DEFAULT_PASSES = RenderPasses()
 _SUBPIXELS = 3
 _CENTRES = np.array([[0.0, 0.2, 0.0], [0.0, 0.12, 0.46], [0.0, -0.6, -0.05]])
 _RADII = np.array([[0.42, 0.55, 0.48], [0.08, 0.12, 0.1], [0.8, 0.36, 0.42]])
@@ -94,7 +97,14 @@ def make_fake_blender(
     return str(script)
 
 
-def small_job(output: Path, avatars: Sequence[int], *, num_views: int = 3, size: int = 24) -> RenderJob:
+def small_job(
+    output: Path,
+    avatars: Sequence[int],
+    *,
+    num_views: int = 3,
+    size: int = 24,
+    passes: RenderPasses = DEFAULT_PASSES,
+) -> RenderJob:
     """A job with the given avatars; the last view of each is frontal, the one before it is held out."""
     output.mkdir(parents=True, exist_ok=True)
     jobs = []
@@ -118,6 +128,7 @@ def small_job(output: Path, avatars: Sequence[int], *, num_views: int = 3, size:
         depth_scale=7 / DEPTH_LEVELS,
         threads=1,
         device="cpu",
+        passes=passes,
     )
     return RenderJob(shard=0, avatars=tuple(jobs), settings=settings, output=str(output))
 
@@ -201,9 +212,16 @@ def render_avatar(
         rgba, depth = render_view(job.spec, view, settings.depth_scale)
         stem = format_sample(job.avatar, view.view)
         Image.fromarray(rgba).save(folder / f"{stem}.rgba.png", compress_level=1)
-        Image.fromarray(depth).save(folder / f"{stem}.depth.png", compress_level=1)
+        passes = settings.passes
+        if passes.depth:
+            Image.fromarray(depth).save(folder / f"{stem}.depth.png", compress_level=1)
+        if passes.normal:
+            normal = np.where(depth[..., None] > 0, np.uint8((128, 128, 0)), np.uint8(0))
+            Image.fromarray(normal).save(folder / f"{stem}.normal.png", compress_level=1)
+        if passes.segmentation:
+            Image.fromarray((depth > 0).astype(np.uint8)).save(folder / f"{stem}.segmentation.png", compress_level=1)
         (folder / f"{stem}.json").write_text(_sample_record(job, view, settings).to_json())
-        for suffix in ("rgba.png", "depth.png", "json"):
+        for suffix in sample_suffixes(settings.passes):
             data = (folder / f"{stem}.{suffix}").read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             files.append(RenderedFile(name=f"{stem}.{suffix}", sha256=digest, size=len(data)))
@@ -230,6 +248,7 @@ def _sample_record(job: AvatarJob, view: ViewSpec, settings: RenderSettings) -> 
         depth_scale=settings.depth_scale,
         alpha=ALPHA,
         colour_transform=COLOUR_TRANSFORM,
+        passes=settings.passes,
     )
 
 

@@ -81,7 +81,7 @@ def test_files_events_and_failures(rendered: tuple[Path, WorkerResult]) -> None:
         assert {file.name for file in record.files} == {path.name for path in part.iterdir()} - {"avatar.json"}
         for file in record.files:
             assert hashlib.sha256((part / file.name).read_bytes()).hexdigest() == file.sha256
-        assert set(record.seconds) == {"build", "scene", "first_frame", "frames", "write"}
+        assert set(record.seconds) == {"build", "scene", "first_frame", "frames", "write", "wait"}
         assert SampleRecord.from_json((part / f"a{avatar:06d}_v001.json").read_text()).camera == VIEWS[1].camera
 
 
