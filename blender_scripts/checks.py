@@ -56,8 +56,8 @@ def check_geometry(parts: Sequence[Part], spec: AvatarSpec, cameras: Sequence[Ca
             raise Broken(f"{part.name} has numbers that are not finite")
     skin = next(part for part in parts if isinstance(part, MeshPart) and part.name == "skin")
     check_extent(parts, cameras, extent_m)
-    check_pieces(parts)
     check_mouth(skin, parts)
+    check_pieces(parts)
     check_cloth([part for part in parts if isinstance(part, MeshPart) and class_of(part) == "garment"])
     hair = [part for part in parts if isinstance(part, StrandPart) and class_of(part) == "hair"]
     if hair:

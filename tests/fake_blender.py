@@ -31,6 +31,7 @@ from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
     AvatarJob,
+    Rejection,
     RenderedAvatar,
     RenderedFile,
     RenderJob,
@@ -64,6 +65,8 @@ class Faults:
     """Dies of SIGSEGV."""
     broken: bool = False
     """Ends at once with a traceback, as where bpy cannot be imported."""
+    reject: tuple[int, ...] = ()
+    """A check rejects its first draw, and the next one is rendered."""
     once: bool = False
     """Each fault of an avatar happens at its first attempt only."""
     sleep_s: float = 0.0
@@ -80,6 +83,7 @@ def make_fake_blender(
     fail: Sequence[int] = (),
     hang: Sequence[int] = (),
     crash: Sequence[int] = (),
+    reject: Sequence[int] = (),
     broken: bool = False,
     once: bool = False,
     sleep_s: float = 0.0,
@@ -89,7 +93,7 @@ def make_fake_blender(
     """Write an executable ``tmp_path/name`` that is called like a Python with the worker; return its path."""
     marks = tmp_path / f"{name}.marks"
     marks.mkdir(parents=True, exist_ok=True)
-    faults = Faults(tuple(fail), tuple(hang), tuple(crash), broken, once, sleep_s, chatter, str(marks))
+    faults = Faults(tuple(fail), tuple(hang), tuple(crash), broken, tuple(reject), once, sleep_s, chatter, str(marks))
     script = tmp_path / name
     words = (sys.executable, str(Path(__file__).absolute()), json.dumps(asdict(faults)))
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -205,6 +209,9 @@ def render_avatar(
     folder.mkdir()
     started = time.perf_counter()
     files = []
+    draw = int(_strikes(faults, "reject", job.avatar))
+    job = job.model_copy(update={"spec": (job.spec, *job.redraws)[draw]})
+    rejections = (Rejection(avatar=job.avatar, sub_seed=0, reason="asked to reject"),) * draw
     for position, view in enumerate(job.views):
         time.sleep(faults.sleep_s)
         for line in range(faults.chatter):
@@ -229,7 +236,9 @@ def render_avatar(
         if position == 0:
             _hang_or_crash(faults, job.avatar, output)
     seconds = {"build": 0.0, "scene": 0.0, "first_frame": 0.0, "frames": time.perf_counter() - started, "write": 0.0}
-    record = RenderedAvatar(avatar=job.avatar, files=tuple(files), seconds=seconds)
+    record = RenderedAvatar(
+        avatar=job.avatar, files=tuple(files), seconds=seconds, sub_seed=draw, rejections=rejections
+    )
     (folder / "avatar.json").write_text(record.to_json())
     folder.rename(output / format_avatar(job.avatar))
     return record
@@ -249,6 +258,7 @@ def _sample_record(job: AvatarJob, view: ViewSpec, settings: RenderSettings) -> 
         alpha=ALPHA,
         colour_transform=COLOUR_TRANSFORM,
         passes=settings.passes,
+        sub_seed=job.spec.sub_seed,
     )
 
 
