@@ -165,6 +165,7 @@ class _Worker:
             seconds=clock.seconds,
             sub_seed=prepared.draw,
             rejections=prepared.rejections,
+            rss_mb=_rss_mb(),
         )
         _write_atomically(partial / "avatar.json", record.to_json())
         _remove_tree(final)
@@ -302,6 +303,11 @@ def _without_chatter() -> Iterator[None]:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("bpy", "anny", "numpy", "scipy")}
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 def _write_atomically(path: Path, text: str) -> None:

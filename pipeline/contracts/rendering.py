@@ -154,6 +154,8 @@ class RenderedAvatar(Record):
     """Which draw this is."""
     rejections: tuple[Rejection, ...] = ()
     """The draws before it."""
+    rss_mb: float = 0.0
+    """Memory that the process held when the avatar was done."""
 
 
 class AvatarFailure(Record):

@@ -134,9 +134,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         output = attempts / uuid.uuid4().hex
         output.mkdir(parents=True)
         num_processes += 1
-        job = RenderJob(
-            shard=shard, avatars=tuple(jobs[a] for a in pending), settings=_settings(config), output=str(output)
-        )
+        job = render_job(config, shard, tuple(pending), output)
         outcome = run_blender(
             job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s, on_event=on_event
         )
@@ -193,6 +191,16 @@ def is_current(item: RenderItem, report: RenderReport) -> bool:
     if report.failures and item.retry_failed:
         return False
     return report.fingerprint == item.fingerprint and wanted <= known
+
+
+def render_job(config: RunConfig, shard: int, avatars: tuple[int, ...], output: Path) -> RenderJob:
+    """What a Blender process is told to do for some avatars of a shard."""
+    return RenderJob(
+        shard=shard,
+        avatars=tuple(_avatar_job(config, avatar) for avatar in avatars),
+        settings=_settings(config),
+        output=str(output),
+    )
 
 
 def _avatar_job(config: RunConfig, avatar: int) -> AvatarJob:
