@@ -2,13 +2,15 @@
 
 Reads a ``RenderJob``; leaves ``output/a000012/`` for every finished avatar (renamed into place when complete),
 ``output/progress.jsonl`` with an event a line, and, last, ``output/result.json``. Standard output belongs to Blender's
-chatter and goes to standard error. ``--probe`` renders one small frame and prints one JSON line instead.
+chatter and goes to standard error. ``--probe`` renders one small frame and prints one JSON line instead; ``--check``
+only looks whether all that it needs is there.
 """
 
 import argparse
 import contextlib
 import ctypes
 import importlib.metadata
+import importlib.util
 import json
 import os
 import resource
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pipeline.contracts.errors import DataError, RodinError
+from pipeline.contracts.errors import DataError, ResourceError, RodinError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.randomness import seed_for
 from pipeline.contracts.rendering import (
@@ -51,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("job", nargs="?", type=Path, help="job.json")
     parser.add_argument("--parent", type=int, help="process id to die with")
     parser.add_argument("--probe", action="store_true", help="render one 64-pixel frame and print a JSON line")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 2 and one line if a package or asset is missing"
+    )
     options = parser.parse_args(arguments)
     if options.parent is not None:
         _die_with(options.parent)
@@ -59,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.probe:
             answer.write(json.dumps(_probe()) + "\n")
             answer.flush()
+        elif options.check:
+            _check()
         elif options.job is None:
             parser.error("a job.json, or --probe, is required")
         else:
@@ -243,6 +250,18 @@ def render_frame(scene: Any, path: Path) -> None:
     scene.render.filepath = str(path)
     with _without_chatter():
         bpy.ops.render.render(write_still=True, scene=scene.name)
+
+
+def _check() -> None:
+    missing = [name for name in ("bpy", "OpenEXR", "PIL", "scipy") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ResourceError(
+            f"{sys.executable} lacks the package {missing[0]}; "
+            "install the render extra (pip install 'rodin-pipe[render]')"
+        )
+    from blender_scripts.assets import verify_assets
+
+    verify_assets()
 
 
 def _probe() -> dict[str, Any]:

