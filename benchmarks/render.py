@@ -136,7 +136,9 @@ def main() -> None:
             print(f"round {number}: images/s: {told}; load {os.getloadavg()[0]:.1f}", flush=True)
             steps = ", ".join(f"{step} {spent:.2f}" for step, spent in report.seconds.items())
             print(f"  seconds an avatar: {steps}; redraws {len(report.rejections)}", flush=True)
-        memory = measure_memory(configuration(given.memory_avatars, 64), given.memory_avatars, root / "memory")
+        memory: list[float] = []
+        if given.memory_avatars:
+            memory = measure_memory(configuration(given.memory_avatars, 64), given.memory_avatars, root / "memory")
     if memory:
         print("memory after avatars, MB:", ", ".join(f"{i + 1}: {mb:.0f}" for i, mb in list(enumerate(memory))[::10]))
     ratios = {
