@@ -23,6 +23,7 @@ from pipeline.contracts.rendering import (
     SampleRecord,
     ViewSpec,
     WorkerResult,
+    sample_suffixes,
 )
 
 pytestmark = pytest.mark.blender
@@ -145,6 +146,52 @@ def test_an_avatar_depends_on_neither_others_nor_threads_nor_labels(
     assert len(names) == 3 * len(VIEWS)
     for name in names:
         assert (rendered[0] / "a000009" / name).read_bytes() == (tmp_path / "alone/a000009" / name).read_bytes(), name
+
+
+REJECT_A_FRAME = """
+import sys, os
+from pathlib import Path
+from blender_scripts import sample, worker
+from blender_scripts.checks import Broken
+
+sound, seen = sample.check_frame, []
+
+
+def check_frame(rgba, depth, view):
+    seen.append(view)
+    if len(seen) == 2:
+        raise Broken(f"view {view}: made up")
+    sound(rgba, depth, view)
+
+
+sample.check_frame = check_frame
+code = worker.main([sys.argv[1]])
+os._exit(code)
+"""
+
+
+def test_a_frame_that_a_check_rejects_is_followed_by_another_draw(
+    rendered: tuple[Path, WorkerResult], tmp_path: Path
+) -> None:
+    other = draw_avatar(0, 9).model_copy(update={"sub_seed": 1})
+    job = AvatarJob(avatar=3, spec=draw_avatar(0, 3), redraws=(other,), views=VIEWS, held_out=False)
+    path = tmp_path / "job.json"
+    path.write_text(RenderJob(shard=0, avatars=(job,), settings=SETTINGS, output=str(tmp_path)).to_json())
+    done = subprocess.run([sys.executable, "-c", REJECT_A_FRAME, str(path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert WorkerResult.from_json((tmp_path / "result.json").read_text()).done == (3,)
+    record = RenderedAvatar.from_json((tmp_path / "a000003" / "avatar.json").read_text())
+    assert record.sub_seed == 1 and [r.reason for r in record.rejections] == ["view 1: made up"]
+    assert len(record.files) == len(sample_suffixes(SETTINGS.passes)) * len(VIEWS)
+    assert {file.name for file in record.files} == {f.name for f in (tmp_path / "a000003").iterdir()} - {"avatar.json"}
+    # It is avatar 9 under another number: the same pixels.
+    for view in VIEWS:
+        image = f"v{view.view:03d}.rgba.png"
+        assert (tmp_path / "a000003" / f"a000003_{image}").read_bytes() == (
+            rendered[0] / "a000009" / f"a000009_{image}"
+        ).read_bytes()
+        sample = SampleRecord.from_json((tmp_path / "a000003" / f"a000003_v{view.view:03d}.json").read_text())
+        assert sample.sub_seed == 1 and sample.caption == other.caption
 
 
 def test_a_broken_job_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
