@@ -177,7 +177,8 @@ def test_a_frame_that_a_check_rejects_is_followed_by_another_draw(
     job = AvatarJob(avatar=3, spec=draw_avatar(0, 3), redraws=(other,), views=VIEWS, held_out=False)
     path = tmp_path / "job.json"
     path.write_text(RenderJob(shard=0, avatars=(job,), settings=SETTINGS, output=str(tmp_path)).to_json())
-    done = subprocess.run([sys.executable, "-c", REJECT_A_FRAME, str(path)], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", REJECT_A_FRAME, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert WorkerResult.from_json((tmp_path / "result.json").read_text()).done == (3,)
     record = RenderedAvatar.from_json((tmp_path / "a000003" / "avatar.json").read_text())
