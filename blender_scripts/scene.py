@@ -10,6 +10,7 @@ from blender_scripts.camera import make_camera, to_blender
 from blender_scripts.lights import make_lights
 from blender_scripts.materials import make_material
 from blender_scripts.parts import MeshPart, Part, StrandPart
+from blender_scripts.segmentation import class_of, face_classes, pass_name
 from pipeline.contracts.appearance import LightSpec
 
 
@@ -19,11 +20,29 @@ def make_scene(parts: Sequence[Part], light: LightSpec, extent_m: float) -> Any:
     scene = bpy.context.scene
     for part in parts:
         item = _add_mesh(part, extent_m) if isinstance(part, MeshPart) else _add_strands(part, extent_m)
-        item.data.materials.append(make_material(part.material, {"extent_m": extent_m, **part.settings}))
+        material = make_material(part.material, {"extent_m": extent_m, **part.settings})
+        _write_classes(material, part)
+        item.data.materials.append(material)
         scene.collection.objects.link(item)
     make_lights(scene, light)
     make_camera(scene)
     return scene
+
+
+def _write_classes(material: Any, part: Part) -> None:
+    """Have the shader write the part's class into that class's AOV pass; Cycles drops it where there is none."""
+    tree, name = material.node_tree, class_of(part)
+    if name is None:
+        return
+    names = list(face_classes(part)) if isinstance(part, MeshPart) else []
+    for each in names or [name]:
+        output = tree.nodes.new("ShaderNodeOutputAOV")
+        output.aov_name = pass_name(each)
+        output.inputs["Value"].default_value = 1.0
+        if names:
+            attribute = tree.nodes.new("ShaderNodeAttribute")
+            attribute.attribute_name = pass_name(each)
+            tree.links.new(attribute.outputs["Fac"], output.inputs["Value"])
 
 
 def _add_mesh(part: MeshPart, extent_m: float) -> Any:
@@ -41,6 +60,8 @@ def _add_mesh(part: MeshPart, extent_m: float) -> Any:
     for name, values in part.fields.items():
         kind, key = ("FLOAT", "value") if values.ndim == 1 else ("FLOAT_VECTOR", "vector")
         mesh.attributes.new(name, kind, "POINT").data.foreach_set(key, _flat(values))
+    for name, values in face_classes(part).items():
+        mesh.attributes.new(pass_name(name), "FLOAT", "FACE").data.foreach_set("value", _flat(values))
     mesh.shade_smooth()
     item = bpy.data.objects.new(part.name, mesh)
     item.visible_shadow = part.shadow

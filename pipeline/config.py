@@ -23,6 +23,7 @@ from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.planes import PlaneSpec
 from pipeline.contracts.record import Record
+from pipeline.contracts.rendering import RenderPasses
 
 PRESETS: Final = ("demo", "desk", "paper")
 _OPERATIONAL: Final[dict[str, Any]] = {"operational": True}
@@ -55,6 +56,10 @@ class RenderConfig(Record):
     """Cycles samples a pixel."""
     denoise: bool = True
     max_bounces: int = Field(3, ge=0, le=64)
+    passes: RenderPasses = RenderPasses()
+    """Labels beside the images: depth, normal, segmentation, landmarks."""
+    redraws: int = Field(3, ge=0, le=16)
+    """How often an avatar that a check rejects is drawn again before it counts as failed."""
     threads: int = Field(2, ge=1, json_schema_extra=_OPERATIONAL)
     """CPU threads of one Blender process."""
     device: Literal["auto", "cpu", "cuda", "optix"] = Field("auto", json_schema_extra=_OPERATIONAL)

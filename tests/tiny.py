@@ -101,7 +101,7 @@ def recording_blender(folder: Path, *, wait_for: tuple[int, Path] | None = None,
     folder.mkdir(parents=True, exist_ok=True)
     inner, script, jobs = make_fake_blender(folder, **faults), folder / "recording-blender", folder / "jobs"
     jobs.mkdir(exist_ok=True)
-    lines = ["#!/bin/sh", f'cp "$3" {shlex.quote(str(jobs))}/"$(date +%s%N)-$$.json"']
+    lines = ["#!/bin/sh", f'[ "$3" = --check ] || cp "$3" {shlex.quote(str(jobs))}/"$(date +%s%N)-$$.json"']
     if wait_for is not None:
         shard, path = wait_for
         lines.append(

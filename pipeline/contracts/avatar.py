@@ -62,6 +62,8 @@ class AvatarSpec(Record):
     light: LightSpec
     seed: int = Field(ge=0, lt=2**63)
     """Of what is scattered while the avatar is built: strands, folds, freckles."""
+    sub_seed: int = Field(0, ge=0)
+    """How many draws of this avatar were rejected before this one."""
     caption: str = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -76,9 +78,9 @@ class AvatarSpec(Record):
         return self
 
 
-def draw_avatar(run_seed: int, index: int) -> AvatarSpec:
-    """Avatar ``index`` of the run: a function of its two arguments alone."""
-    rng = generator_for(run_seed, index, "avatar")
+def draw_avatar(run_seed: int, index: int, sub_seed: int = 0) -> AvatarSpec:
+    """Avatar ``index`` of the run: a function of its arguments alone. Each ``sub_seed`` is another draw."""
+    rng = generator_for(run_seed, index, f"avatar/{sub_seed}" if sub_seed else "avatar")
     male = bool(rng.random() < 0.5)
     age = float(np.clip(18 + 66 * rng.beta(1.25, 1.7), 18, 84))
     gender = float(np.clip(rng.normal(0.92 if male else 0.05, 0.05), 0, 1))
@@ -118,6 +120,7 @@ def draw_avatar(run_seed: int, index: int) -> AvatarSpec:
             strength=float(rng.uniform(0.88, 1.12)),
         ),
         seed=int(rng.integers(2**63)),
+        sub_seed=sub_seed,
         caption="?",
     )
     return spec.model_copy(update={"caption": caption_of(spec)})

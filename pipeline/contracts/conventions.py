@@ -38,3 +38,43 @@ BACKGROUND: Final = 1.0
 
 DEPTH_LEVELS: Final = 65535
 """Largest value of the 16-bit depth image. Depth = value * depth_scale; 0 means no surface."""
+
+NORMAL_ENCODING: Final = "8-bit RGB = round(127.5 (n + 1)), n unit in the camera's axes (x right, y down, z forward)"
+"""How ``normal.png`` holds shading normals; a surface that faces the camera has z = -1. (0, 0, 0): no surface."""
+
+SEGMENTATION_CLASSES: Final = (
+    "background",
+    "skin",
+    "lips",
+    "eyes",
+    "teeth",
+    "brows",
+    "hair",
+    "facial hair",
+    "garment",
+    "glasses",
+    "hat",
+    "earrings",
+    "mouth interior",
+)
+"""Names of the ids of ``segmentation.png``: the class that covers most of the pixel, never a mixture.
+
+Lashes count as eyes, the lenses of glasses as what is seen through them; the mouth's interior is tongue and lining.
+"""
+
+LANDMARK_ORDER: Final = (
+    ("jaw", 0, 17),
+    ("right brow", 17, 22),
+    ("left brow", 22, 27),
+    ("nose bridge", 27, 31),
+    ("nostrils", 31, 36),
+    ("right eye", 36, 42),
+    ("left eye", 42, 48),
+    ("outer lips", 48, 60),
+    ("inner lips", 60, 68),
+)
+"""The 68 face landmarks of iBUG 300-W: groups with their first index and the one after their last.
+
+Right and left are the avatar's own. The jaw and the brows run from the avatar's right to its left, eyes and lips
+clockwise in the image, from their right-most corner as the avatar has it.
+"""

@@ -14,8 +14,47 @@ Split = Literal["train", "held_out", "frontal"]
 The frontal view is never fitted either.
 """
 
-SAMPLE_SUFFIXES: Final = ("rgba.png", "depth.png", "json")
-"""Files of one sample, in the order they stand in the tar: 8-bit straight sRGB RGBA, 16-bit z-depth, record."""
+SAMPLE_SUFFIXES: Final = ("rgba.png", "depth.png", "normal.png", "segmentation.png", "json")
+"""Files that a sample can have, in the order they stand in the tar.
+
+8-bit straight sRGB RGBA, 16-bit z-depth, camera-space normals, class ids, record. :func:`sample_suffixes` says which of
+them a run's samples have.
+"""
+
+REQUIRED_SUFFIXES: Final = ("rgba.png", "json")
+"""What no sample lacks."""
+
+
+class RenderPasses(Record):
+    """Labels that are written beside each image."""
+
+    depth: bool = True
+    """``depth.png``: z-depth, 16 bit."""
+    normal: bool = False
+    """``normal.png``: shading normals in the camera's axes (``conventions.NORMAL_ENCODING``)."""
+    segmentation: bool = False
+    """``segmentation.png``: one of ``conventions.SEGMENTATION_CLASSES`` a pixel."""
+    landmarks: bool = False
+    """68 face landmarks in ``json``."""
+
+
+def sample_suffixes(passes: RenderPasses) -> tuple[str, ...]:
+    """Files of one sample, in the order they stand in the tar."""
+    wanted = {
+        *REQUIRED_SUFFIXES,
+        *(f"{name}.png" for name in ("depth", "normal", "segmentation") if getattr(passes, name)),
+    }
+    return tuple(suffix for suffix in SAMPLE_SUFFIXES if suffix in wanted)
+
+
+class Landmarks(Record):
+    """68 points of the face in the iBUG order (``conventions.LANDMARK_ORDER``), fixed on the surface as rendered."""
+
+    pixels: tuple[tuple[float, float], ...] = Field(min_length=68, max_length=68)
+    """(x, y) in the image; the first pixel's centre is (0.5, 0.5). They may lie outside the image."""
+    points_world: tuple[tuple[float, float, float], ...] = Field(min_length=68, max_length=68)
+    visible: tuple[bool, ...] = Field(min_length=68, max_length=68)
+    """Whether the surface that the pixel shows is the one the point lies on, and not hair, glasses or another part."""
 
 
 class ViewSpec(Record):
@@ -34,6 +73,8 @@ class AvatarJob(Record):
     views: tuple[ViewSpec, ...]
     held_out: bool
     """A held-out avatar: seen by no decoder, CLIP, statistic or model."""
+    redraws: tuple[AvatarSpec, ...] = ()
+    """What to render instead, in turn, when a check rejects ``spec``."""
 
 
 class RenderSettings(Record):
@@ -49,6 +90,7 @@ class RenderSettings(Record):
     """World units a level of the 16-bit depth image."""
     threads: int = Field(gt=0)
     device: Literal["auto", "cpu", "cuda", "optix"]
+    passes: RenderPasses = RenderPasses()
 
 
 class RenderJob(Record):
@@ -76,6 +118,11 @@ class SampleRecord(Record):
     """World units a level of ``depth.png``; level 0 means no surface."""
     alpha: str
     colour_transform: str
+    passes: RenderPasses = RenderPasses()
+    """Which labels this sample has."""
+    sub_seed: int = Field(0, ge=0)
+    """How many draws of this avatar a check rejected before this one."""
+    landmarks: Landmarks | None = None
 
 
 class RenderedFile(Record):
@@ -87,13 +134,28 @@ class RenderedFile(Record):
     size: int = Field(ge=0)
 
 
+class Rejection(Record):
+    """A draw of an avatar that a check found broken, and that the next sub-seed replaced."""
+
+    avatar: int
+    sub_seed: int
+    reason: str
+    """One line: the check, and the value that it met."""
+
+
 class RenderedAvatar(Record):
     """``avatar.json``, written last in an avatar's folder: proves its views complete."""
 
     avatar: int
     files: tuple[RenderedFile, ...]
     seconds: dict[str, float]
-    """Seconds per step: build, scene, first_frame, frames, write."""
+    """Seconds per step: scene, first_frame, frames; build and write, which run beside them, and the wait for those."""
+    sub_seed: int = 0
+    """Which draw this is."""
+    rejections: tuple[Rejection, ...] = ()
+    """The draws before it."""
+    rss_mb: float = 0.0
+    """Memory that the process held when the avatar was done."""
 
 
 class AvatarFailure(Record):
@@ -117,6 +179,8 @@ class WorkerResult(Record):
     """What Cycles rendered on."""
     seconds: dict[str, float]
     """Seconds of the process: import, total."""
+    peak_rss_mb: float = 0.0
+    """Most memory that the process held."""
 
 
 class RenderReport(Record):
@@ -133,7 +197,7 @@ class RenderReport(Record):
     avatar_sha256: dict[str, str]
     """Per avatar id, a hash over the names and hashes of its files: what a fit depends on."""
     specs: tuple[AvatarSpec, ...]
-    """Specs of all avatars of the shard, failed ones too, in order of index."""
+    """Specs of all avatars of the shard, failed ones too, in order of index; of a redrawn one, what was rendered."""
     seconds: dict[str, float]
     """Mean seconds an avatar per step, and of the shard in all."""
     started_at: float
@@ -143,3 +207,9 @@ class RenderReport(Record):
     versions: dict[str, str]
     processor: str
     device: str
+    passes: RenderPasses = RenderPasses()
+    """Which labels the samples have."""
+    rejections: tuple[Rejection, ...] = ()
+    """Draws that a check found broken; each was replaced by the next sub-seed."""
+    peak_rss_mb: float = 0.0
+    """Most memory that a Blender process of this visit held."""

@@ -1,16 +1,22 @@
-"""A finished avatar on disk: a folder named after it with three files a view and ``avatar.json``, written last.
+"""A finished avatar on disk: a folder named after it with a few files a view and ``avatar.json``, written last.
 
 This is the part that a restarted shard adopts, so nothing is taken on trust: every file is hashed again.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, format_sample, parse_sample
-from pipeline.contracts.rendering import SAMPLE_SUFFIXES, RenderedAvatar, RenderedFile
+from pipeline.contracts.rendering import (
+    REQUIRED_SUFFIXES,
+    SAMPLE_SUFFIXES,
+    Rejection,
+    RenderedAvatar,
+    RenderedFile,
+)
 from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publish_folder, temporary_path
 
@@ -34,9 +40,11 @@ def read_avatar_record(folder: Path) -> RenderedAvatar:
     if format_avatar(rendered.avatar) != folder.name:
         raise DataError(f"{path} is of avatar {rendered.avatar}, not of {folder.name}: {_REMEDY}")
     views = _views(rendered, path)
-    expected = [file_name for view in views for file_name in sample_file_names(rendered.avatar, view)]
-    if sorted(file.name for file in rendered.files) != sorted(expected):
-        raise DataError(f"{path} does not list {', '.join(SAMPLE_SUFFIXES)} once for each view: {_REMEDY}")
+    suffixes = file_suffixes(rendered)
+    expected = [f"{format_sample(rendered.avatar, view)}.{suffix}" for view in views for suffix in suffixes]
+    if not set(REQUIRED_SUFFIXES) <= set(suffixes) or sorted(f.name for f in rendered.files) != sorted(expected):
+        needed = [suffix for suffix in SAMPLE_SUFFIXES if suffix in {*suffixes, *REQUIRED_SUFFIXES}]
+        raise DataError(f"{path} does not list {', '.join(needed)} once for each view: {_REMEDY}")
     return rendered
 
 
@@ -48,7 +56,8 @@ def verify_avatar_folder(folder: Path, views: Collection[int] | None = None) -> 
     """
     rendered = read_avatar_record(folder)
     if views is not None and set(_views(rendered, folder)) != set(views):
-        raise DataError(f"{folder} holds {len(rendered.files) // 3} views, not the {len(views)} asked for: {_REMEDY}")
+        held = len(_views(rendered, folder))
+        raise DataError(f"{folder} holds {held} views, not the {len(views)} asked for: {_REMEDY}")
     superfluous = {path.name for path in folder.iterdir()} - {file.name for file in rendered.files} - {AVATAR_JSON}
     if superfluous:
         raise DataError(f"{folder} holds {min(superfluous)}, which {AVATAR_JSON} does not list: {_REMEDY}")
@@ -70,7 +79,13 @@ def read_verified(folder: Path, file: RenderedFile) -> bytes:
 
 
 def publish_avatar_folder(
-    parent: Path, avatar: int, files: Iterable[tuple[str, bytes]], seconds: dict[str, float]
+    parent: Path,
+    avatar: int,
+    files: Iterable[tuple[str, bytes]],
+    seconds: dict[str, float],
+    *,
+    sub_seed: int = 0,
+    rejections: tuple[Rejection, ...] = (),
 ) -> RenderedAvatar:
     """Write ``files`` (name, content) and their record as ``parent/a000012``, whole or not at all."""
     final = parent / format_avatar(avatar)
@@ -80,7 +95,9 @@ def publish_avatar_folder(
     for name, data in files:
         (temporary / name).write_bytes(data)
         listed.append(RenderedFile(name=name, sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
-    rendered = RenderedAvatar(avatar=avatar, files=tuple(listed), seconds=seconds)
+    rendered = RenderedAvatar(
+        avatar=avatar, files=tuple(listed), seconds=seconds, sub_seed=sub_seed, rejections=rejections
+    )
     (temporary / AVATAR_JSON).write_text(rendered.to_json())
     publish_folder(temporary, final)
     return rendered
@@ -95,9 +112,10 @@ def avatar_sha256(rendered: RenderedAvatar) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def sample_file_names(avatar: int, view: int) -> Iterator[str]:
-    """The file names of one sample, in the order of the tar."""
-    return (f"{format_sample(avatar, view)}.{suffix}" for suffix in SAMPLE_SUFFIXES)
+def file_suffixes(rendered: RenderedAvatar) -> tuple[str, ...]:
+    """Which suffixes an avatar's files have, in the order of the tar."""
+    found = {split_file_name(file.name)[2] for file in rendered.files}
+    return tuple(suffix for suffix in SAMPLE_SUFFIXES if suffix in found)
 
 
 def split_file_name(name: str) -> tuple[int, int, str]:

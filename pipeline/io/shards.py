@@ -1,8 +1,9 @@
 """Shards: WebDataset tars with one sample a view, written so that equal input gives equal bytes.
 
-A sample ``a000012_v003`` is three files that stand together: ``.rgba.png`` (8 bit, straight alpha, sRGB),
-``.depth.png`` (16 bit, z-depth, scale in the json) and ``.json`` (:class:`SampleRecord`). Any WebDataset reader
-takes them; :func:`decode_sample` is the decoder that keeps 16-bit depth and alpha::
+A sample ``a000012_v003`` is a few files that stand together: ``.rgba.png`` (8 bit, straight alpha, sRGB), then those
+of ``.depth.png`` (16 bit, z-depth, scale in the json), ``.normal.png`` (8-bit RGB) and ``.segmentation.png`` (8-bit
+ids) that the run asked for, and ``.json`` (:class:`SampleRecord`), which says so. All samples of a shard have the same
+files. Any WebDataset reader takes them; :func:`decode_sample` is the decoder that keeps 16-bit depth and alpha::
 
     wds.WebDataset("renders/shard-00000.tar", shardshuffle=False).map(decode_sample)
 
@@ -20,15 +21,24 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import ValidationError
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, format_sample
-from pipeline.contracts.rendering import SAMPLE_SUFFIXES, RenderedAvatar, SampleRecord, Split
+from pipeline.contracts.rendering import (
+    REQUIRED_SUFFIXES,
+    SAMPLE_SUFFIXES,
+    RenderedAvatar,
+    RenderPasses,
+    SampleRecord,
+    Split,
+    sample_suffixes,
+)
 from pipeline.io.avatar_folder import (
     publish_avatar_folder,
     read_avatar_record,
@@ -40,6 +50,8 @@ from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publishing
 
 _REMEDY = "delete the shard and its ledger entry and run the same command again to render it anew"
+_PNG_MODES: Final = {"rgba.png": "RGBA", "depth.png": "I;16", "normal.png": "RGB", "segmentation.png": "L"}
+"""Pillow's modes."""
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises for damaged PNGs."""
 
@@ -51,8 +63,12 @@ class Sample:
     record: SampleRecord
     rgba: npt.NDArray[np.uint8]
     """[row, column, 4], straight sRGB."""
-    depth: npt.NDArray[np.uint16]
+    depth: npt.NDArray[np.uint16] | None = None
     """[row, column]; times ``record.depth_scale`` it is z-depth in world units; 0 means no surface."""
+    normal: npt.NDArray[np.uint8] | None = None
+    """[row, column, 3], encoded as ``conventions.NORMAL_ENCODING`` says; :func:`decode_normals` undoes it."""
+    segmentation: npt.NDArray[np.uint8] | None = None
+    """[row, column], ids of ``conventions.SEGMENTATION_CLASSES``."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ class ShardIndex:
 
     path: Path
     samples: dict[tuple[int, int], dict[str, FileSpan]]
-    """By (avatar, view), in the order of the tar; for each sample all of ``SAMPLE_SUFFIXES``."""
+    """By (avatar, view), in the order of the tar; every sample has the same suffixes."""
 
     @property
     def avatars(self) -> tuple[int, ...]:
@@ -130,8 +146,9 @@ def index_shard(tar_path: Path) -> ShardIndex:
     except tarfile.TarError as error:
         raise DataError(f"{tar_path} is truncated or no tar ({error}): {_REMEDY}") from None
     _require_end_of_archive(tar_path, end)
+    present = {*REQUIRED_SUFFIXES, *(suffix for files in samples.values() for suffix in files)}
     for (avatar, view), files in samples.items():
-        missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix not in files]
+        missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix in present and suffix not in files]
         if missing:
             raise DataError(f"{tar_path}: sample {format_sample(avatar, view)} lacks .{missing[0]}: {_REMEDY}")
     return ShardIndex(tar_path, samples)
@@ -172,7 +189,8 @@ def read_view(tar: Path | ShardIndex, avatar: int, view: int) -> Sample:
 def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path) -> tuple[RenderedAvatar, ...]:
     """Turn avatars of a published shard back into finished folders below ``into``, as when a run is extended.
 
-    Their ``avatar.json`` is made anew: file hashes as before, ``seconds`` empty, since a tar keeps no times.
+    Their ``avatar.json`` is made anew: file hashes as before, ``seconds`` and ``rejections`` empty, since a tar keeps
+    neither; which draw it is stands in the samples' own records.
     """
     index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
     missing = set(avatars) - set(index.avatars)
@@ -185,31 +203,46 @@ def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path
                 (f"{format_sample(*key)}.{suffix}", _read_span(handle, index.samples[key][suffix]))
                 for key in sorted(key for key in index.samples if key[0] == avatar)
                 for suffix in SAMPLE_SUFFIXES
+                if suffix in index.samples[key]
             ]
-            extracted.append(publish_avatar_folder(into, avatar, files, seconds={}))
+            name, data = files[-1]
+            record = parse_record(data, SampleRecord, where=f"{index.path}: {name}", remedy=_REMEDY)
+            extracted.append(publish_avatar_folder(into, avatar, files, seconds={}, sub_seed=record.sub_seed))
     return tuple(extracted)
 
 
 def decode_sample(sample: dict[str, Any]) -> dict[str, Any]:
     """Decode a raw WebDataset sample: for ``wds.WebDataset(urls).map(decode_sample)``.
 
-    ``rgba.png`` becomes uint8 [row, column, 4], ``depth.png`` uint16 [row, column], ``json`` a dict; all else stays.
-    The stock ``.decode("pil")`` would make 8-bit RGB of both images. Raises ``DataError``, naming the sample.
+    ``rgba.png`` becomes uint8 [row, column, 4], ``depth.png`` uint16 [row, column], ``normal.png`` uint8
+    [row, column, 3], ``segmentation.png`` uint8 [row, column], ``json`` a dict; all else stays. The stock
+    ``.decode("pil")`` would make 8-bit RGB of all of them. Raises ``DataError``, naming the sample, also where one of
+    the files is missing that the json says there are.
     """
     where = f"{sample.get('__url__', 'shard')}: sample {sample.get('__key__')}"
-    missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix not in sample]
-    if missing:
-        raise DataError(f"{where} lacks .{missing[0]}: {_REMEDY}")
+    _require(sample, REQUIRED_SUFFIXES, where)
     try:
         record = json.loads(sample["json"])
     except ValueError as error:
         raise DataError(f"{where}: .json cannot be read ({error}): {_REMEDY}") from None
-    return {
-        **sample,
-        "rgba.png": decode_png(sample["rgba.png"], "RGBA", f"{where}: .rgba.png"),
-        "depth.png": decode_png(sample["depth.png"], "I;16", f"{where}: .depth.png"),
-        "json": record,
+    try:
+        passes = RenderPasses.model_validate(record.get("passes", {}))
+    except (ValidationError, AttributeError):
+        raise DataError(f"{where}: .json says nothing sensible of its passes: {_REMEDY}") from None
+    _require(sample, sample_suffixes(passes), where)
+    images: dict[str, Any] = {
+        suffix: decode_png(sample[suffix], _PNG_MODES[suffix], f"{where}: .{suffix}")
+        for suffix in SAMPLE_SUFFIXES
+        if suffix in _PNG_MODES and suffix in sample
     }
+    return {**sample, **images, "json": record}
+
+
+def decode_normals(encoded: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """``normal.png`` to unit vectors [row, column, 3] in the camera's axes; zero where there is no surface."""
+    vectors = encoded.astype(np.float32) / 127.5 - 1
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(encoded.any(-1, keepdims=True), vectors / np.maximum(lengths, 1e-6), 0).astype(np.float32)
 
 
 def decode_png(data: bytes, mode: str, where: str) -> npt.NDArray[Any]:
@@ -224,6 +257,12 @@ def decode_png(data: bytes, mode: str, where: str) -> npt.NDArray[Any]:
     if found != mode:
         raise DataError(f"{where} has pixels of kind {found}, not {mode}: {_REMEDY}")
     return pixels
+
+
+def _require(sample: dict[str, Any], suffixes: Sequence[str], where: str) -> None:
+    missing = [suffix for suffix in suffixes if suffix not in sample]
+    if missing:
+        raise DataError(f"{where} lacks .{missing[0]}: {_REMEDY}")
 
 
 class _HashingWriter:
@@ -254,15 +293,15 @@ def _read_samples(
                 raise DataError(f"{where} says it is view {record.view} of {record.avatar_id}: {_REMEDY}")
             if splits is not None and record.split not in splits:
                 continue
-            raw = {suffix: _read_span(handle, spans[suffix]) for suffix in SAMPLE_SUFFIXES if suffix != "json"}
+            raw = {suffix: _read_span(handle, span) for suffix, span in spans.items() if suffix != "json"}
             decoded = decode_sample({"__key__": name, "__url__": str(index.path), **raw, "json": json_bytes})
-            rgba, depth = decoded["rgba.png"], decoded["depth.png"]
+            images = {suffix: decoded[suffix] for suffix in raw}
             size = (record.camera.height, record.camera.width)
-            if rgba.shape[:2] != size or depth.shape != size:
-                raise DataError(
-                    f"{where} has images of {rgba.shape[:2]} and {depth.shape}, its camera {size} pixels: {_REMEDY}"
-                )
-            yield Sample(record, rgba, depth)
+            shapes = [image.shape[:2] for image in images.values()]
+            if any(shape != size for shape in shapes):
+                found = " and ".join(str(shape) for shape in shapes)
+                raise DataError(f"{where} has images of {found}, its camera {size} pixels: {_REMEDY}")
+            yield Sample(record, **{suffix.removesuffix(".png"): image for suffix, image in images.items()})
 
 
 def _read_span(handle: BinaryIO, span: FileSpan) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
@@ -26,11 +26,14 @@ from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
     AvatarJob,
+    Rejection,
     RenderedAvatar,
     RenderJob,
+    RenderPasses,
     RenderReport,
     RenderSettings,
     ViewSpec,
+    sample_suffixes,
 )
 from pipeline.contracts.stage import Progress
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
@@ -110,13 +113,14 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
     if before is not None and before.done:
         _adopt_published(layout.shard(shard), set(before.done), parts)
     for dead in sorted(attempts.glob("*")):
-        _adopt_finished(dead, jobs, parts)
+        _adopt_finished(dead, jobs, parts, config.render.passes)
 
     pending = [avatar for avatar in wanted if not (parts / format_avatar(avatar)).exists()]
     failures: dict[int, AvatarFailure] = {}
     tries = dict.fromkeys(wanted, 0)
     versions: dict[str, str] = dict(before.versions) if before else {}
     device, num_processes = (before.device if before else ""), 0
+    peak_rss_mb = before.peak_rss_mb if before else 0.0
     while pending:
         finished = len(wanted) - len(pending)
         frames = 0
@@ -130,18 +134,17 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         output = attempts / uuid.uuid4().hex
         output.mkdir(parents=True)
         num_processes += 1
-        job = RenderJob(
-            shard=shard, avatars=tuple(jobs[a] for a in pending), settings=_settings(config), output=str(output)
-        )
+        job = render_job(config, shard, tuple(pending), output)
         outcome = run_blender(
             job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s, on_event=on_event
         )
-        adopted = _adopt_finished(output, jobs, parts)
+        adopted = _adopt_finished(output, jobs, parts, config.render.passes)
         failed = {f.avatar: f for f in outcome.failures if f.avatar not in adopted}
         if not adopted and not failed:  # it did not even begin: nobody in particular is to blame
             failed = {a: AvatarFailure(avatar=a, reason=outcome.reason, log_tail=outcome.log_tail) for a in pending}
         if outcome.result is not None:
             versions, device = outcome.result.versions, outcome.result.device
+            peak_rss_mb = max(peak_rss_mb, outcome.result.peak_rss_mb)
         for avatar, failure in failed.items():
             tries[avatar] += 1
             failures[avatar] = failure
@@ -162,7 +165,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         tar_sha256=tar_sha256,
         tar_bytes=tar_bytes,
         avatar_sha256={format_avatar(a): avatar_sha256(rendered[a]) for a in done},
-        specs=tuple(jobs[a].spec for a in wanted),
+        specs=tuple(_rendered_spec(jobs[a], rendered.get(a)) for a in wanted),
         seconds=_mean_seconds(rendered) | {"shard": round(time.monotonic() - start, 3)},
         started_at=started_at,
         finished_at=time.time(),
@@ -170,6 +173,9 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         versions=versions,
         processor=processor_name(),
         device=device,
+        passes=config.render.passes,
+        rejections=_rejections(rendered, before),
+        peak_rss_mb=peak_rss_mb,
     )
     write_ledger(ledger, report)
     for folder in (attempts.parent, parts.parent):
@@ -187,13 +193,36 @@ def is_current(item: RenderItem, report: RenderReport) -> bool:
     return report.fingerprint == item.fingerprint and wanted <= known
 
 
+def render_job(config: RunConfig, shard: int, avatars: tuple[int, ...], output: Path) -> RenderJob:
+    """What a Blender process is told to do for some avatars of a shard."""
+    return RenderJob(
+        shard=shard,
+        avatars=tuple(_avatar_job(config, avatar) for avatar in avatars),
+        settings=_settings(config),
+        output=str(output),
+    )
+
+
 def _avatar_job(config: RunConfig, avatar: int) -> AvatarJob:
     return AvatarJob(
         avatar=avatar,
         spec=draw_avatar(config.seed, avatar),
         views=view_specs(config, avatar),
         held_out=config.is_held_out(avatar),
+        redraws=tuple(draw_avatar(config.seed, avatar, 1 + i) for i in range(config.render.redraws)),
     )
+
+
+def _rendered_spec(job: AvatarJob, rendered: RenderedAvatar | None) -> AvatarSpec:
+    """The draw that was rendered; of an avatar that failed, the first."""
+    return (job.spec, *job.redraws)[rendered.sub_seed if rendered else 0]
+
+
+def _rejections(rendered: dict[int, RenderedAvatar], before: RenderReport | None) -> tuple[Rejection, ...]:
+    """What checks rejected; of avatars taken out of a published tar, what its ledger says."""
+    known = {(r.avatar, r.sub_seed): r for r in (before.rejections if before else ()) if r.avatar in rendered}
+    known |= {(r.avatar, r.sub_seed): r for avatar in rendered.values() for r in avatar.rejections}
+    return tuple(known[key] for key in sorted(known))
 
 
 def _settings(config: RunConfig) -> RenderSettings:
@@ -206,10 +235,11 @@ def _settings(config: RunConfig) -> RenderSettings:
         depth_scale=depth_scale(config),
         threads=render.threads,
         device=render.device,
+        passes=render.passes,
     )
 
 
-def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path) -> set[int]:
+def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path, passes: RenderPasses) -> set[int]:
     """Move the finished avatars of an attempt, verified, into ``parts``; returns their indices."""
     adopted = set()
     for avatar, job in jobs.items():
@@ -220,7 +250,7 @@ def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path) -> s
             rendered = verify_avatar_folder(folder)
         except DataError:
             continue  # a finished folder was damaged afterwards: it is rendered again
-        if len(rendered.files) == 3 * len(job.views):
+        if len(rendered.files) == len(sample_suffixes(passes)) * len(job.views):
             publish_folder(folder, target)
             adopted.add(avatar)
     return adopted

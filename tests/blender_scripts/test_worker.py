@@ -13,21 +13,31 @@ from PIL import Image
 
 from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
+from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.contracts.rendering import (
     AvatarJob,
     RenderedAvatar,
     RenderJob,
+    RenderPasses,
     RenderSettings,
     SampleRecord,
     ViewSpec,
     WorkerResult,
+    sample_suffixes,
 )
 
 pytestmark = pytest.mark.blender
 
 SIZE = 40
 SETTINGS = RenderSettings(
-    samples=2, denoise=True, max_bounces=1, extent_m=0.25, depth_scale=2e-4, threads=1, device="cpu"
+    samples=2,
+    denoise=True,
+    max_bounces=1,
+    extent_m=0.25,
+    depth_scale=2e-4,
+    threads=1,
+    device="cpu",
+    passes=RenderPasses(normal=True, segmentation=True, landmarks=True),
 )
 VIEWS = tuple(
     ViewSpec(
@@ -41,16 +51,16 @@ VIEWS = tuple(
 )
 
 
-def run_worker(output: Path, avatars: tuple[int, ...], threads: int = 1) -> WorkerResult:
+def run_worker(output: Path, avatars: tuple[int, ...], **changes: object) -> WorkerResult:
     """Render ``avatars`` in a process of its own; an index of 99 is an avatar that cannot be rendered."""
     jobs = []
     for avatar in avatars:
         views = VIEWS
         if avatar == 99:
-            skewed = VIEWS[0].camera.model_copy(update={"fy": 2 * VIEWS[0].camera.fy})
+            skewed = VIEWS[0].camera.model_copy(update={"fy": 0.9 * VIEWS[0].camera.fy})
             views = (VIEWS[0].model_copy(update={"camera": skewed}),)
         jobs.append(AvatarJob(avatar=avatar, spec=draw_avatar(0, avatar), views=views, held_out=False))
-    settings = SETTINGS.model_copy(update={"threads": threads})
+    settings = SETTINGS.model_copy(update=changes)
     job = RenderJob(shard=0, avatars=tuple(jobs), settings=settings, output=str(output))
     output.mkdir()
     path = output / "job.json"
@@ -65,12 +75,12 @@ def run_worker(output: Path, avatars: tuple[int, ...], threads: int = 1) -> Work
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WorkerResult]:
     folder = tmp_path_factory.mktemp("worker") / "out"
-    return folder, run_worker(folder, (99, 6, 9))
+    return folder, run_worker(folder, (99, 3, 9))
 
 
 def test_files_events_and_failures(rendered: tuple[Path, WorkerResult]) -> None:
     folder, result = rendered
-    assert result.done == (6, 9) and result.device == "cpu"
+    assert result.done == (3, 9) and result.device == "cpu"
     (failure,) = result.failures
     assert failure.avatar == 99 and "square pixels" in failure.reason and "Traceback" in failure.log_tail
     events = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
@@ -81,13 +91,13 @@ def test_files_events_and_failures(rendered: tuple[Path, WorkerResult]) -> None:
         assert {file.name for file in record.files} == {path.name for path in part.iterdir()} - {"avatar.json"}
         for file in record.files:
             assert hashlib.sha256((part / file.name).read_bytes()).hexdigest() == file.sha256
-        assert set(record.seconds) == {"build", "scene", "first_frame", "frames", "write"}
+        assert set(record.seconds) == {"build", "scene", "first_frame", "frames", "write", "wait"}
         assert SampleRecord.from_json((part / f"a{avatar:06d}_v001.json").read_text()).camera == VIEWS[1].camera
 
 
 def test_pixels_and_depth(rendered: tuple[Path, WorkerResult]) -> None:
     folder, _ = rendered
-    for avatar in (6, 9):
+    for avatar in (3, 9):
         for view in VIEWS:
             stem = folder / f"a{avatar:06d}" / f"a{avatar:06d}_v{view.view:03d}"
             rgba = np.asarray(Image.open(f"{stem}.rgba.png"))
@@ -105,13 +115,84 @@ def test_pixels_and_depth(rendered: tuple[Path, WorkerResult]) -> None:
             assert np.hypot(points[:, 0], points[:, 2]).max() < 1.0
 
 
-def test_an_avatar_does_not_depend_on_others_nor_on_threads(
+def test_labels_agree_with_each_other(rendered: tuple[Path, WorkerResult]) -> None:
+    folder, result = rendered
+    assert 100 < result.peak_rss_mb < 8000
+    for avatar in (3, 9):
+        for view in VIEWS:
+            stem = folder / f"a{avatar:06d}" / f"a{avatar:06d}_v{view.view:03d}"
+            alpha = np.asarray(Image.open(f"{stem}.rgba.png"))[..., 3]
+            normal = np.asarray(Image.open(f"{stem}.normal.png"))
+            ids = np.asarray(Image.open(f"{stem}.segmentation.png"))
+            assert normal.shape == (SIZE, SIZE, 3) and ids.shape == (SIZE, SIZE) and ids.dtype == np.uint8
+            assert (normal[alpha == 0] == 0).all() and (ids[alpha == 0] == 0).all()
+            assert (ids[alpha == 255] > 0).all() and ids.max() < len(SEGMENTATION_CLASSES)
+            lengths = np.linalg.norm(normal[alpha == 255] / 127.5 - 1, axis=-1)
+            np.testing.assert_allclose(lengths, 1, atol=0.01)
+            record = SampleRecord.from_json(Path(f"{stem}.json").read_text())
+            assert record.passes == SETTINGS.passes and record.sub_seed == 0 and record.landmarks is not None
+            points, pixels = np.array(record.landmarks.points_world), np.array(record.landmarks.pixels)
+            np.testing.assert_allclose(view.camera.project(points)[:, :2], pixels, atol=1e-3)
+            # From in front the nose and the eyes are seen, from behind nothing of the face is.
+            seen = np.array(record.landmarks.visible)
+            assert seen[27:48].mean() > 0.8 if view.view == 0 else seen[17:].mean() < 0.1
+
+
+def test_an_avatar_depends_on_neither_others_nor_threads_nor_labels(
     rendered: tuple[Path, WorkerResult], tmp_path: Path
 ) -> None:
-    run_worker(tmp_path / "alone", (9,), threads=2)
-    for first in sorted((rendered[0] / "a000009").glob("*.png")):
-        second = tmp_path / "alone" / "a000009" / first.name
-        assert first.read_bytes() == second.read_bytes(), first.name
+    run_worker(tmp_path / "alone", (9,), threads=2, passes=RenderPasses(segmentation=True))
+    names = [path.name for path in sorted((tmp_path / "alone" / "a000009").glob("*.png"))]
+    assert len(names) == 3 * len(VIEWS)
+    for name in names:
+        assert (rendered[0] / "a000009" / name).read_bytes() == (tmp_path / "alone/a000009" / name).read_bytes(), name
+
+
+REJECT_A_FRAME = """
+import sys, os
+from pathlib import Path
+from blender_scripts import sample, worker
+from blender_scripts.checks import Broken
+
+sound, seen = sample.check_frame, []
+
+
+def check_frame(rgba, depth, view):
+    seen.append(view)
+    if len(seen) == 2:
+        raise Broken(f"view {view}: made up")
+    sound(rgba, depth, view)
+
+
+sample.check_frame = check_frame
+code = worker.main([sys.argv[1]])
+os._exit(code)
+"""
+
+
+def test_a_frame_that_a_check_rejects_is_followed_by_another_draw(
+    rendered: tuple[Path, WorkerResult], tmp_path: Path
+) -> None:
+    other = draw_avatar(0, 9).model_copy(update={"sub_seed": 1})
+    job = AvatarJob(avatar=3, spec=draw_avatar(0, 3), redraws=(other,), views=VIEWS, held_out=False)
+    path = tmp_path / "job.json"
+    path.write_text(RenderJob(shard=0, avatars=(job,), settings=SETTINGS, output=str(tmp_path)).to_json())
+    command = [sys.executable, "-c", REJECT_A_FRAME, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert WorkerResult.from_json((tmp_path / "result.json").read_text()).done == (3,)
+    record = RenderedAvatar.from_json((tmp_path / "a000003" / "avatar.json").read_text())
+    assert record.sub_seed == 1 and [r.reason for r in record.rejections] == ["view 1: made up"]
+    assert len(record.files) == len(sample_suffixes(SETTINGS.passes)) * len(VIEWS)
+    assert {file.name for file in record.files} == {f.name for f in (tmp_path / "a000003").iterdir()} - {"avatar.json"}
+    # It is avatar 9 under another number: the same pixels.
+    for view in VIEWS:
+        image = f"v{view.view:03d}.rgba.png"
+        assert (tmp_path / "a000003" / f"a000003_{image}").read_bytes() == (
+            rendered[0] / "a000009" / f"a000009_{image}"
+        ).read_bytes()
+        sample = SampleRecord.from_json((tmp_path / "a000003" / f"a000003_v{view.view:03d}.json").read_text())
+        assert sample.sub_seed == 1 and sample.caption == other.caption
 
 
 def test_a_broken_job_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.rendering import SAMPLE_SUFFIXES, RenderedAvatar
+from pipeline.contracts.rendering import RenderedAvatar, RenderPasses, sample_suffixes
 from pipeline.io.avatar_folder import (
     AVATAR_JSON,
     avatar_sha256,
@@ -33,7 +33,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 def test_a_whole_folder_is_verified(folder: Path) -> None:
     rendered = verify_avatar_folder(folder)
-    assert rendered.avatar == 3 and len(rendered.files) == 4 * len(SAMPLE_SUFFIXES)
+    assert rendered.avatar == 3 and len(rendered.files) == 4 * len(sample_suffixes(RenderPasses()))
     assert all(sha256_file(folder / file.name) == file.sha256 for file in rendered.files)
     assert list(rendered.files) == sorted(rendered.files, key=sample_order)
     assert verify_avatar_folder(folder, views=range(4)) == rendered

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_sample
-from pipeline.contracts.rendering import SAMPLE_SUFFIXES, SampleRecord
+from pipeline.contracts.rendering import RenderPasses, SampleRecord, sample_suffixes
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
 from pipeline.io.shards import (
     Sample,
@@ -31,6 +31,7 @@ from pipeline.io.shards import (
 )
 
 Files = list[tuple[str, bytes]]
+SUFFIXES = sample_suffixes(RenderPasses())
 
 
 def same(a: Sample, b: Sample) -> bool:
@@ -84,10 +85,7 @@ def test_headers_say_nothing_of_time_user_or_machine(shard: Path) -> None:
         (0, 0, 0, "", "", 0o644, tarfile.REGTYPE)
     }
     assert [m.name for m in headers] == [
-        f"{format_sample(avatar, view)}.{suffix}"
-        for avatar in (3, 4, 12)
-        for view in range(4)
-        for suffix in SAMPLE_SUFFIXES
+        f"{format_sample(avatar, view)}.{suffix}" for avatar in (3, 4, 12) for view in range(4) for suffix in SUFFIXES
     ]
 
 
@@ -184,7 +182,7 @@ def test_a_tar_cut_anywhere_is_an_error_before_the_first_sample(shard: Path, tmp
 
 def test_a_damaged_header_never_hides_what_follows(shard: Path, tmp_path: Path) -> None:
     # Two tiny samples stand in one record of 10240 bytes, so that the tar's size tells nothing.
-    names = [f"{format_sample(3, view)}.{suffix}" for view in range(2) for suffix in SAMPLE_SUFFIXES]
+    names = [f"{format_sample(3, view)}.{suffix}" for view in range(2) for suffix in SUFFIXES]
     tiny = write_tar(tmp_path / "tiny.tar", [(name, b"x") for name in names])
     assert len(index_shard(tiny).samples) == 2
     bad = tmp_path / "bad.tar"

@@ -9,7 +9,7 @@ import pytest
 import webdataset as wds
 
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.rendering import SAMPLE_SUFFIXES, SampleRecord
+from pipeline.contracts.rendering import RenderPasses, SampleRecord, sample_suffixes
 from pipeline.io.shards import decode_sample, read_shard
 
 pytestmark = pytest.mark.filterwarnings(  # stock webdataset leaves its file to the garbage collector
@@ -30,7 +30,7 @@ def test_stock_webdataset_groups_our_files_into_samples(shard: Path) -> None:
     samples = list(wds.WebDataset(str(shard), shardshuffle=False))
     assert len(samples) == 3 * 4
     for sample in samples:
-        assert set(SAMPLE_SUFFIXES) == {name for name in sample if not name.startswith("__")}
+        assert set(sample_suffixes(RenderPasses())) == {name for name in sample if not name.startswith("__")}
         assert SampleRecord.from_json(sample["json"]).avatar_id == sample["__key__"][:7]
 
 

@@ -4,7 +4,9 @@ import pytest
 from tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
 
 from pipeline.config import stage_fingerprints
+from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.rendering import RenderPasses
 from pipeline.io.shards import read_shard
 from pipeline.stages.render import RenderItem, render_shard, view_specs
 
@@ -132,3 +134,35 @@ def test_views_of_an_avatar_depend_on_nothing_but_it(made):
     assert views[0].camera != view_specs(config, 4)[0].camera and views[-1] == view_specs(config, 4)[-1]
     more = view_specs(tiny_config("", "render.held_out_views=5"), 3)
     assert more[:6] == views[:6], "held-out views are drawn apart"
+
+
+def test_a_rejected_draw_is_counted_and_the_next_one_published(made, tmp_path):
+    blender = recording_blender(tmp_path / "b", reject=(1,))
+    layout = RunLayout(tmp_path / "run")
+    report = render_shard(item(layout.root, blender), (), silent)
+    assert report.done == (0, 1) and [(r.avatar, r.sub_seed) for r in report.rejections] == [(1, 0)]
+    assert report.specs == (draw_avatar(made.config.seed, 0), draw_avatar(made.config.seed, 1, 1))
+    by_avatar = {s.record.avatar_id: s.record for s in read_shard(layout.shard(0))}
+    assert [by_avatar[name].sub_seed for name in ("a000000", "a000001")] == [0, 1]
+    assert by_avatar["a000001"].caption == report.specs[1].caption
+    assert not tar_hash(made, layout)
+
+
+def test_an_extended_shard_remembers_its_redraws(tmp_path):
+    blender = recording_blender(tmp_path / "b", reject=(4,))
+    layout = RunLayout(tmp_path / "run")
+    short = render_shard(item(layout.root, blender, settings=("render.num_avatars=5",), shard=2), (), silent)
+    shutil.rmtree(layout.work)
+    report = render_shard(item(layout.root, blender, shard=2), (), silent)
+    assert report.done == (4, 5) and report.rejections == short.rejections and len(report.rejections) == 1
+    assert report.specs[0] == short.specs[0] and report.specs[0].sub_seed == 1
+
+
+def test_labels_are_as_the_configuration_says(tmp_path):
+    blender = recording_blender(tmp_path / "b")
+    layout = RunLayout(tmp_path / "run")
+    settings = ("render.passes.segmentation=true", "render.passes.depth=false")
+    report = render_shard(item(layout.root, blender, settings=settings), (), silent)
+    assert report.passes == RenderPasses(depth=False, segmentation=True) and report.done == (0, 1)
+    for sample in read_shard(layout.shard(0)):
+        assert sample.record.passes == report.passes and sample.depth is None and sample.segmentation is not None
