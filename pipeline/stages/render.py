@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.blender_process import run_blender
-from pipeline.config import RunConfig
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.config import RunConfig, read_specs
+from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
@@ -102,7 +102,8 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         return before
 
     started_at, start = time.time(), time.monotonic()
-    jobs = {avatar: _avatar_job(config, avatar) for avatar in wanted}
+    fixed = read_specs(config) if config.render.specs else ()
+    jobs = {avatar: _avatar_job(config, avatar, fixed) for avatar in wanted}
     # Under the fingerprint, so that what an interrupted visit with another configuration left is never adopted.
     parts = layout.parts("render", shard) / item.fingerprint
     parts.mkdir(parents=True, exist_ok=True)
@@ -187,10 +188,10 @@ def is_current(item: RenderItem, report: RenderReport) -> bool:
     return report.fingerprint == item.fingerprint and wanted <= known
 
 
-def _avatar_job(config: RunConfig, avatar: int) -> AvatarJob:
+def _avatar_job(config: RunConfig, avatar: int, fixed: tuple[AvatarSpec, ...]) -> AvatarJob:
     return AvatarJob(
         avatar=avatar,
-        spec=draw_avatar(config.seed, avatar),
+        spec=fixed[avatar] if avatar < len(fixed) else draw_avatar(config.seed, avatar, config.render.population),
         views=view_specs(config, avatar),
         held_out=config.is_held_out(avatar),
     )
