@@ -100,8 +100,8 @@ def press_hair(hat: HatSpec, body: Body, skin: Obstacle, strands: Floats) -> Flo
     _, index = skin.tree.query(flat)
     rest = body.topology.rest[_head_vertices(body)]
     height = ((flat - skin.points[index]) * skin.normals[index]).sum(1)
-    share = smoothstep(-0.30, 0.02, hat_field(hat, rest[index]))
-    excess = share * np.maximum(height - 0.0015 - (1 - share) * 0.012, 0)
+    share = smoothstep(-0.75, 0.02, hat_field(hat, rest[index]))
+    excess = share * np.maximum(height - 0.0015 - (1 - share) * 0.016, 0)
     return np.asarray((flat - excess[:, None] * skin.normals[index]).reshape(strands.shape))
 
 
