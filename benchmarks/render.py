@@ -24,7 +24,7 @@ from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig, load_config, stage_fingerprints
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.rendering import RenderedAvatar, RenderJob, RenderReport
-from pipeline.stages.render import RenderItem, render_job, render_shard
+from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
 
 
 def bare_loops(job_path: Path) -> None:
@@ -61,7 +61,7 @@ def bare_loops(job_path: Path) -> None:
 def measure_bare(config: RunConfig, avatars: int, folder: Path) -> dict[str, float]:
     """Seconds of the two loops."""
     folder.mkdir()
-    job = render_job(config, 0, tuple(range(avatars)), folder)
+    job = render_job(config, 0, avatar_jobs(config, range(avatars)).values(), folder)
     (folder / "job.json").write_text(job.to_json())
     environment = dict(os.environ, OMP_NUM_THREADS=str(config.render.threads))
     command = [sys.executable, __file__, "--bare", str(folder / "job.json")]
@@ -85,7 +85,7 @@ def measure_stage(config: RunConfig, root: Path) -> tuple[float, RenderReport]:
 def measure_memory(config: RunConfig, avatars: int, folder: Path) -> list[float]:
     """MB held after each avatar of one process that renders one small view of each."""
     folder.mkdir()
-    job = render_job(config, 0, tuple(range(avatars)), folder)
+    job = render_job(config, 0, avatar_jobs(config, range(avatars)).values(), folder)
     one = tuple(a.model_copy(update={"views": (a.views[-1],)}) for a in job.avatars)
     outcome = run_blender(job.model_copy(update={"avatars": one}), python=sys.executable, timeout_s=600.0)
     assert outcome.result is not None, outcome.log_tail

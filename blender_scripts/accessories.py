@@ -9,8 +9,8 @@ from blender_scripts.parts import MeshPart, linear
 from pipeline.contracts.appearance import GlassesSpec
 from pipeline.contracts.avatar import AvatarSpec
 
-EXPONENTS = {"round": 2.0, "oval": 2.3, "square": 4.2}
-ASPECTS = {"round": 0.94, "oval": 0.70, "square": 0.76}
+EXPONENTS = {"round": 2.0, "oval": 2.3, "square": 4.2, "aviator": 2.5, "cat-eye": 2.7}
+ASPECTS = {"round": 0.94, "oval": 0.70, "square": 0.76, "aviator": 0.92, "cat-eye": 0.72}
 
 
 def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
@@ -30,7 +30,7 @@ def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     def frame(name: str, path: Floats, radius: float, closed: bool = False) -> None:
         vertices, quads = tube(path, radius, 10, closed)
         tint = np.repeat(colour[None], len(vertices), 0)
-        parts.append(MeshPart(name, vertices, quads, "frame", tint, settings=metallic))
+        parts.append(MeshPart(name, vertices, quads, "frame", "glasses", tint, settings=metallic))
 
     for eye, sign in ((left, 1.0), (right, -1.0)):
         side = "l" if sign > 0 else "r"
@@ -40,9 +40,17 @@ def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
         here = np.arange(len(rim))
         fan = np.stack((here, np.roll(here, -1), np.full(len(rim), len(rim))), 1)
         settings = {"tint": 0.94}
-        parts.append(MeshPart(f"lens {side}", lens, fan, "lens", np.ones_like(lens), settings=settings, shadow=False))
+        parts.append(
+            MeshPart(f"lens {side}", lens, fan, "lens", None, np.ones_like(lens), settings=settings, shadow=False)
+        )
         frame(f"arm {side}", _arm(rim, body, sign), wire * 0.95)
-    frame("bridge", _bridge(apart * 0.52 - half, left[1] + 0.004, front), wire)
+    gap = apart * 0.52 - half
+    frame("bridge", _bridge(gap, left[1] + 0.004, front), wire)
+    if glasses.shape == "aviator":
+        bar = _bridge(gap + 0.006, left[1] + 0.013, front)
+        frame("bar", bar, 0.8 * wire)
+    for sign in (1.0, -1.0):
+        frame(f"pad {sign:+.0f}", _pad(body, sign, gap, left[1] - 0.006, front), 0.9 * wire)
     return parts
 
 
@@ -61,6 +69,11 @@ def _outline(glasses: GlassesSpec, centre: Floats, half: float, sign: float) -> 
     x = half * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power
     y = half * ASPECTS[glasses.shape] * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power
     outward = (x / half + 1) / 2
+    if glasses.shape == "aviator":  # drops: narrow above, full below and outside
+        x = x * (1 - 0.13 * y / half) + 0.06 * half * (outward - 0.5) * (y < 0)
+        y = y - 0.10 * half * (1 - outward) * np.sign(y) * (y < 0) * -1
+    elif glasses.shape == "cat-eye":  # the upper outer corners are drawn up
+        y = y + 0.34 * half * outward**2.2 * (np.sin(angle) > -0.25) * np.clip(np.sin(angle) + 0.25, 0, 1)
     z = -0.010 * outward**2 * half / 0.024
     return np.asarray(centre + np.stack((sign * x, y, z), -1))
 
@@ -68,6 +81,16 @@ def _outline(glasses: GlassesSpec, centre: Floats, half: float, sign: float) -> 
 def _bridge(gap: float, height: float, front: float) -> Floats:
     t = np.linspace(-1, 1, 16)
     return np.stack((t * (gap + 0.0005), height + 0.0035 * (1 - t**2), front - 0.0 * t), -1)
+
+
+def _pad(body: Body, sign: float, gap: float, height: float, front: float) -> Floats:
+    """From the rim's inner edge back to the side of the nose, where it rests."""
+    top = np.array((sign * gap, height, front))
+    near = body.vertices[(np.abs(body.vertices[:, 1] - height + 0.004) < 0.004) & (body.vertices[:, 2] > front - 0.03)]
+    offset = np.abs(near - np.array((sign * 0.75 * gap, height - 0.004, front - 0.008))).sum(1)
+    seat = near[offset.argmin()] + np.array((sign * 0.0012, 0, 0.0008))
+    t = np.linspace(0, 1, 12)[:, None]
+    return np.asarray(top + t * (seat - top) + np.sin(np.pi * t) * np.array((0, 0.0015, 0)))
 
 
 def _arm(rim: Floats, body: Body, sign: float) -> Floats:

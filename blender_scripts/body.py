@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from blender_scripts.assets import Assets, Floats, Ints, find_assets
-from blender_scripts.expression import EXPRESSIONS
+from blender_scripts.expression import lid_weights, mixture
 from blender_scripts.mesh import triangulate, vertex_normals
 from blender_scripts.subdivision import subdivide
 from pipeline.contracts.appearance import FACE_AXES
@@ -132,16 +132,35 @@ def _offsets(assets: Assets, spec: AvatarSpec) -> Floats:
         for target in (f"{folder}/{side}{stem}-{ending}" for side in ("", "l-", "r-")):
             if assets.has_target(target):
                 add(target, abs(value))
-    for unit, weight in EXPRESSIONS[spec.expression].items():
+    for name, value in spec.asymmetry:
+        add(f"asym/asym-{name}-{'r' if value > 0 else 'l'}", abs(value))
+    units, *openness = mixture(spec)
+
+    def add_unit(unit: str, weight: float) -> None:
         for race, r in races.items():
-            add(f"expression/units/{race}/{unit}", weight * r * spec.expression_intensity)
+            add(f"expression/units/{race}/{unit}", weight * r)
+
+    for unit, weight in units.items():
+        add_unit(unit, weight)
+    shaped = assets.base.vertices + total
+    for side, opening in zip("lr", openness, strict=True):
+        radius_dm = _fit_eye(shaped[assets.base.group_vertices(f"helper-{side}-eye")])[1]
+        for target, weight in lid_weights(spec, shaped, side, radius_dm, opening).items():
+            kind, _, name = target.partition("/")
+            if kind == "unit":
+                add_unit(name, weight)
+            else:
+                add(target, weight)
     return total
 
 
 def _age_parts(years: float) -> dict[str, float]:
-    """MakeHuman's ages: child 12, young 25, old 90 years."""
+    """MakeHuman's ages: baby 1, child 11, young 25, old 90 years."""
+    if years < 11:
+        t = (years - 1) / 10
+        return {"baby": 1 - t, "child": t}
     if years < 25:
-        t = (years - 12) / 13
+        t = (years - 11) / 14
         return {"child": 1 - t, "young": t}
     t = (years - 25) / 65
     return {"young": 1 - t, "old": t}

@@ -19,11 +19,10 @@ from blender_scripts.body import topology
 from blender_scripts.landmarks import landmark_points
 from blender_scripts.mesh import border_loops, triangulate, vertex_normals
 from blender_scripts.parts import MeshPart, Part, StrandPart
-from blender_scripts.segmentation import class_of
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera
 
-FRINGES: Final = ("fringe", "bangs")
+FRINGES: Final = ("fringe",)
 """Hair styles that may fall over the eyes."""
 MARGIN_PIXELS: Final = 1.0
 """Of background around the bust in every frame; the pixel filter reaches three quarters of one."""
@@ -58,8 +57,8 @@ def check_geometry(parts: Sequence[Part], spec: AvatarSpec, cameras: Sequence[Ca
     check_extent(parts, cameras, extent_m)
     check_mouth(skin, parts)
     check_pieces(parts)
-    check_cloth([part for part in parts if isinstance(part, MeshPart) and class_of(part) == "garment"])
-    hair = [part for part in parts if isinstance(part, StrandPart) and class_of(part) == "hair"]
+    check_cloth([part for part in parts if isinstance(part, MeshPart) and part.label == "garment"])
+    hair = [part for part in parts if isinstance(part, StrandPart) and part.label == "hair"]
     if hair:
         if spec.hair.style not in FRINGES:
             check_pupils(skin, hair)
@@ -143,7 +142,7 @@ def check_mouth(skin: MeshPart, parts: Sequence[Part]) -> None:
     points, _ = landmark_points(skin)
     front = points[[51, 57], 2].max()
     for part in parts:
-        if isinstance(part, MeshPart) and class_of(part) == "teeth" and part.vertices[:, 2].max() > front:
+        if isinstance(part, MeshPart) and part.label == "teeth" and part.vertices[:, 2].max() > front:
             raise Broken(f"{part.name} stands {1000 * (part.vertices[:, 2].max() - front):.1f} mm out of the lips")
 
 

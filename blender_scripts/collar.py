@@ -4,32 +4,114 @@ All are profiles swept along the garment's neckline loop.
 """
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blender_scripts.assets import Floats
-from blender_scripts.body import CUT_M, Body
+from blender_scripts.body import CUT_M
 from blender_scripts.mesh import resample_closed, sweep, tube
 from blender_scripts.parts import MeshPart, linear, smoothstep
-from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.appearance import GarmentSpec
 
 STEPS = 128
 UP = np.array((0.0, 1.0, 0.0))
 
 
-def build_collar(spec: AvatarSpec, body: Body, loop: Floats, settings: dict[str, float]) -> list[MeshPart]:
-    """Trim the neckline ``loop`` (point, 3)."""
+def build_collar(garment: GarmentSpec, loop: Floats, cloth: Floats, settings: dict[str, float]) -> list[MeshPart]:
+    """Trim the neckline ``loop`` (point, 3) of a garment whose vertices are ``cloth``."""
     path = _ordered(loop)
-    style = spec.garment.style
-    colour = linear(spec.garment.colour)
-    if style == "shirt":
-        return [_shirt_collar(path, colour, settings), *_buttons(path, body, spec)]
+    style = garment.style
+    colour = linear(garment.colour)
+    if style in ("shirt", "polo"):
+        size = 1.0 if style == "shirt" else 0.82
+        ends = CUT_M + 0.004 if style == "shirt" else path[0, 1] - 0.075
+        return [
+            _shirt_collar(path, colour, settings, size),
+            _placket(path, ends, cloth, 0.96 * colour, settings),
+            *_buttons(path, ends, cloth),
+        ]
     if style == "hoodie":
         return [
             _band("band", path, colour * 0.92, 0.005, 0.004, settings),
             _hood(path, colour, settings),
-            *_cords(path, spec),
+            *_cords(path, garment),
         ]
-    size = {"tee": (0.0065, 0.0028), "v-neck": (0.0075, 0.0032), "turtleneck": (0.003, 0.003), "jumper": (0.009, 0.004)}
-    return [_band("band", path, colour * 0.94, *size[style], settings)]
+    size_m = {
+        "tee": (0.0065, 0.0028),
+        "v-neck": (0.0075, 0.0032),
+        "turtleneck": (0.003, 0.003),
+        "jumper": (0.009, 0.004),
+        "tank": (0.0045, 0.0022),
+    }
+    return [_band("band", path, colour * 0.94, *size_m[style], settings)]
+
+
+def build_hems(
+    loop: Floats, on_cut: np.ndarray[tuple[int], np.dtype[np.bool_]], garment: GarmentSpec, settings: dict[str, float]
+) -> list[MeshPart]:
+    """Round edges along the parts of a border that are not ``on_cut``: a tank's armholes."""
+    if on_cut.all():
+        return []
+    start = int(np.flatnonzero(on_cut & ~np.roll(on_cut, -1))[0])
+    loop, on_cut = np.roll(loop, -start, 0), np.roll(on_cut, -start)
+    parts = []
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], on_cut, [True])).astype(int)))
+    for number, (first, last) in enumerate(edges.reshape(-1, 2)):
+        line = loop[max(first - 1, 0) : last + 1].copy()
+        if len(line) < 8:
+            continue
+        for _ in range(6):
+            line[1:-1] = 0.5 * line[1:-1] + 0.25 * (line[2:] + line[:-2])
+        parts.append(_rope(f"hem {number}", line, 0.0024, 0.92 * linear(garment.colour), settings))
+    return parts
+
+
+def build_lapels(
+    garment: GarmentSpec,
+    edge: Floats,
+    at_neck: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    on_cut: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    settings: dict[str, float],
+) -> list[MeshPart]:
+    """A standing collar along the part of a jacket's ``edge`` that is ``at_neck``, and the zip's bands down its front.
+
+    The edge is one closed loop: the neck, one front edge, the cut below the chest, the other front edge.
+    """
+    colour = linear(garment.colour)
+    start = int(np.flatnonzero(on_cut & ~np.roll(on_cut, 1))[0])
+    edge, at_neck, on_cut = np.roll(edge, -start, 0), np.roll(at_neck, -start), np.roll(on_cut, -start)
+    line, neck = edge[~on_cut], at_neck[~on_cut]
+    for _ in range(4):
+        line[1:-1] = 0.5 * line[1:-1] + 0.25 * (line[2:] + line[:-2])
+    parts = [_rope("front edge", line, 0.0030, 0.8 * colour, settings)]
+    first, last = np.flatnonzero(neck)[[0, -1]]
+    path = line[max(first - 1, 0) : last + 2]
+    arc = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))))
+    at = np.linspace(0, arc[-1], STEPS)
+    path = np.stack([np.interp(at, arc, path[:, k]) for k in range(3)], -1)
+    for _ in range(8):
+        path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
+    out = _outward(path)
+    u = np.linspace(0, 1, STEPS)
+    height = (0.030 * smoothstep(0.0, 0.10, u) * smoothstep(1.0, 0.90, u) + 0.006)[:, None]
+    inner = [path + height * p * UP + out * 0.004 * p for p in (0.0, 0.4, 0.8, 1.0)]
+    outer = [path + height * p * UP + out * (0.004 * p + 0.0045) for p in (1.0, 0.8, 0.4, 0.0)]
+    rings = np.stack([*inner, *outer], 1)
+    parts.append(_cloth("collar", rings, 0.97 * colour, settings, closed_path=False, closed_rings=True))
+    return parts
+
+
+def _rope(name: str, path: Floats, radius: float, colour: Floats, settings: dict[str, float]) -> MeshPart:
+    vertices, quads = tube(path, radius, 10)
+    return MeshPart(
+        name,
+        vertices,
+        quads,
+        "cloth",
+        "garment",
+        np.repeat(colour[None], len(vertices), 0),
+        {"weave": vertices},
+        settings,
+    )
 
 
 def _ordered(loop: Floats) -> Floats:
@@ -73,15 +155,15 @@ def _band(
     return _cloth(name, rings, colour, settings, closed_rings=True)
 
 
-def _shirt_collar(path: Floats, colour: Floats, settings: dict[str, float]) -> MeshPart:
+def _shirt_collar(path: Floats, colour: Floats, settings: dict[str, float], size: float) -> MeshPart:
     """A stand and a leaf that falls over it, longest at the two points in front, open between them."""
     start = 3
     kept = path[start : STEPS - start + 1]
     out = _outward(path)[start : STEPS - start + 1]
     u = np.linspace(0, 1, len(kept))
     front = np.maximum(smoothstep(0.17, 0.0, u), smoothstep(0.83, 1.0, u))[:, None]
-    stand = 0.026 - 0.012 * front
-    leaf = 0.036 + 0.012 * front
+    stand = size * (0.026 - 0.012 * front)
+    leaf = size * (0.036 + 0.012 * front)
     flare = 0.014 + 0.010 * front
     points = np.array((0.0, 0.35, 0.75, 1.0))
     rise = [kept + stand[:] * p * UP + out * (0.001 - 0.004 * p) for p in points]
@@ -94,30 +176,45 @@ def _shirt_collar(path: Floats, colour: Floats, settings: dict[str, float]) -> M
     return _cloth("collar", rings, colour, settings, closed_path=False, closed_rings=False)
 
 
-def _buttons(path: Floats, body: Body, spec: AvatarSpec) -> list[MeshPart]:
-    """Three small buttons below the collar."""
+def _front(cloth: Floats, x: Floats, y: Floats) -> Floats:
+    """z of the cloth's front at places (x, y)."""
+    front = cloth[(cloth[:, 2] > 0) & (np.abs(cloth[:, 0]) < 0.05)]
+    distance, index = cKDTree(front[:, :2]).query(np.stack((x, y), -1), k=6)
+    weight = 1 / (distance + 1e-3) ** 2
+    return np.asarray((front[index, 2] * weight).sum(-1) / weight.sum(-1))
+
+
+def _placket(path: Floats, ends: float, cloth: Floats, colour: Floats, settings: dict[str, float]) -> MeshPart:
+    """The strip that buttons go through, from the collar down to the height ``ends``."""
+    heights = np.linspace(path[0, 1] + 0.002, max(ends, CUT_M + 0.004), 30)
+    x = np.array((-0.0125, -0.0120, -0.006, 0.0, 0.006, 0.0120, 0.0125))
+    lift = np.array((0.0, 0.0022, 0.0026, 0.0027, 0.0026, 0.0022, 0.0))
+    grid_x, grid_y = np.meshgrid(x, heights)
+    z = _front(cloth, grid_x.reshape(-1), grid_y.reshape(-1)).reshape(grid_x.shape)
+    for _ in range(3):
+        z[1:-1] = 0.5 * z[1:-1] + 0.25 * (z[2:] + z[:-2])
+    rings = np.stack((grid_x, grid_y, z + lift[None]), -1)
+    return _cloth("placket", rings, colour, settings, closed_path=False, closed_rings=False)
+
+
+def _buttons(path: Floats, ends: float, cloth: Floats) -> list[MeshPart]:
+    """Small buttons down the placket."""
     parts = []
     pale = linear(np.array((0.85, 0.83, 0.78)))
-    start = path[0]
-    for number in range(3):
-        height = start[1] - 0.012 - 0.042 * number
-        near = np.abs(body.vertices[:, 0]) < 0.006
-        front = body.vertices[near & (np.abs(body.vertices[:, 1] - height) < 0.006)]
-        if height < CUT_M + 0.012 or not len(front):
+    for number in range(4):
+        height = path[0, 1] - 0.012 - 0.036 * number
+        if height < max(CUT_M + 0.012, ends + 0.006):
             continue
-        z = max(front[:, 2].max() + 0.0185 + 0.010 * spec.garment.ease, 0)
+        z = float(_front(cloth, np.zeros(1), np.full(1, height))[0]) + 0.0045
         angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
         rings = np.stack(
             [
                 np.stack((r * np.cos(angle), height + r * np.sin(angle), np.full(12, z + d)), -1)
-                for r, d in ((0.0055, -0.004), (0.0055, 0.001), (0.004, 0.0018), (0.0003, 0.0012))
+                for r, d in ((0.0048, -0.004), (0.0048, 0.0006), (0.0036, 0.0012), (0.0003, 0.0008))
             ]
         )
-        parts.append(
-            MeshPart(
-                f"button {number}", rings.reshape(-1, 3), sweep(rings), "wet", np.repeat(pale[None], rings.size // 3, 0)
-            )
-        )
+        tint = np.repeat(pale[None], rings.size // 3, 0)
+        parts.append(MeshPart(f"button {number}", rings.reshape(-1, 3), sweep(rings), "wet", "garment", tint))
     return parts
 
 
@@ -138,14 +235,14 @@ def _hood(path: Floats, colour: Floats, settings: dict[str, float]) -> MeshPart:
     return _cloth("hood", rings, colour * 0.97, settings, closed_rings=True)
 
 
-def _cords(path: Floats, spec: AvatarSpec) -> list[MeshPart]:
+def _cords(path: Floats, garment: GarmentSpec) -> list[MeshPart]:
     """Two cords that hang from the hood's ends."""
     parts = []
     tone = linear(np.array((0.86, 0.85, 0.82)))
     for index, side in ((4, "l"), (STEPS - 4, "r")):
         top = path[index] + np.array((0, 0.0, 0.016))
         t = np.linspace(0, 1, 14)[:, None]
-        drop = np.array((0.004 * np.sign(top[0]), -0.075, 0.020 + 0.008 * spec.garment.ease))
+        drop = np.array((0.004 * np.sign(top[0]), -0.075, 0.020 + 0.008 * garment.ease))
         line = top + t * drop + np.array((0, 0, 0.010)) * np.sin(np.pi * t)
         vertices, quads = tube(line, 0.0022, 8)
         parts.append(
@@ -154,6 +251,7 @@ def _cords(path: Floats, spec: AvatarSpec) -> list[MeshPart]:
                 vertices,
                 quads,
                 "frame",
+                "garment",
                 np.repeat(tone[None], len(vertices), 0),
                 settings={"metallic": 0.0},
             )
@@ -177,5 +275,5 @@ def _cloth(
     weave = np.stack((along, across, np.zeros_like(along)), -1)
     quads = sweep(rings, closed_rings=closed_rings, closed_path=closed_path)
     return MeshPart(
-        name, vertices, quads, "cloth", np.repeat(colour[None], len(vertices), 0), {"weave": weave}, settings
+        name, vertices, quads, "cloth", "garment", np.repeat(colour[None], len(vertices), 0), {"weave": weave}, settings
     )

@@ -1,52 +1,240 @@
-"""Named expressions as mixtures of MakeHuman's own (CC0) expression units."""
+"""Named expressions as mixtures of MakeHuman's own (CC0) expression units, and how far the eyes are open.
 
+Lids are not moved by fixed amounts: ages and ancestries differ in how open their eyes are, and a squint of one would
+be the closed eye of another. ``lid_weights`` measures the gap and moves the lids to a stated share of it.
+"""
+
+from dataclasses import dataclass
 from typing import Final
 
-EXPRESSIONS: Final[dict[str, dict[str, float]]] = {
-    "neutral": {},
-    "smile": {
-        "mouth-corner-puller": 0.75,
-        "eye-left-slit": 0.22,
-        "eye-right-slit": 0.22,
-        "nose-left-elevation": 0.1,
-        "nose-right-elevation": 0.1,
-    },
-    "laugh": {
-        "mouth-corner-puller": 0.8,
-        "mouth-open": 0.2,
-        "mouth-parling": 0.25,
-        "eye-left-slit": 0.4,
-        "eye-right-slit": 0.4,
-        "eyebrows-left-up": 0.2,
-        "eyebrows-right-up": 0.2,
-    },
-    "sad": {
-        "mouth-depression": 0.45,
-        "eyebrows-left-inner-up": 0.7,
-        "eyebrows-right-inner-up": 0.7,
-        "eye-left-slit": 0.2,
-        "eye-right-slit": 0.2,
-    },
-    "angry": {
-        "eyebrows-left-down": 0.8,
-        "eyebrows-right-down": 0.8,
-        "mouth-compression": 0.35,
-        "eye-left-slit": 0.25,
-        "eye-right-slit": 0.25,
-        "nose-compression": 0.25,
-    },
-    "surprised": {
-        "eyebrows-left-up": 0.75,
-        "eyebrows-right-up": 0.75,
-        "eye-left-opened-up": 0.45,
-        "eye-right-opened-up": 0.45,
-        "mouth-open": 0.22,
-    },
-    "thoughtful": {
-        "mouth-compression": 0.3,
-        "eyebrows-left-up": 0.35,
-        "eyebrows-right-inner-up": 0.2,
-        "mouth-pursing": 0.15,
-    },
+import numpy as np
+
+from blender_scripts.assets import Floats
+from pipeline.contracts.avatar import AvatarSpec
+
+
+@dataclass(frozen=True)
+class Face:
+    """One expression at full intensity."""
+
+    units: dict[str, float]
+    """Weights of ``targets/expression/units/ANCESTRY/NAME``."""
+    open_left: float = 1.0
+    """Gap between the lids over the neutral face's."""
+    open_right: float = 1.0
+
+
+EXPRESSIONS: Final[dict[str, Face]] = {
+    "neutral": Face({}),
+    "faint smile": Face({"mouth-corner-puller": 0.38}, 0.97, 0.97),
+    "smile": Face({"mouth-corner-puller": 0.75, "nose-left-elevation": 0.1, "nose-right-elevation": 0.1}, 0.82, 0.82),
+    "grin": Face(
+        {
+            "mouth-corner-puller": 0.8,
+            "mouth-parling": 0.55,
+            "mouth-open": 0.04,
+            "nose-left-elevation": 0.15,
+            "nose-right-elevation": 0.15,
+        },
+        0.74,
+        0.74,
+    ),
+    "laugh": Face(
+        {
+            "mouth-corner-puller": 0.85,
+            "mouth-open": 0.24,
+            "mouth-parling": 0.3,
+            "eyebrows-left-up": 0.2,
+            "eyebrows-right-up": 0.2,
+        },
+        0.58,
+        0.58,
+    ),
+    "smirk": Face({"mouth-corner-puller": 0.3, "mouth-part-later": 0.35, "eyebrows-left-up": 0.25}, 0.9, 0.86),
+    "sad": Face({"mouth-depression": 0.5, "eyebrows-left-inner-up": 0.75, "eyebrows-right-inner-up": 0.75}, 0.82, 0.82),
+    "grieved": Face(
+        {
+            "mouth-depression": 0.6,
+            "mouth-retraction": 0.3,
+            "eyebrows-left-inner-up": 0.9,
+            "eyebrows-right-inner-up": 0.9,
+            "eyebrows-left-down": 0.25,
+            "eyebrows-right-down": 0.25,
+        },
+        0.62,
+        0.62,
+    ),
+    "angry": Face(
+        {"mouth-compression": 0.4, "nose-compression": 0.25, "eyebrows-left-down": 0.85, "eyebrows-right-down": 0.85},
+        0.82,
+        0.82,
+    ),
+    "furious": Face(
+        {
+            "mouth-parling": 0.45,
+            "mouth-open": 0.08,
+            "nose-compression": 0.3,
+            "eyebrows-left-down": 1.0,
+            "eyebrows-right-down": 1.0,
+            "nose-left-elevation": 0.4,
+            "nose-right-elevation": 0.4,
+        },
+        0.85,
+        0.85,
+    ),
+    "surprised": Face({"mouth-open": 0.2, "eyebrows-left-up": 0.8, "eyebrows-right-up": 0.8}, 1.22, 1.22),
+    "amazed": Face({"mouth-open": 0.42, "eyebrows-left-up": 1.0, "eyebrows-right-up": 1.0}, 1.3, 1.3),
+    "afraid": Face(
+        {
+            "mouth-open": 0.12,
+            "mouth-retraction": 0.5,
+            "neck-platysma": 0.4,
+            "eyebrows-left-inner-up": 0.8,
+            "eyebrows-right-inner-up": 0.8,
+            "eyebrows-left-up": 0.3,
+            "eyebrows-right-up": 0.3,
+        },
+        1.2,
+        1.2,
+    ),
+    "disgusted": Face(
+        {
+            "mouth-upward-retraction": 0.5,
+            "mouth-depression": 0.2,
+            "nose-compression": 0.4,
+            "nose-left-elevation": 0.7,
+            "nose-right-elevation": 0.7,
+            "eyebrows-left-down": 0.45,
+            "eyebrows-right-down": 0.45,
+        },
+        0.72,
+        0.72,
+    ),
+    "contempt": Face({"mouth-part-later": 0.5, "mouth-compression": 0.2, "eyebrows-right-up": 0.35}, 0.8, 0.86),
+    "thoughtful": Face(
+        {"mouth-compression": 0.3, "mouth-pursing": 0.15, "eyebrows-left-up": 0.35, "eyebrows-right-inner-up": 0.2},
+        0.93,
+        0.93,
+    ),
+    "sceptical": Face(
+        {"mouth-pursing": 0.25, "mouth-compression": 0.15, "eyebrows-left-extern-up": 0.9, "eyebrows-right-down": 0.5},
+        1.0,
+        0.8,
+    ),
+    "worried": Face(
+        {
+            "mouth-compression": 0.2,
+            "mouth-depression": 0.3,
+            "eyebrows-left-inner-up": 0.9,
+            "eyebrows-right-inner-up": 0.9,
+        }
+    ),
+    "tired": Face(
+        {"mouth-depression": 0.2, "eyebrows-left-inner-up": 0.25, "eyebrows-right-inner-up": 0.25}, 0.64, 0.64
+    ),
+    "sleepy": Face({"mouth-open": 0.08, "eyebrows-left-up": 0.25, "eyebrows-right-up": 0.25}, 0.38, 0.38),
+    "pout": Face(
+        {
+            "mouth-protusion": 0.55,
+            "mouth-eversion": 0.4,
+            "mouth-depression": 0.3,
+            "eyebrows-left-inner-up": 0.3,
+            "eyebrows-right-inner-up": 0.3,
+        },
+        0.95,
+        0.95,
+    ),
+    "kiss": Face({"mouth-pursing": 0.8, "mouth-protusion": 0.3}, 0.8, 0.8),
+    "wink": Face({"mouth-corner-puller": 0.6, "eyebrows-right-down": 0.3}, 0.95, 0.05),
+    "squint": Face(
+        {
+            "mouth-corner-puller": 0.15,
+            "eyebrows-left-down": 0.35,
+            "eyebrows-right-down": 0.35,
+            "nose-left-elevation": 0.2,
+            "nose-right-elevation": 0.2,
+        },
+        0.55,
+        0.55,
+    ),
+    "determined": Face(
+        {
+            "mouth-compression": 0.5,
+            "eyebrows-left-down": 0.4,
+            "eyebrows-right-down": 0.4,
+            "nose-left-dilatation": 0.2,
+            "nose-right-dilatation": 0.2,
+        },
+        0.9,
+        0.9,
+    ),
+    "shout": Face(
+        {
+            "mouth-open": 0.55,
+            "mouth-retraction": 0.25,
+            "eyebrows-left-down": 0.4,
+            "eyebrows-right-down": 0.4,
+            "nose-left-dilatation": 0.3,
+            "nose-right-dilatation": 0.3,
+        },
+        0.85,
+        0.85,
+    ),
+    "pained": Face(
+        {
+            "mouth-retraction": 0.6,
+            "mouth-parling": 0.4,
+            "eyebrows-left-down": 0.5,
+            "eyebrows-right-down": 0.5,
+            "eyebrows-left-inner-up": 0.5,
+            "eyebrows-right-inner-up": 0.5,
+            "nose-left-elevation": 0.3,
+            "nose-right-elevation": 0.3,
+        },
+        0.45,
+        0.45,
+    ),
 }
-"""Weights of ``targets/expression/units/ANCESTRY/NAME`` at full intensity."""
+
+LID_RIMS: Final = {"l": (6785, 6828), "r": (1, 44)}
+"""Vertices of the base mesh in the middle of the upper and of the lower lid's edge."""
+NARROWEST, WIDEST = 0.71, 0.90
+"""Gap between the lids of a neutral face, over the eyeball's radius: what the shape gives is brought in between."""
+WIDEN_DM, OPEN_DM, SLIT_DM, CLOSE_DM = 0.033, 0.028, 0.067, 0.102
+"""Change of the gap in decimetres by one unit of each target."""
+
+
+def mixture(spec: AvatarSpec) -> tuple[dict[str, float], float, float]:
+    """Weights of the units, and how far the left and the right eye are open: both expressions together."""
+    parts = [(spec.expression, spec.expression_intensity * (1 - spec.second_share))]
+    if spec.second_expression is not None:
+        parts.append((spec.second_expression, spec.expression_intensity * spec.second_share))
+    units: dict[str, float] = {}
+    left = right = 1.0
+    for name, amount in parts:
+        face = EXPRESSIONS[name]
+        for unit, weight in face.units.items():
+            units[unit] = min(1.0, units.get(unit, 0.0) + amount * weight)
+        left += amount * (face.open_left - 1)
+        right += amount * (face.open_right - 1)
+    return units, left, right
+
+
+def lid_weights(spec: AvatarSpec, base: Floats, side: str, radius_dm: float, openness: float) -> dict[str, float]:
+    """Targets that bring the gap between the lids to ``openness`` of the neutral one; lids follow the gaze.
+
+    ``base`` holds the base mesh in decimetres, shaped, with its expression but with lids as the shape left them.
+    """
+    upper, lower = LID_RIMS[side]
+    gap = float(base[upper, 1] - base[lower, 1])
+    neutral = float(np.clip(gap, NARROWEST * radius_dm, WIDEST * radius_dm))
+    pitch = spec.iris.gaze_deg[1]
+    wanted = neutral * openness * (1 + 0.022 * min(pitch, 0) + 0.012 * max(pitch, 0))
+    word = {"l": "left", "r": "right"}[side]
+    missing = wanted - gap
+    if missing >= 0:
+        share = missing / (WIDEN_DM + OPEN_DM)
+        return {f"eyes/{side}-eye-height2-incr": min(1.3, share), f"unit/eye-{word}-opened-up": min(1.3, share)}
+    if wanted < 0.45 * neutral:
+        return {f"unit/eye-{word}-closure": min(1.0, -missing / CLOSE_DM)}
+    return {f"unit/eye-{word}-slit": min(1.0, -missing / SLIT_DM)}

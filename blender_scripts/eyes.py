@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from blender_scripts.assets import Floats
+from blender_scripts.assets import Floats, find_assets
 from blender_scripts.body import Body
-from blender_scripts.mesh import sweep
+from blender_scripts.mesh import sweep, tube
 from blender_scripts.parts import MeshPart, linear, smoothstep
 from pipeline.contracts.appearance import IrisSpec
 from pipeline.contracts.avatar import AvatarSpec
@@ -14,6 +14,10 @@ from pipeline.contracts.avatar import AvatarSpec
 IRIS = 0.46
 """Radius of the iris over the eyeball's."""
 SIDES = 64
+SHOWN_M = 0.0042
+"""How far the upper teeth come out below the lip of an open mouth."""
+LIP_EDGES = (474, 493)
+"""Vertices of the base mesh in the middle of the upper lip's lower and of the lower lip's upper edge."""
 
 
 def build_eyes(spec: AvatarSpec, body: Body) -> list[MeshPart]:
@@ -22,7 +26,28 @@ def build_eyes(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     for number, (centre, radius) in enumerate(body.eyes):
         rng = np.random.Generator(np.random.PCG64([spec.seed, 2, number]))
         parts.extend(_eye("lr"[number], centre, radius * 0.985, spec.iris, rng))
+        parts.append(_tear_line("lr"[number], centre, radius, body))
     return parts
+
+
+def _tear_line(side: str, centre: Floats, radius: float, body: Body) -> MeshPart:
+    """A thin wet roll where the lower lid meets the eyeball."""
+    base = find_assets().base
+    corners = body.base[base.faces[f"helper-{side}-eyelashes-1"]].reshape(-1, 3)
+    near = corners[np.linalg.norm(corners - centre, axis=1) < np.median(np.linalg.norm(corners - centre, axis=1))]
+    bins = np.linspace(near[:, 0].min(), near[:, 0].max(), 13)
+    at = np.clip(np.digitize(near[:, 0], bins) - 1, 0, 11)
+    path = np.stack([near[at == k].mean(0) for k in range(12) if (at == k).any()])
+    for _ in range(2):
+        path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
+    # On the eyeball, just above the lid's edge.
+    direction = path + np.array((0, 0.0002, 0)) - centre
+    path = centre + direction * (radius * 1.003 / np.linalg.norm(direction, axis=1, keepdims=True))
+    vertices, quads = tube(path, 0.00042, 8)
+    grey = np.ones((len(vertices), 3))
+    return MeshPart(
+        f"tear {side}", vertices, quads, "clear", None, grey, settings={"ior": 1.33, "roughness": 0.02}, shadow=False
+    )
 
 
 def _eye(side: str, centre: Floats, radius: float, iris: IrisSpec, rng: np.random.Generator) -> list[MeshPart]:
@@ -46,10 +71,11 @@ def _eye(side: str, centre: Floats, radius: float, iris: IrisSpec, rng: np.rando
     shell = lift[..., None] * np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
     cornea = centre + radius * shell.reshape(-1, 3) @ turn.T
     grey = np.ones((len(cornea), 3))
-    settings = {"ior": 1.30, "roughness": 0.0}
+    # Less than a cornea's 1.38: studio lamps are large, and their image would veil iris and pupil.
+    settings = {"ior": 1.20, "roughness": 0.0}
     return [
-        MeshPart(f"eyeball {side}", ball, sweep(grid), "eye", colours),
-        MeshPart(f"cornea {side}", cornea, sweep(shell), "clear", grey, settings=settings, shadow=False),
+        MeshPart(f"eyeball {side}", ball, sweep(grid), "eye", "eyes", colours),
+        MeshPart(f"cornea {side}", cornea, sweep(shell), "clear", None, grey, settings=settings, shadow=False),
     ]
 
 
@@ -66,7 +92,7 @@ def _paint(rho: Floats, reach: Floats, phi: Floats, iris: IrisSpec, rng: np.rand
     )
     bright = 1 + 0.11 * fibres
     collar = np.exp(-(((rho - iris.pupil - 0.14) / 0.12) ** 2))
-    colour = tone * bright[:, None] * (1 + 0.45 * collar[:, None] * np.array((1.2, 1.0, 0.6)))
+    colour = 0.72 * tone * bright[:, None] * (1 + 0.45 * collar[:, None] * np.array((1.2, 1.0, 0.6)))
     colour = colour * (1 - 0.75 * smoothstep(0.78, 1.0, rho))[:, None]
     colour = colour * smoothstep(iris.pupil - 0.03, iris.pupil + 0.05, rho)[:, None] + 0.004
     white = linear(np.array((0.87, 0.845, 0.825)))
@@ -86,10 +112,26 @@ def _turn(yaw_deg: float, pitch_deg: float) -> Floats:
 
 
 def build_mouth(body: Body) -> list[MeshPart]:
-    """Teeth and tongue, seen when the mouth opens."""
+    """Teeth and tongue, seen when the mouth opens.
+
+    MakeHuman's teeth stay behind the lips of an open mouth: as it opens they come to where they show, the upper ones
+    by ``SHOWN_M`` below the lip.
+    """
     parts = []
-    colours = {"upper-teeth": (0.87, 0.84, 0.77), "lower-teeth": (0.83, 0.80, 0.72), "tongue": (0.62, 0.33, 0.32)}
+    colours = {"upper-teeth": (0.93, 0.90, 0.83), "lower-teeth": (0.88, 0.85, 0.77), "tongue": (0.70, 0.38, 0.37)}
+    meshes = {name: body.helper(f"helper-{name}", 2 if "teeth" in name else 1) for name in colours}
+    upper, lower = (body.base[vertex] for vertex in LIP_EDGES)
+    opened = float(smoothstep(0.0012, 0.006, upper[1] - lower[1]))
+    moves = {}
+    for name, edge, below in (("upper-teeth", upper, SHOWN_M), ("lower-teeth", lower, -0.0012)):
+        teeth = meshes[name][0]
+        reach = teeth[:, 1].min() if below > 0 else teeth[:, 1].max()
+        down = np.clip(edge[1] - below - reach, -0.014, 0.010)
+        moves[name] = opened * np.array((0.0, down, np.clip(edge[2] - 0.0065 - teeth[:, 2].max(), -0.004, 0.012)))
+    moves["tongue"] = moves["lower-teeth"] * (0, 0.5, 0.5)
     for name, colour in colours.items():
-        vertices, quads = body.helper(f"helper-{name}", 2 if "teeth" in name else 1)
-        parts.append(MeshPart(name, vertices, quads, "wet", np.repeat(linear(colour)[None], len(vertices), 0)))
+        vertices, quads = meshes[name]
+        tint = np.repeat(linear(colour)[None], len(vertices), 0)
+        label = "teeth" if "teeth" in name else "mouth interior"
+        parts.append(MeshPart(name, vertices + moves[name], quads, "wet", label, tint))
     return parts

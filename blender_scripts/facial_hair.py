@@ -1,5 +1,8 @@
 """Brows, lashes, beards and moustaches: short strands on regions drawn on the base shape (decimetres)."""
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 
 from blender_scripts.assets import Floats, find_assets
@@ -38,7 +41,7 @@ def brow_density(spec: AvatarSpec, rest: Floats) -> Floats:
 def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     """Hairs that stand up at the inner end and lie outwards further on."""
     rng = np.random.Generator(np.random.PCG64([spec.seed, 5]))
-    count = int(300 + 800 * spec.brows.density * (0.5 + 0.7 * spec.brows.thickness))
+    count = int(420 + 1100 * spec.brows.density * (0.5 + 0.7 * spec.brows.thickness))
     triangles = body.topology.triangles
     places = scatter(body.vertices, triangles, brow_density(spec, body.topology.rest), count, rng)
     roots, normals, rest = (at_places(v, triangles, places) for v in (body.vertices, body.normals, body.topology.rest))
@@ -50,7 +53,7 @@ def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     strands = _lean(roots + 0.0002 * normals, normals, along, lengths, 0.42, 5)
     grey = 0.55 * spec.hair.grey
     colours = strand_colours(spec, count, rng, grey) * (0.72 if spec.hair.melanin < 0.5 else 0.9)
-    return [StrandPart("brows", strands, taper(count, 5, 0.00017, 0.3), colours)]
+    return [StrandPart("brows", "brows", strands, taper(count, 5, 0.00012, 0.3), colours)]
 
 
 def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
@@ -71,7 +74,7 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
             s = rng.random((len(quads), each, 1))
             root = (roots[:, None, 0] * (1 - s) + roots[:, None, 1] * s).reshape(-1, 3)
             tip = (tips[:, None, 0] * (1 - s) + tips[:, None, 1] * s).reshape(-1, 3)
-            reach = (0.0058 if row == 2 else 0.0028) * (0.8 if spec.gender > 0.5 else 1.0)
+            reach = (0.0046 if row == 2 else 0.0018) * (0.8 if spec.gender > 0.5 else 1.0)
             out = unit(tip - root) * reach * rng.uniform(0.6, 1.1, (len(root), 1))
             t = np.linspace(0, 1, 5)[None, :, None]
             bend = np.array((0, 0.35 if row == 2 else -0.2, 0)) * reach
@@ -79,8 +82,8 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     points = np.concatenate(strands)
     dark = np.clip(pigment(spec) * 0.35, 0.003, 0.06)
     colours = np.repeat(dark[None], len(points), 0)
-    thickness = 0.00011 if spec.gender > 0.5 else 0.00015
-    return [StrandPart("lashes", points, taper(len(points), 5, thickness, 0.2), colours)]
+    thickness = 0.00009 if spec.gender > 0.5 else 0.00012
+    return [StrandPart("lashes", "eyes", points, taper(len(points), 5, thickness, 0.2), colours)]
 
 
 def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
@@ -98,13 +101,46 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     free = smoothstep(0.35, 0.1, lips)
     chin = smoothstep(0.30, 0.20, x) * jaw * smoothstep(6.58, 6.50, y)
     corner = smoothstep(0.07, 0.02, np.abs(x - 0.30)) * smoothstep(6.42, 6.5, y) * smoothstep(6.75, 6.68, y) * (z > 1.0)
-    style = spec.facial_hair.style
-    if style == "moustache":
-        return upper * free
-    if style == "goatee":
-        return np.asarray(np.clip(np.maximum.reduce((upper, chin, corner)), 0, 1) * free)
+    sideburn = (
+        smoothstep(0.50, 0.58, x) * smoothstep(6.62, 6.76, y) * smoothstep(7.22, 7.1, y) * smoothstep(0.5, 0.62, z)
+    )
     soul = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.06) ** 2)) * smoothstep(6.38, 6.44, y)
-    return np.clip(np.maximum(jaw * soul, upper), 0, 1) * free
+    curtain = jaw * np.maximum(smoothstep(0.30, 0.36, x), smoothstep(6.44, 6.36, y))
+    cheeks = jaw * smoothstep(0.36, 0.46, x)
+    regions: dict[str, tuple[Floats, ...]] = {
+        "moustache": (upper,),
+        "handlebar": (upper,),
+        "goatee": (upper, chin, corner),
+        "van dyke": (upper, chin * smoothstep(0.24, 0.14, x)),
+        "chin curtain": (curtain, sideburn),
+        "sideburns": (sideburn, 0.9 * cheeks * smoothstep(6.52, 6.64, y)),
+    }
+    parts = regions.get(spec.facial_hair.style, (jaw * soul, upper))
+    return np.asarray(np.clip(np.maximum.reduce(parts), 0, 1) * free)
+
+
+@dataclass(frozen=True)
+class Beard:
+    """Numbers of one style."""
+
+    strands: int
+    longest_m: float
+    shadow: float
+    """How much of the skin below is tinted."""
+    radius_m: float = 0.00030
+
+
+BEARDS: Final = {
+    "stubble": Beard(5200, 0.0016, 0.34, 0.00014),
+    "moustache": Beard(1500, 0.009, 0.6),
+    "handlebar": Beard(1700, 0.011, 0.6),
+    "goatee": Beard(2600, 0.013, 0.6),
+    "van dyke": Beard(2300, 0.015, 0.6),
+    "chin curtain": Beard(5200, 0.012, 0.55),
+    "sideburns": Beard(3400, 0.008, 0.5),
+    "short": Beard(9000, 0.0055, 0.6, 0.00024),
+    "full": Beard(10000, 0.022, 0.65),
+}
 
 
 def beard_density(spec: AvatarSpec, body: Body) -> Floats:
@@ -112,10 +148,9 @@ def beard_density(spec: AvatarSpec, body: Body) -> Floats:
     style = spec.facial_hair.style
     region = beard_region(spec, body.topology.rest, body.topology.masks["lips"])
     if style == "none":
-        trace = 0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if spec.gender > 0.5 else 0.0
-        return trace * region
-    amount = {"stubble": 0.34 + 0.2 * spec.facial_hair.length, "moustache": 0.6, "goatee": 0.6, "full": 0.65}[style]
-    return amount * region
+        grown = spec.gender > 0.5 and spec.age_years >= 17
+        return region * (0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if grown else 0.0)
+    return region * (BEARDS[style].shadow + (0.2 * spec.facial_hair.length if style == "stubble" else 0.0))
 
 
 def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
@@ -127,11 +162,13 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     rest = body.topology.rest
     region = beard_region(spec, rest, body.topology.masks["lips"])
     region = region * np.clip(0.8 + 0.35 * waves(rest, rng, np.array((1.5, 1.5, 1.5))), 0.15, 1)
-    count = {"stubble": 5200, "moustache": 1500, "goatee": 2600, "full": 10000}[style]
+    beard = BEARDS[style]
+    # Sparser where most ancestors were Asian.
+    count = int(beard.strands * (1 - 0.35 * spec.ancestry[1]))
     triangles = body.topology.triangles
     places = scatter(body.vertices, triangles, region, count, rng)
     roots, normals, at = (at_places(v, triangles, places) for v in (body.vertices, body.normals, rest))
-    longest = {"stubble": 0.0016, "moustache": 0.009, "goatee": 0.013, "full": 0.022}[style]
+    longest = beard.longest_m
     lengths = longest * (0.55 + 0.9 * spec.facial_hair.length) * rng.uniform(0.6, 1.1, count)
     x, y = np.abs(at[:, 0]), at[:, 1]
     if style != "stubble":
@@ -143,12 +180,19 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         (np.sign(at[:, 0]) * np.where(upper, 0.55 + 1.2 * x, 0.12), np.full(count, -1.0), np.full(count, 0.12)), -1
     )
     along += 0.22 * rng.normal(size=along.shape)
+    if style == "handlebar":
+        # Swept outwards, the tips turning up.
+        along = np.where(upper[:, None], along * (2.6, 0.35, 1) + np.array((0, 0.25, 0.2)), along)
+        lengths = lengths * np.where(upper, 1 + 4.5 * np.clip(x - 0.10, 0, 0.3), 1)
+    elif style == "short":
+        lengths = np.minimum(lengths, 0.007)
     points = 3 if style == "stubble" else 7
-    strands = _lean(roots, normals, along, lengths, 0.75, points)
+    strands = _lean(roots, normals, along, lengths, 0.75 if style != "short" else 0.5, points)
+    if style == "handlebar":
+        t = np.linspace(0, 1, points)[None]
+        strands[..., 1] += (0.55 * lengths * np.clip(x - 0.12, 0, 0.2) / 0.2)[:, None] * t**2
     if style != "stubble":
         strands = clump(strands, 9, 0.35, rng)
         strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
     colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)
-    return [
-        StrandPart("beard", strands, taper(count, points, 0.00014 if style == "stubble" else 0.00030, 0.35), colours)
-    ]
+    return [StrandPart("beard", "facial hair", strands, taper(count, points, beard.radius_m, 0.35), colours)]

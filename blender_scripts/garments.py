@@ -11,7 +11,7 @@ import numpy as np
 
 from blender_scripts.assets import Floats, Ints
 from blender_scripts.body import Body, cut_height, topology
-from blender_scripts.collar import build_collar
+from blender_scripts.collar import build_collar, build_hems, build_lapels
 from blender_scripts.mesh import (
     adjacency,
     border_loops,
@@ -48,7 +48,12 @@ CUTS: Final[dict[str, Cut]] = {
     "shirt": Cut(5.98, 0.44, vee=0.22, ease_m=0.010, sheen=0.05),
     "hoodie": Cut(5.88, 0.46, offset_m=0.009, ease_m=0.014, sheen=0.35),
     "jumper": Cut(5.86, 0.47, offset_m=0.008, ease_m=0.010, rib=220.0, sheen=0.5),
+    "tank": Cut(5.80, 0.44, offset_m=0.004, ease_m=0.004, sheen=0.05),
+    "polo": Cut(5.97, 0.44, vee=0.16, ease_m=0.008, rib=420.0, sheen=0.15),
+    "jacket": Cut(6.00, 0.40, offset_m=0.0145, ease_m=0.010, sheen=0.1),
 }
+BARE_ARM = 0.35
+"""A tank's armholes lie where an arm's skinning weight is this large."""
 
 
 def neckline(style: str, rest: Floats) -> Floats:
@@ -64,27 +69,63 @@ def neckline(style: str, rest: Floats) -> Floats:
     return (y - line) * near_neck - 1.6 * (1 - near_neck)
 
 
+def opening(style: str, rest: Floats, arms: Floats) -> Floats:
+    """Above 0 where the garment leaves the body free: the neck, a tank's arms, a jacket's front.
+
+    ``arms`` is the skinning weight of the arms at each point.
+    """
+    field = neckline(style, rest)
+    if style == "tank":
+        return np.maximum(field, 1.1 * (arms - BARE_ARM))
+    if style == "jacket":
+        half = 0.16 + 0.30 * smoothstep(4.2, 5.7, rest[:, 1])
+        front = np.where(rest[:, 2] > 0.15, half - np.abs(rest[:, 0]), -1.0)
+        return np.maximum(field, front)
+    return field
+
+
+def arm_weights(levels: int, body: Body) -> Floats:
+    """Skinning weight of both arms on the surface subdivided ``levels`` times."""
+    surface = topology(levels)
+    return np.asarray(surface.matrix @ (body.topology.arm[0] + body.topology.arm[1]))
+
+
 def covered(spec: AvatarSpec, body: Body) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Vertices of the skin that lie so deep under the garment that they need not be there."""
     rest = body.topology.rest
+    if spec.garment.style == "tank":
+        bare = opening("tank", rest, arm_weights(2, body))
+        under: np.ndarray[tuple[int], np.dtype[np.bool_]] = (bare < -0.30) & (rest[:, 1] < 6.1)
+        return under
     deep = (neckline(spec.garment.style, rest) < -0.42) | (np.abs(rest[:, 0]) > 1.05) | (rest[:, 1] < 4.0)
     hidden: np.ndarray[tuple[int], np.dtype[np.bool_]] = deep & (rest[:, 1] < 6.1)
     return hidden
 
 
 def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
-    """The garment's cloth, its trims, and caps that close the bust at the cut."""
-    garment, cut, coarse = spec.garment, CUTS[spec.garment.style], topology(1)
+    """The garment's cloth, its trims, and caps that close the bust at the cut; a jacket is worn over a tee."""
+    garment = spec.garment
+    if garment.style != "jacket":
+        return _layer("garment", spec, garment, body)
+    inner = garment.model_copy(
+        update={"style": "tee", "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.5 * garment.folds}
+    )
+    return _layer("tee", spec, inner, body) + _layer("garment", spec, garment, body)
+
+
+def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> list[MeshPart]:
+    cut, coarse = CUTS[garment.style], topology(1)
     rng = np.random.Generator(np.random.PCG64([spec.seed, 8]))
     surface = coarse.matrix @ body.base
+    arms = arm_weights(1, body)
     outside = (coarse.rest[:, 1] < 6.45) & (coarse.masks["inside-mouth"] < 0.1)
     triangles = coarse.triangles[outside[coarse.triangles].all(1)]
-    packed = np.concatenate((surface, coarse.rest), 1)
-    vertices, triangles, packed = clip(surface, triangles, -neckline(garment.style, coarse.rest), packed)
+    packed = np.concatenate((surface, coarse.rest, arms[:, None]), 1)
+    vertices, triangles, packed = clip(surface, triangles, -opening(garment.style, coarse.rest, arms), packed)
     triangles = largest_component(triangles, len(vertices))
     used, compact = np.unique(triangles, return_inverse=True)
-    vertices, triangles, rest = vertices[used], compact.reshape(-1, 3), packed[used, 3:]
-    field = neckline(garment.style, rest)
+    vertices, triangles, rest, arms = vertices[used], compact.reshape(-1, 3), packed[used, 3:6], packed[used, 6]
+    field = opening(garment.style, rest, arms)
     vertices = _drape(garment, cut, vertices, triangles, rest, field, rng)
     weave = _weave(vertices, rest)
     vertices, triangles, packed = clip(
@@ -93,16 +134,26 @@ def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     weave, rest = packed[:, :3], packed[:, 3:]
     settings = _settings(garment, cut)
     colour = np.repeat(linear(garment.colour)[None], len(vertices), 0)
-    loops = sorted(border_loops(triangles), key=lambda loop: -vertices[loop, 1].mean())
-    parts = [MeshPart("garment", vertices, triangles, "cloth", colour, {"weave": weave}, settings)]
-    parts += build_collar(spec, body, vertices[loops[0]], {**settings, "pattern": 0.0})
-    for number, loop in enumerate(loops[1:]):
+    parts = [MeshPart(name, vertices, triangles, "cloth", "garment", colour, {"weave": weave}, settings)]
+    plain = {**settings, "pattern": 0.0}
+    above = vertices[:, 1] - cut_height(vertices)
+    free = []
+    for number, loop in enumerate(border_loops(triangles)):
+        on_cut = np.abs(above[loop]) < 1e-4
+        if (garment.style == "jacket" and not on_cut.all()) or not on_cut.any():
+            free.append(loop)
+            continue
         ring, fan = fan_cap(vertices, loop)
         shade = np.repeat(0.5 * linear(garment.colour)[None], len(ring), 0)
-        parts.append(
-            MeshPart(f"cap {number}", ring, fan, "cloth", shade, {"weave": ring}, {**settings, "pattern": 0.0})
-        )
-    return parts
+        parts.append(MeshPart(f"cap {name} {number}", ring, fan, "cloth", "garment", shade, {"weave": ring}, plain))
+        parts += build_hems(vertices[loop], on_cut, garment, plain)
+    free.sort(key=lambda loop: -vertices[loop, 1].max())
+    if garment.style == "jacket":
+        edge = vertices[free[0]]
+        at_neck = np.abs(neckline("jacket", rest[free[0]])) < 0.03
+        on_cut = above[free[0]] < 0.004
+        return parts + build_lapels(garment, edge, at_neck, on_cut, plain)
+    return parts + build_collar(garment, vertices[free[0]], vertices, plain)
 
 
 def _drape(

@@ -10,11 +10,13 @@ import numpy as np
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
-from blender_scripts.hair_style import STYLES, Grower, Head
+from blender_scripts.hair_growth import Grower
+from blender_scripts.hair_style import STYLES, Head
 from blender_scripts.mesh import waves
 from blender_scripts.obstacle import Obstacle
 from blender_scripts.parts import StrandPart, linear, smoothstep
 from blender_scripts.strand import at_places, between_guides, clump, curl, frizz, scatter, taper
+from blender_scripts.tied_hair import build_tied
 from pipeline.contracts.avatar import AvatarSpec
 
 HAIRLINE = (
@@ -58,8 +60,8 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     degrees = np.degrees(np.arctan2(np.abs(rest[:, 0]), rest[:, 2] - 0.5))
     angles, heights = np.asarray(HAIRLINE).T
     line = np.interp(degrees, angles, heights)
-    loss = spec.hair.recession
-    line = line + loss * (0.55 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
+    loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
+    line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
     ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5)))
     field = rest[:, 1] - line + ragged
     return np.where((body.topology.masks["ears"] > 0.35) | (rest[:, 1] < 6.4), -1.0, field)
@@ -71,6 +73,11 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
         # The shaved or lost hair's ring still shows as a faint shadow.
         return 0.10 * smoothstep(-0.05, 0.25, scalp_field(spec, body)) * (1 - spec.hair.grey)
     field, rest = scalp_field(spec, body), body.topology.rest
+    if spec.hair.style == "balding":
+        # A ring from temple to temple: nothing above a line that falls from the forehead to the back.
+        ring = 7.95 - 0.10 * spec.hair.recession + 0.05 * rest[:, 2] + 0.06 * (spec.hair.length - 0.5)
+        sides = smoothstep(0.10, -0.16, rest[:, 1] - ring) * smoothstep(1.15, 0.75, rest[:, 2])
+        return np.asarray(smoothstep(-0.06, 0.24, field) * np.maximum(sides, 0.03))
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
         8.0, 8.3, rest[:, 1]
     )
@@ -128,8 +135,15 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
         strands = head.off_face(
             strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004
         )
+    if style.tie:
+        # Strands that meet at a knot come from all around the head: what cuts across it is lifted onto it.
+        half = strands.shape[1] // 2
+        late = strands[:, half:].reshape(-1, 3)
+        strands[:, half:] = obstacle.push(late, np.full(len(late), 0.001)).reshape(strands[:, half:].shape)
+    strands = head.cut_at_face(strands, head.hairline - style.on_forehead)
     parts = [
         StrandPart(
+            "hair",
             "hair",
             strands,
             taper(len(strands), strands.shape[1], style.radius),
@@ -137,8 +151,8 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
             settings={"roughness": 0.55 if spec.hair.curl > 0.6 else 0.4},
         )
     ]
-    if style.bun:
-        parts.append(grower.bun(strand_colours(spec, 2600, rng)))
+    if style.tie:
+        parts += build_tied(style.tie, spec, head, obstacle, strand_colours(spec, 2600, rng), rng)
     return parts
 
 

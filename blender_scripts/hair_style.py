@@ -1,19 +1,15 @@
-"""Hair styles: how long, how combed, how curled; and the growing of guides that they share."""
+"""Hair styles as numbers: how long, how combed, how curled, how tied; and what they need to know of a head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
-from blender_scripts.obstacle import Obstacle
-from blender_scripts.parts import StrandPart, smoothstep
-from blender_scripts.strand import taper, unit
+from blender_scripts.parts import smoothstep
 from pipeline.contracts.avatar import AvatarSpec
-
-DOWN = np.array((0.0, -1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,14 @@ class Head:
     half_width: float
     whorl: Floats
     """Where combed hair turns, at the back of the crown."""
-    knot: Floats
+    crown: Floats
     """Where a bun is tied."""
+    nape: Floats
+    """Where a ponytail is tied."""
+    temple: Floats
+    """Where the left one of two tails is tied: behind and above the ear."""
+    behind: Floats
+    """Where the left one of two braids begins: behind and below the ear."""
 
     @classmethod
     def of(cls, body: Body) -> "Head":
@@ -61,7 +63,10 @@ class Head:
             ear_z=float(vertices[ears, 2].mean()),
             half_width=float(near((0.72, 7.2, 0.64))[0]),
             whorl=near((0.0, 8.3, 0.02)),
-            knot=near((0.0, 8.42, 0.2)),
+            crown=near((0.0, 8.42, 0.2)),
+            nape=near((0.0, 7.85, -0.45)),
+            temple=near((0.66, 7.75, 0.05)),
+            behind=near((0.55, 7.05, 0.0)),
         )
 
     def parting(self, amount: float) -> float:
@@ -79,6 +84,29 @@ class Head:
         moved[..., 0] = sides * np.maximum(sides * points[..., 0], need)
         return np.where((front * below * above > 0)[..., None], moved, points)
 
+    def knots(self, tie: str) -> Floats:
+        """(knot, 3): where a tied style gathers hair; two of them are the left and the right one."""
+        if tie in ("bun", "ponytail"):
+            return (self.crown if tie == "bun" else self.nape)[None]
+        left = self.temple if tie == "pigtails" else self.behind
+        return np.stack((left, left * (-1, 1, 1)))
+
+    def cut_at_face(self, strands: Floats, lowest: float) -> Floats:
+        """End strands where they would hang before the face or the throat; on the forehead ``lowest`` is allowed."""
+        x, y, z = np.abs(strands[..., 0]), strands[..., 1], strands[..., 2]
+        face = (y < lowest) & (y > self.chin - 0.012) & (z > self.ear_z + 0.035) & (x < 0.86 * self.half_width)
+        throat = (y <= self.chin - 0.012) & (y > self.chin - 0.085) & (z > self.ear_z - 0.005) & (x < 0.046)
+        bad = face | throat
+        bad[:, 0] = False
+        first = np.where(bad.any(1), bad.argmax(1), strands.shape[1])
+        # What is left of a strand cut early would be a dash on the forehead.
+        first = np.where(first < 0.45 * strands.shape[1], 1, first)
+        number = np.arange(strands.shape[1])[None]
+        last = np.minimum(number, first[:, None] - 1)
+        cut = np.take_along_axis(strands, last[..., None], 1)
+        # Beyond the cut the strand goes on for a hair's breadth a point, so that no segment has length 0.
+        return np.asarray(cut + np.maximum(number - first[:, None] + 1, 0)[..., None] * np.array((0, 2e-6, -2e-6)))
+
 
 @dataclass(frozen=True, eq=False)
 class Style:
@@ -87,7 +115,7 @@ class Style:
     length: Callable[[AvatarSpec, Head, Floats, Floats], Floats]
     """(spec, head, roots, rest roots) to the length of each guide."""
     comb: str
-    """'forward', 'side', 'back', 'radial' or 'parted'."""
+    """'forward', 'side', 'swept', 'tied', 'radial', 'parted' or 'fringe'."""
     lift: float
     """How steeply hair leaves the scalp, 0..1."""
     gravity: float
@@ -105,7 +133,10 @@ class Style:
     frizz: float = 0.004
     keeps_off_face: bool = False
     curl: Callable[[AvatarSpec], Curl] = lambda spec: Curl(0.0015 * spec.hair.curl, 0.02, 0.0)
-    bun: bool = False
+    tie: str = ""
+    """'bun', 'ponytail', 'pigtails' or 'braids'."""
+    on_forehead: float = 0.010
+    """How far below the hairline hair may hang before the forehead, in metres; a fringe goes to the brows."""
 
 
 def _short(top: float, side: float, spread: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
@@ -137,9 +168,38 @@ def _round(least: float, most: float, low: float) -> Callable[[AvatarSpec, Head,
     return length
 
 
+def _fringed(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+    """Like :func:`_down_to`, but in front only down to the brows."""
+    behind = _down_to(low, high)
+
+    def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
+        front = fringe_share(rest)
+        to_brow = np.maximum(roots[:, 1] - head.brow - 0.004, 0.012) * 1.12 + 0.010
+        return np.asarray(front * to_brow + (1 - front) * behind(spec, head, roots, rest))
+
+    return length
+
+
+def fringe_share(rest: Floats) -> Floats:
+    """1 where a fringe is rooted: the front of the scalp between the temples."""
+    across = smoothstep(0.66, 0.52, np.abs(rest[:, 0]))
+    return np.asarray(smoothstep(0.72, 0.92, rest[:, 2]) * across * smoothstep(7.8, 7.95, rest[:, 1]))
+
+
+def _tied(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
+    knots = head.knots(STYLES[spec.hair.style].tie)
+    distance = np.linalg.norm(roots[:, None] - knots[None], axis=2)
+    side = (roots[:, 0] < 0).astype(int) if len(knots) == 2 else np.zeros(len(roots), int)
+    return np.asarray(distance[np.arange(len(roots)), side] * 0.99)
+
+
 def _tight(spec: AvatarSpec) -> Curl:
     return Curl(0.0035 + 0.002 * (1 - spec.hair.curl), 0.014 + 0.008 * (1 - spec.hair.curl), 0.1, free=True)
 
+
+_TIED: Final[dict[str, Any]] = {
+    "margin": (0.002, 0.006), "layer": 0.002, "clump": 0.4, "clump_size": 20, "unevenness": 0.02, "frizz": 0.002,
+}  # fmt: skip
 
 STYLES: Final[dict[str, Style]] = {
     "buzz": Style(
@@ -147,10 +207,21 @@ STYLES: Final[dict[str, Style]] = {
         margin=(0.001, 0.002), frizz=0.0008, radius=0.00042,
     ),
     "crop": Style(_short(0.040, 0.018, 0.7), "forward", 0.48, 0.10, 0.68, 8, 18000, clump=0.5, frizz=0.0025,
-        radius=0.00040),
+        radius=0.00040, on_forehead=0.022),
     "side part": Style(
         _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.62, 10, 17000, clump=0.55, margin=(0.003, 0.013),
         radius=0.00042, keeps_off_face=True, frizz=0.004,
+    ),
+    "balding": Style(
+        _short(0.030, 0.016, 0.8), "forward", 0.40, 0.25, 0.6, 8, 9000, clump=0.45, frizz=0.002, radius=0.00038,
+    ),
+    "swept back": Style(
+        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.62, 12, 17000, clump=0.6, margin=(0.003, 0.012),
+        radius=0.00042, frizz=0.003, clump_size=18,
+    ),
+    "fringe": Style(
+        _fringed(-0.13, -0.03), "fringe", 0.38, 0.6, 0.45, 16, 17000, margin=(0.003, 0.012), layer=0.005,
+        clump=0.5, clump_size=20, unevenness=0.03, keeps_off_face=True, on_forehead=0.060,
     ),
     "bob": Style(
         _down_to(-0.10, -0.04), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.004, 0.016), layer=0.006,
@@ -166,102 +237,18 @@ STYLES: Final[dict[str, Style]] = {
         curl=lambda spec: Curl(0.0065 + 0.004 * spec.hair.curl, 0.075 - 0.025 * spec.hair.curl, 0.45),
     ),
     "curly": Style(
-        _round(0.07, 0.14, 0.75),
-        "radial", 0.72, 0.32, 0.55, 30, 11000, margin=(0.006, 0.020), layer=0.006, clump=0.75, clump_size=34,
-        keeps_off_face=True, unevenness=0.16, frizz=0.005, radius=0.00050,
-        curl=lambda spec: Curl(0.0055, 0.027 - 0.007 * spec.hair.curl, 0.15),
+        _round(0.045, 0.105, 0.75),
+        "radial", 0.60, 0.34, 0.5, 26, 12000, margin=(0.005, 0.016), layer=0.006, clump=0.75, clump_size=30,
+        unevenness=0.16, frizz=0.005, radius=0.00048, on_forehead=0.016,
+        curl=lambda spec: Curl(0.0050, 0.026 - 0.007 * spec.hair.curl, 0.15),
     ),
     "afro": Style(
-        _round(0.035, 0.08, 0.7),
-        "radial", 0.97, 0.0, 0.95, 22, 13000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
-        unevenness=0.10, frizz=0.004, radius=0.00050, curl=_tight,
+        _round(0.022, 0.066, 0.7),
+        "radial", 0.97, 0.0, 0.95, 18, 15000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
+        unevenness=0.08, frizz=0.004, radius=0.00050, curl=_tight, on_forehead=0.008,
     ),
-    "bun": Style(
-        lambda spec, head, roots, rest: np.linalg.norm(roots - head.knot, axis=1) * 1.02,
-        "back", 0.15, 0.0, 0.35, 14, 14000, margin=(0.002, 0.006), layer=0.002, clump=0.4, clump_size=20,
-        unevenness=0.02, frizz=0.002, bun=True,
-    ),
+    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 14000, tie="bun", **_TIED),
+    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="ponytail", **_TIED),
+    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="pigtails", **_TIED),
+    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="braids", **_TIED),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Grower:
-    """Grows guides step by step."""
-
-    spec: AvatarSpec
-    head: Head
-    obstacle: Obstacle
-    rng: np.random.Generator
-
-    def grow(self, style: Style, roots: Floats, normals: Floats, sides: Floats, rest: Floats) -> Floats:
-        """Guides (strand, point, 3) from the scalp outwards, off skin, cloth and face."""
-        count = len(roots)
-        lengths = style.length(self.spec, self.head, roots, rest)
-        step = (lengths / (style.points - 1))[:, None]
-        margin = self.rng.uniform(*style.margin, count)
-        comb = self.comb(style.comb, roots, normals, sides)
-        direction = unit(style.lift * normals + (1 - style.lift) * comb + self.rng.normal(0, 0.05, (count, 3)))
-        points = [roots]
-        side = np.sign(sides + 1e-9)
-        for k in range(1, style.points):
-            reached = (k * step[:, 0]) / 0.06
-            # Combing rules near the scalp and gravity further on; hair that is tied stays combed.
-            fade = np.exp(-reached)[:, None] if not style.bun else np.ones((count, 1))
-            comb = self.comb(style.comb, points[-1], normals, sides)
-            aim = unit(comb * fade * (1 - style.lift) + style.gravity * (1 - fade) * DOWN + 1e-3 * direction)
-            direction = unit(style.stiffness * direction + (1 - style.stiffness) * aim)
-            here = points[-1] + step * direction
-            here = self.obstacle.push(here, margin * min(1.0, k / 3))
-            if style.keeps_off_face:
-                here = self.head.off_face(here, side)
-            direction = unit(here - points[-1])
-            points.append(points[-1] + step * direction)
-        return np.stack(points, 1)
-
-    def comb(self, name: str, points: Floats, normals: Floats, sides: Floats) -> Floats:
-        """Unit directions along which the style is combed at ``points``."""
-        head = self.head
-        offset = points - head.centre
-        out = unit(offset)
-        high = smoothstep(0.0, 0.06, points[:, 1] - head.brow)[:, None]
-        if name == "forward":
-            ahead = unit(points - head.whorl + 1e-6)
-            wanted = high * (0.7 * ahead + np.array((0, 0, 0.5))) + (1 - high) * (DOWN + 0.25 * np.array((0, 0, -1.0)))
-        elif name == "side":
-            swept = np.stack((np.sign(sides), -0.15 + 0 * sides, -0.35 + 0 * sides), -1)
-            wanted = high * swept + (1 - high) * (DOWN + 0.5 * np.array((0, 0, -1.0)))
-        elif name == "back":
-            wanted = unit(head.knot + 0.008 * unit(head.knot - head.centre) - points)
-        elif name == "parted":
-            lateral = np.stack((np.sign(sides), 0 * sides, -0.3 + 0 * sides), -1)
-            wanted = lateral + (1 - high) * 1.2 * DOWN
-        else:
-            # Up and back over the forehead, so that no visor hangs in front of the face.
-            front = smoothstep(0.02, 0.08, points[:, 2])[:, None] * high
-            wanted = out + front * np.array((0, 0.55, -0.55))
-        tangent = wanted - (wanted * out).sum(1, keepdims=True) * out if name != "radial" else wanted
-        return unit(unit(tangent) - 0.22 * out if name == "back" else tangent)
-
-    def bun(self, colours: Floats) -> StrandPart:
-        """A coil of strands behind the crown."""
-        count, size = len(colours), 26
-        radius = 0.024 + 0.012 * self.spec.hair.length
-        axis = unit(self.head.knot - self.head.centre)
-        middle = self.head.knot + axis * radius * 0.85
-        u = unit(np.cross(axis, np.array((1.0, 0, 0))))
-        v = np.cross(axis, u)
-        tilt = self.rng.uniform(0, 2 * np.pi, count)[:, None]
-        start = self.rng.uniform(0, 2 * np.pi, count)[:, None]
-        t = np.linspace(0, 1, size)[None]
-        angle = start + t * 3.6
-        tube = tilt + 1.3 * t
-        ring = radius * (0.62 + 0.42 * np.cos(tube) * np.sqrt(self.rng.random((count, 1))))
-        height = radius * 0.55 * np.sin(tube) + radius * 0.25
-        strands = (
-            middle
-            + (ring * np.cos(angle))[..., None] * u
-            + (ring * np.sin(angle))[..., None] * v
-            + height[..., None] * axis
-        )
-        strands = strands + self.rng.normal(0, 0.0006, (count, 1, 3))
-        return StrandPart("bun", strands, taper(count, size, 0.0008, 0.6), colours, settings={"roughness": 0.4})

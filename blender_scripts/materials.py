@@ -60,6 +60,7 @@ def _skin(tree: Tree, settings: dict[str, float]) -> None:
     mottle = tree.math("ADD", tree.math("MULTIPLY", tree.noise(rest, 7.0, 4.0), 0.30), 0.85)
     speck = tree.math("ADD", tree.math("MULTIPLY", tree.noise(rest, 42.0, 3.0), 0.26), 0.87)
     colour = tree.tint(tree.attribute("colour"), tree.math("MULTIPLY", mottle, speck))
+    colour = _freckles(tree, rest, colour)
     pores = tree.noise(rest, 95.0, 3.0)
     relief = tree.math("MULTIPLY", pores, 0.5 + 0.6 * settings["wrinkles"])
     stretched = tree.node("VectorMath", {0: rest, 1: (1.2, 16.0, 3.0)}, operation="MULTIPLY").outputs[0]
@@ -82,6 +83,19 @@ def _skin(tree: Tree, settings: dict[str, float]) -> None:
         subsurface_method="BURLEY",
     )
     tree.surface(shader.outputs[0])
+
+
+def _freckles(tree: Tree, rest: Any, colour: Any) -> Any:
+    """Small brown spots, of uneven size, where the attribute 'freckle' is above 0."""
+    cells = tree.node("TexVoronoi", {"Vector": rest, "Scale": 17.0})
+    # A cell has a spot when its random number is below the attribute; the number also sets its size.
+    lot = tree.node("SeparateXYZ", {0: cells.outputs["Color"]}).outputs["X"]
+    chosen = tree.math("LESS_THAN", lot, tree.math("MULTIPLY", tree.attribute("freckle", "Fac"), 1.2))
+    radius = tree.math("ADD", tree.math("MULTIPLY", lot, 0.10), 0.12)
+    inside = tree.node("MapRange", {0: cells.outputs["Distance"], 1: tree.math("MULTIPLY", radius, 0.5), 2: radius})
+    spot = tree.math("MULTIPLY", tree.math("SUBTRACT", 1.0, inside.outputs[0]), chosen)
+    brown = tree.node("VectorMath", {0: colour, 1: (0.62, 0.46, 0.40)}, operation="MULTIPLY").outputs[0]
+    return tree.node("MixRGB", {"Fac": spot, "Color1": colour, "Color2": brown}).outputs[0]
 
 
 def _eye(tree: Tree, settings: dict[str, float]) -> None:
@@ -134,7 +148,7 @@ def _hair(tree: Tree, settings: dict[str, float]) -> None:
 def _cloth(tree: Tree, settings: dict[str, float]) -> None:
     rest = tree.attribute("weave", "Vector")
     grain = tree.noise(rest, 150.0, 2.0)
-    melange = tree.noise(rest, 45.0, 3.0)
+    melange = tree.noise(rest, 240.0, 3.0)
     depth = tree.math("ADD", tree.math("MULTIPLY", melange, settings["melange"]), 1 - 0.5 * settings["melange"])
     colour = tree.tint(_pattern(tree, rest, settings), depth)
     if settings["rib"] > 0:

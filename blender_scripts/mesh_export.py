@@ -21,7 +21,6 @@ from blender_scripts.landmarks import landmark_points
 from blender_scripts.mesh import triangulate, vertex_normals
 from blender_scripts.parts import MeshPart, Part
 from blender_scripts.person import build_person
-from blender_scripts.segmentation import CLEAR, class_of
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.conventions import LANDMARK_ORDER
 from pipeline.contracts.errors import DataError, RodinError
@@ -67,9 +66,9 @@ def encode_glb(parts: Sequence[Part], extent_m: float, strands: bool = True) -> 
         if not isinstance(part, MeshPart) and not strands:
             continue
         primitive = _surface(buffer, part, extent_m) if isinstance(part, MeshPart) else _lines(buffer, part, extent_m)
-        primitive["material"] = int(part.material in CLEAR)
+        primitive["material"] = int(part.label is None)
         meshes.append({"name": part.name, "primitives": [primitive]})
-        nodes.append({"name": part.name, "mesh": len(meshes) - 1, "extras": {"class": class_of(part)}})
+        nodes.append({"name": part.name, "mesh": len(meshes) - 1, "extras": {"class": part.label}})
     skin = next(part for part in parts if isinstance(part, MeshPart) and part.name == "skin")
     points = np.round(landmark_points(skin)[0] / extent_m, 6)
     extras = {

@@ -20,6 +20,8 @@ class MeshPart:
     """(face, 3) or (face, 4)."""
     material: str
     """Key of ``materials.BUILDERS``."""
+    label: str | None
+    """Its segmentation class, a name of ``conventions.SEGMENTATION_CLASSES``; ``None`` for what is seen through."""
     colours: Floats
     """(vertex, 3)."""
     fields: dict[str, Floats] = field(default_factory=dict)
@@ -34,6 +36,8 @@ class StrandPart:
     """Hairs: polylines with a radius."""
 
     name: str
+    label: str
+    """Its segmentation class."""
     points: Floats
     """(strand, point, 3)."""
     radii: Floats

@@ -7,13 +7,17 @@ import numpy as np
 
 from blender_scripts.accessories import build_glasses
 from blender_scripts.assets import Floats
-from blender_scripts.body import build_body, cut_height
+from blender_scripts.body import Body, build_body, cut_height
+from blender_scripts.earrings import build_earrings
 from blender_scripts.eyes import build_eyes, build_mouth
 from blender_scripts.facial_hair import beard_density, build_beard, build_brows, build_lashes
 from blender_scripts.garments import build_garment, covered
 from blender_scripts.hair import build_hair, hair_colour, scalp_density
+from blender_scripts.hats import build_hat, press_hair
+from blender_scripts.mesh import border_loops, clip, fan_cap
 from blender_scripts.obstacle import Obstacle
 from blender_scripts.parts import MeshPart, Part
+from blender_scripts.pose import turn_head
 from blender_scripts.skin import paint_skin
 from pipeline.contracts.avatar import AvatarSpec
 
@@ -32,30 +36,70 @@ def build_person(spec: AvatarSpec) -> list[Part]:
     fields = paint_skin(spec, body, scalp, beard, colour)
     triangles = body.topology.triangles
     hidden = covered(spec, body)
-    low = body.vertices[:, 1] < cut_height(body.vertices) + 0.012
-    seen = triangles[~(hidden[triangles].all(1) | low[triangles].any(1))]
+    seen = triangles[~(hidden[triangles].all(1) | low_vertices(body)[triangles].any(1))]
     skin = MeshPart(
         "skin",
         body.vertices,
         seen,
         "skin",
+        "skin",
         fields.pop("colour"),
         {"rest": body.topology.rest, **fields},
         {"wrinkles": spec.skin.wrinkles},
     )
+    arms = bare_arms(skin, body) if spec.garment.style == "tank" else []
     garment = build_garment(spec, body)
     obstacle = Obstacle.of_parts(body, garment)
-    parts: list[Part] = [skin, *build_eyes(spec, body), *build_mouth(body), *garment]
-    parts += build_glasses(spec, body)
+    parts: list[Part] = [skin, *arms, *build_eyes(spec, body), *build_mouth(body), *garment]
+    parts += [*build_glasses(spec, body), *build_earrings(spec, body), *build_hat(spec, body)]
     parts += [*build_brows(spec, body), *build_lashes(spec, body), *build_beard(spec, body)]
-    parts += build_hair(spec, body, obstacle)
-    return [_fitted(part) for part in parts]
+    hair = build_hair(spec, body, obstacle)
+    if spec.hat is not None:
+        skin_only = Obstacle.of_parts(body, [])
+        hair = [replace(part, points=press_hair(spec.hat, body, skin_only, part.points)) for part in hair]
+    parts += hair
+    return [_fitted(spec, body, part) for part in parts]
 
 
-def _fitted(part: Part) -> Part:
+def low_vertices(body: Body) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Vertices near or below the cut, whose triangles the skin leaves out."""
+    low: np.ndarray[tuple[int], np.dtype[np.bool_]] = body.vertices[:, 1] < cut_height(body.vertices) + 0.012
+    return low
+
+
+def bare_arms(skin: MeshPart, body: Body) -> list[MeshPart]:
+    """The lower part of the skin, cut off and closed where the bust ends: seen where no sleeve covers it."""
+    names = tuple(skin.fields)
+    columns = [skin.colours, *(np.atleast_2d(skin.fields[name].T).T for name in names)]
+    packed = np.concatenate([body.vertices, *columns], 1)
+    triangles = body.topology.triangles
+    arm = (body.topology.matrix @ (body.topology.arm[0] + body.topology.arm[1])) > 0.02
+    near = low_vertices(body)[triangles].any(1) & arm[triangles].any(1)
+    vertices, faces, packed = clip(
+        body.vertices, triangles[near], body.vertices[:, 1] - cut_height(body.vertices), packed
+    )
+    ends = np.cumsum([3, *(column.shape[1] for column in columns)])
+    colours, *values = np.split(packed, ends[:-1], 1)[1:]
+    fields = {n: v if v.shape[1] > 1 else v[:, 0] for n, v in zip(names, values, strict=True)}
+    parts = [replace(skin, name="arms", vertices=vertices, faces=faces, colours=colours, fields=fields)]
+    for number, loop in enumerate(border_loops(faces)):
+        if np.abs(vertices[loop, 1] - cut_height(vertices[loop])).max() < 1e-4:
+            ring, fan = fan_cap(vertices, loop)
+            tint = np.repeat(0.5 * colours[loop].mean(0)[None], len(ring), 0)
+            held = {n: np.concatenate((v[loop], v[loop].mean(0, keepdims=True))) for n, v in fields.items()}
+            parts.append(replace(skin, name=f"cap arm {number}", vertices=ring, faces=fan, colours=tint, fields=held))
+    return parts
+
+
+def _fitted(spec: AvatarSpec, body: Body, part: Part) -> Part:
     if isinstance(part, MeshPart):
-        return replace(part, vertices=into_cube(part.vertices))
-    return replace(part, points=into_cube(part.points))
+        return replace(part, vertices=placed(spec, body, part.vertices))
+    return replace(part, points=placed(spec, body, part.points))
+
+
+def placed(spec: AvatarSpec, body: Body, points: Floats) -> Floats:
+    """Where points of the built avatar end up in the scene, in metres: the head turned, all fitted into the cube."""
+    return into_cube(turn_head(spec.pose, body, points))
 
 
 def into_cube(points: Floats) -> Floats:

@@ -10,7 +10,7 @@ from blender_scripts.camera import make_camera, to_blender
 from blender_scripts.lights import make_lights
 from blender_scripts.materials import make_material
 from blender_scripts.parts import MeshPart, Part, StrandPart
-from blender_scripts.segmentation import class_of, face_classes, pass_name
+from blender_scripts.segmentation import face_classes, pass_name
 from pipeline.contracts.appearance import LightSpec
 
 
@@ -31,7 +31,7 @@ def make_scene(parts: Sequence[Part], light: LightSpec, extent_m: float) -> Any:
 
 def _write_classes(material: Any, part: Part) -> None:
     """Have the shader write the part's class into that class's AOV pass; Cycles drops it where there is none."""
-    tree, name = material.node_tree, class_of(part)
+    tree, name = material.node_tree, part.label
     if name is None:
         return
     names = list(face_classes(part)) if isinstance(part, MeshPart) else []

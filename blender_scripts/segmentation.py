@@ -5,68 +5,13 @@ class first; the largest share, the background's included, gives the pixel's id.
 way, and no value is ever a mixture. Clear surfaces (corneas, lenses) write nothing: what lies behind them does.
 """
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import topology
-from blender_scripts.parts import MeshPart, Part
+from blender_scripts.parts import MeshPart
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
-
-CLEAR: Final = ("clear", "lens")
-"""Materials that are seen through."""
-BY_NAME: Final = {
-    "brow": "brows",
-    "lash": "eyes",
-    "beard": "facial hair",
-    "moustache": "facial hair",
-    "stubble": "facial hair",
-    "facial": "facial hair",
-    "upper-teeth": "teeth",
-    "lower-teeth": "teeth",
-    "teeth": "teeth",
-    "tongue": "mouth interior",
-    "gum": "mouth interior",
-    "rim": "glasses",
-    "bridge": "glasses",
-    "arm ": "glasses",
-    "temple": "glasses",
-    "glasses": "glasses",
-    "frame": "glasses",
-    "pad": "glasses",
-    "hat": "hat",
-    "cap crown": "hat",
-    "beanie": "hat",
-    "brim": "hat",
-    "visor": "hat",
-    "earring": "earrings",
-    "button": "garment",
-    "cord": "garment",
-    "zip": "garment",
-    "eyeball": "eyes",
-    "tear": "eyes",
-    "caruncle": "eyes",
-}
-"""Class by how a part's name begins."""
-BY_MATERIAL: Final = {
-    "skin": "skin",
-    "eye": "eyes",
-    "hair": "hair",
-    "cloth": "garment",
-    "frame": "garment",
-    "wet": "mouth interior",
-}
-"""Class of a part whose name says nothing, by its material."""
-
-
-def class_of(part: Part) -> str | None:
-    """Name of the class of a part; ``None`` for what is seen through, and for what is no part of an avatar."""
-    if part.material in CLEAR:
-        return None
-    named = [name for beginning, name in BY_NAME.items() if part.name.startswith(beginning)]
-    return named[0] if named else BY_MATERIAL.get(part.material)
 
 
 def face_classes(part: MeshPart) -> dict[str, Floats]:

@@ -5,13 +5,12 @@ Regions are drawn on the base shape in decimetres (``Topology.rest``): eyes at y
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
 from blender_scripts.mesh import waves
 from blender_scripts.parts import linear, smoothstep
-from pipeline.contracts.appearance import SkinSpec
+from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
 
 TONES = (
@@ -39,7 +38,7 @@ def blob(rest: Floats, centre: tuple[float, float, float], size: tuple[float, fl
 
 
 def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair: Floats) -> dict[str, Floats]:
-    """Vertex fields 'colour' (linear), 'roughness' and 'furrow'.
+    """Vertex fields 'colour' (linear), 'roughness', 'furrow' and 'freckle'.
 
     ``scalp`` and ``beard`` are how densely hair grows at each vertex, ``hair`` is its linear colour: skin is tinted
     under hair, which hides the gaps between strands.
@@ -50,8 +49,8 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     colour = np.repeat(tone[None], len(rest), 0)
     fair = 1 - skin.melanin
     blood = (
-        0.75 * blob(rest, (0.42, 6.93, 1.3), (0.2, 0.2, 0.4))
-        + 0.7 * blob(rest, (0.0, 6.98, 1.65), (0.14, 0.13, 0.25))
+        0.5 * blob(rest, (0.42, 6.93, 1.3), (0.2, 0.2, 0.4))
+        + 0.45 * blob(rest, (0.0, 6.98, 1.65), (0.14, 0.13, 0.25))
         + 0.75 * np.clip(masks["ears"], 0, 1)
         + 0.3 * blob(rest, (0.0, 6.2, 1.45), (0.2, 0.15, 0.3))
         + 0.35 * blob(rest, (0.3, 7.16, 1.4), (0.2, 0.07, 0.25))
@@ -60,21 +59,26 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     blood = np.clip(blood + 0.12 * waves(rest, rng, np.array((0.5, 0.5, 0.5))), 0, 1.2) * (0.3 + 0.9 * skin.haemoglobin)
     flush = np.array((1.02, 0.70, 0.68)) if skin.melanin < 0.5 else np.array((1.0, 0.80, 0.78))
     colour = colour * (1 + blood[:, None] * (flush - 1))
+    flushed = 0.6 * skin.blush + (0.5 * spec.makeup.cheeks if spec.makeup is not None else 0.0)
+    cheeks = blob(rest, (0.44, 6.92, 1.25), (0.17, 0.14, 0.4)) * flushed
+    colour = colour * (1 - cheeks[:, None] * (1 - flush))
     shade = 0.18 * blob(rest, (0.29, 7.14, 1.42), (0.17, 0.06, 0.3)) * (0.5 + 0.7 * skin.wrinkles)
     shade += 0.12 * smoothstep(0.2, 1.0, masks["eyelids"])
     colour = colour * (1 - shade[:, None] * np.array((0.8, 1.0, 0.95)))
-    if skin.freckles > 0.02:
-        colour = colour * (1 - _freckles(rest, rng, skin.freckles)[:, None] * np.array((0.30, 0.48, 0.55)))
+    if skin.moles:
+        colour = colour * (1 - _moles(rest, rng, skin.moles)[:, None] * np.array((0.55, 0.72, 0.8)))
     if skin.wrinkles > 0.4:
         spots = smoothstep(1.7, 2.4, waves(rest, rng, np.array((2.6, 2.6, 2.6)), 24)) * (skin.wrinkles - 0.4)
-        colour = colour * (1 - 0.22 * spots[:, None] * np.array((0.5, 0.8, 1.0)))
+        colour = colour * (1 - 0.15 * spots[:, None] * np.array((0.5, 0.8, 1.0)))
     lips = smoothstep(0.25, 0.85, masks["lips"])[:, None]
     lip_tone = tone * np.array((0.86, 0.56, 0.56)) * (1 + 0.1 * fair)
-    if spec.gender < 0.5:
+    if spec.gender < 0.5 or spec.age_years < 14:
         lip_tone = lip_tone * np.array((1.0, 0.86, 0.88))
     else:
         lip_tone = 0.55 * lip_tone + 0.45 * tone * np.array((0.92, 0.72, 0.7))
     colour = colour * (1 - 0.85 * lips) + 0.85 * lips * lip_tone
+    if spec.makeup is not None:
+        colour = _made_up(colour, rest, masks, spec.makeup)
     mouth = smoothstep(0.3, 0.9, masks["inside-mouth"])[:, None]
     colour = colour * (1 - mouth) + mouth * np.array((0.22, 0.05, 0.05))
     cover = np.clip(0.85 * scalp, 0, 1)[:, None]
@@ -89,16 +93,38 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
         + 0.4 * blob(rest, (0.3, 7.12, 1.4), (0.15, 0.06, 0.2))
         + 0.5 * smoothstep(6.3, 6.1, rest[:, 1])
     )
-    return {"colour": np.clip(colour, 0.002, 0.95), "roughness": roughness, "furrow": furrow * skin.wrinkles**1.5}
+    return {
+        "colour": np.clip(colour, 0.002, 0.95),
+        "roughness": roughness,
+        "furrow": furrow * skin.wrinkles**1.5,
+        "freckle": _freckled(rest, skin.freckles),
+    }
 
 
-def _freckles(rest: Floats, rng: np.random.Generator, amount: float) -> Floats:
-    """Small spots across the nose and cheeks, 0..1."""
-    count = int(60 + 240 * amount)
-    centres = np.stack((rng.normal(0, 0.36, count), rng.normal(7.0, 0.17, count)), -1)
-    sizes = rng.uniform(0.007, 0.014, count)
-    near = np.flatnonzero((np.abs(rest[:, 0]) < 0.8) & (np.abs(rest[:, 1] - 7.0) < 0.5) & (rest[:, 2] > 0.8))
+def _made_up(colour: Floats, rest: Floats, masks: dict[str, Floats], makeup: MakeupSpec) -> Floats:
+    """Lipstick, shadow on the lids, a line along the lashes."""
+    lips = smoothstep(0.35, 0.8, masks["lips"])[:, None] * makeup.lips
+    colour = colour * (1 - lips) + lips * linear(makeup.lip_colour)
+    lid = np.maximum(
+        0.8 * blob(rest, (0.31, 7.40, 1.40), (0.12, 0.05, 0.3)), 0.6 * smoothstep(0.3, 1.0, masks["eyelids"])
+    )
+    shadow = (0.75 * makeup.eyes * np.clip(lid, 0, 1) * (rest[:, 1] > 7.27))[:, None]
+    colour = colour * (1 - shadow) + shadow * linear(makeup.shadow_colour)
+    rim = blob(rest, (0.31, 7.335, 1.405), (0.10, 0.012, 0.05))
+    return np.asarray(colour * (1 - 0.8 * makeup.eyes * np.clip(rim, 0, 1))[:, None])
+
+
+def _moles(rest: Floats, rng: np.random.Generator, count: int) -> Floats:
+    """Single dark spots on face and neck, 0..1."""
     spots = np.zeros(len(rest))
-    distance, index = cKDTree(centres).query(rest[near, :2])
-    spots[near] = np.exp(-0.5 * (distance / sizes[index]) ** 2)
-    return spots * min(1.0, 0.45 + amount)
+    front = np.flatnonzero((rest[:, 2] > 0.6) & (rest[:, 1] > 5.9) & (rest[:, 1] < 8.0) & (np.abs(rest[:, 0]) < 0.85))
+    for centre in rest[rng.choice(front, count)]:
+        size = rng.uniform(0.010, 0.020)
+        spots = np.maximum(spots, np.exp(-0.5 * (((rest - centre) / size) ** 2).sum(1)))
+    return spots
+
+
+def _freckled(rest: Floats, amount: float) -> Floats:
+    """Where freckles lie, 0..1: across the nose and cheeks. Each spot is the shader's."""
+    nose = np.exp(-0.5 * ((rest[:, 0] / 0.45) ** 2 + ((rest[:, 1] - 7.0) / 0.2) ** 2)) * (rest[:, 2] > 0.7)
+    return np.asarray(amount * np.clip(nose + 0.12 * (rest[:, 2] > 0.6), 0, 1))

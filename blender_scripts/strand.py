@@ -9,15 +9,29 @@ from blender_scripts.assets import Floats, Ints
 def scatter(
     vertices: Floats, triangles: Ints, density: Floats, count: int, rng: np.random.Generator
 ) -> tuple[Ints, Floats]:
-    """``count`` random places on a surface, ``density`` (vertex,) weighting the area: triangle and barycentrics."""
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    weight = np.linalg.norm(np.cross(b - a, c - a), axis=1) * density[triangles].mean(1)
-    bounds = np.cumsum(weight)
-    # Stratified along the cumulative area: a few strands already cover evenly.
-    picks = (np.arange(count) + rng.random(count)) / count * bounds[-1]
-    chosen = np.minimum(np.searchsorted(bounds, picks, side="right"), len(triangles) - 1)
-    r1, r2 = np.sqrt(rng.random(count)), rng.random(count)
-    return chosen, np.stack((1 - r1, r1 * (1 - r2), r1 * r2), -1)
+    """``count`` random places on a surface, ``density`` (vertex,) weighting the area: triangle and barycentrics.
+
+    Density varies within triangles too (by rejection): otherwise a hairline would show their corners as teeth.
+    """
+    kept = np.flatnonzero(density[triangles].max(1) > 1e-6)
+    a, b, c = (vertices[triangles[kept, i]] for i in range(3))
+    highest = density[triangles[kept]].max(1)
+    bounds = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1) * highest)
+    found: list[tuple[Ints, Floats]] = []
+    missing = count
+    while missing > 0:
+        tries = int(1.5 * missing) + 64
+        # Stratified along the cumulative area: a few strands already cover evenly.
+        picks = (np.arange(tries) + rng.random(tries)) / tries * bounds[-1]
+        chosen = np.minimum(np.searchsorted(bounds, picks, side="right"), len(kept) - 1)
+        r1, r2 = np.sqrt(rng.random(tries)), rng.random(tries)
+        weights = np.stack((1 - r1, r1 * (1 - r2), r1 * r2), -1)
+        here = (density[triangles[kept[chosen]]] * weights).sum(1)
+        accepted = np.flatnonzero(rng.random(tries) * highest[chosen] < here)
+        accepted = np.sort(rng.permutation(accepted)[:missing])
+        found.append((kept[chosen[accepted]], weights[accepted]))
+        missing -= len(accepted)
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
 def at_places(values: Floats, triangles: Ints, places: tuple[Ints, Floats]) -> Floats:

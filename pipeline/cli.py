@@ -154,6 +154,9 @@ def inspect(
     out: Out,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every published file again.")] = False,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Write a contact sheet of the renders.")] = True,
+    attributes: Annotated[
+        bool, typer.Option("--attributes", help="Draw how each attribute is distributed over the avatars.")
+    ] = False,
 ) -> None:
     """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
     with _for_the_user():
@@ -162,7 +165,7 @@ def inspect(
 
         layout = RunLayout(out.resolve())
         _existing_run(layout)
-        if not inspect_run(layout, verify=verify, sheet=sheet, echo=typer.echo):
+        if not inspect_run(layout, verify=verify, sheet=sheet, echo=typer.echo, attributes=attributes):
             raise typer.Exit(1)
 
 

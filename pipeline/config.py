@@ -19,9 +19,12 @@ from typing import Any, Final, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.fixed_spec import parse_specs
 from pipeline.contracts.planes import PlaneSpec
+from pipeline.contracts.population import PopulationConfig
 from pipeline.contracts.record import Record
 from pipeline.contracts.rendering import RenderPasses
 
@@ -52,6 +55,12 @@ class RenderConfig(Record):
     """Range of the random cameras' elevations."""
     extent_m: float = Field(0.25, gt=0)
     """Half the side of the cube that head and shoulders are mapped into, in metres."""
+    population: PopulationConfig = PopulationConfig()
+    """Who is drawn, and with what chances."""
+    specs: str = Field("", json_schema_extra=_OPERATIONAL)
+    """JSON file of avatars that are fixed rather than drawn, the first ones of the run; empty draws all."""
+    specs_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Of the content of ``specs``; filled in when the configuration is loaded."""
     samples: int = Field(64, ge=1)
     """Cycles samples a pixel."""
     denoise: bool = True
@@ -524,9 +533,40 @@ def load_config(
         tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
     try:
         # Through JSON: there, arrays become tuples while everything else stays strict.
-        return RunConfig.model_validate_json(json.dumps(tree, default=str))
+        config = RunConfig.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
+    return _with_specs(config)
+
+
+def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
+    """The avatars that ``render.specs`` fixes; raises ``ConfigError`` with one line for whatever is wrong with it."""
+    where = f"spec file {config.render.specs}"
+    text = _spec_text(config)
+    if hashlib.sha256(text.encode()).hexdigest() != config.render.specs_sha256:
+        raise ConfigError(f"{where} is not what it was when the run was configured; start the command again")
+    return parse_specs(text, where, config.seed, config.render.population)
+
+
+def _spec_text(config: RunConfig) -> str:
+    try:
+        return Path(config.render.specs).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"spec file {config.render.specs} cannot be read: {error}") from None
+
+
+def _with_specs(config: RunConfig) -> RunConfig:
+    """The configuration with the hash of its spec file, checked; a run whose file has gone keeps the one it had."""
+    render = config.render
+    if not render.specs:
+        return config.model_copy(update={"render": render.model_copy(update={"specs_sha256": ""})})
+    if render.specs_sha256 and not Path(render.specs).exists():
+        return config
+    sha256 = hashlib.sha256(_spec_text(config).encode()).hexdigest()
+    path = str(Path(render.specs).resolve())
+    config = config.model_copy(update={"render": render.model_copy(update={"specs": path, "specs_sha256": sha256})})
+    read_specs(config)
+    return config
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.attribute_chart import attribute_chart
 from pipeline.config import RunConfig, load_config, stage_fingerprints
 from pipeline.contracts.camera import Camera
+from pipeline.contracts.distribution import attribute_bars, attribute_distributions
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.planes import FitReport
@@ -37,8 +39,11 @@ SHEET_AVATARS = 48
 """Most avatars on the contact sheet."""
 
 
-def inspect_run(layout: RunLayout, *, verify: bool, sheet: bool, echo: Echo) -> bool:
-    """Describe a run; returns False when ``verify`` found a file that is not what was published."""
+def inspect_run(layout: RunLayout, *, verify: bool, sheet: bool, echo: Echo, attributes: bool = False) -> bool:
+    """Describe a run, with ``attributes`` its people too.
+
+    Returns False when ``verify`` found a file that is not what was published.
+    """
     config = load_config(run_toml=layout.config)
     echo(f"run {layout.root}, preset {config.preset}, seed {config.seed}")
     _describe_stages(config, layout, echo)
@@ -46,6 +51,8 @@ def inspect_run(layout: RunLayout, *, verify: bool, sheet: bool, echo: Echo) -> 
     if verify and not _verify(config, layout, echo):
         return False  # what follows reads images, which may be among the damaged
     _describe_population(config, layout, echo)
+    if attributes:
+        _describe_attributes(config, layout, echo)
     if sheet and render_reports(config, layout):
         path = layout.report / "renders.png"
         publish_bytes(path, encode_png(render_sheet(config, layout)))
@@ -132,6 +139,20 @@ def _describe_population(config: RunConfig, layout: RunLayout, echo: Echo) -> No
             f"{len(fits)} fits, held-out PSNR over white: mean {sum(psnrs) / len(psnrs):.2f} dB, "
             f"lowest {psnrs[0]:.2f}, median {psnrs[len(psnrs) // 2]:.2f}, highest {psnrs[-1]:.2f}"
         )
+
+
+def _describe_attributes(config: RunConfig, layout: RunLayout, echo: Echo) -> None:
+    """How each attribute is distributed over the run's specs, beside the chances that the configuration states."""
+    specs = [spec for report in render_reports(config, layout).values() for spec in report.specs]
+    if not specs:
+        echo("no avatars yet: nothing to count attributes of")
+        return
+    distributions = attribute_distributions(specs, config.render.population)
+    for line in attribute_bars(distributions):
+        echo(line)
+    path = layout.report / "attributes.png"
+    publish_bytes(path, encode_png(attribute_chart(distributions)))
+    echo(f"attributes: {path}")
 
 
 def _camera_text(cameras: list[Camera]) -> str:

@@ -6,13 +6,24 @@ from pydantic import Field, model_validator
 
 from pipeline.contracts.record import Record
 
-HairStyle = Literal["bald", "buzz", "crop", "side part", "bob", "long straight", "wavy", "curly", "afro", "bun"]
-FacialHairStyle = Literal["none", "stubble", "moustache", "goatee", "full"]
-GarmentStyle = Literal["tee", "v-neck", "turtleneck", "shirt", "hoodie", "jumper"]
+HairStyle = Literal[
+    "bald", "balding", "buzz", "crop", "side part", "swept back", "fringe", "bob", "long straight", "wavy", "curly",
+    "afro", "ponytail", "pigtails", "bun", "braids",
+]  # fmt: skip
+FacialHairStyle = Literal[
+    "none", "stubble", "moustache", "handlebar", "goatee", "van dyke", "chin curtain", "sideburns", "short", "full"
+]
+GarmentStyle = Literal["tee", "v-neck", "tank", "polo", "shirt", "turtleneck", "jumper", "hoodie", "jacket"]
 Pattern = Literal["plain", "stripes", "checks", "melange"]
-GlassesShape = Literal["round", "square", "oval"]
-LightRig = Literal["softbox", "window", "overcast", "evening"]
-Expression = Literal["neutral", "smile", "laugh", "sad", "angry", "surprised", "thoughtful"]
+GlassesShape = Literal["round", "square", "oval", "aviator", "cat-eye"]
+HatStyle = Literal["beanie", "cap", "bucket hat", "beret"]
+EarringStyle = Literal["stud", "hoop", "drop"]
+LightRig = Literal["softbox", "window", "overcast", "evening", "rim", "clamshell", "shade", "room"]
+Expression = Literal[
+    "neutral", "faint smile", "smile", "grin", "laugh", "smirk", "sad", "grieved", "angry", "furious", "surprised",
+    "amazed", "afraid", "disgusted", "contempt", "thoughtful", "sceptical", "worried", "tired", "sleepy", "pout",
+    "kiss", "wink", "squint", "determined", "shout", "pained",
+]  # fmt: skip
 Rgb = tuple[float, float, float]
 """sRGB, each 0..1."""
 
@@ -53,6 +64,12 @@ FACE_AXES: Final = {
 Targets of paired organs (cheek, ears, eyes) exist once for each side; a parameter moves both.
 """
 
+ASYMMETRIES: Final = (
+    "brown-1", "brown-2", "cheek-1", "cheek-2", "ear-1", "eye-1", "eye-3", "jaw-1", "jaw-2", "mouth-1", "mouth-2",
+    "nose-1", "nose-2", "temple-1",
+)  # fmt: skip
+"""Stems of MakeHuman's ``asym`` targets; -1 leans to the avatar's left, +1 to the right."""
+
 GARMENT_COLOURS: Final[dict[str, Rgb]] = {
     "white": (0.86, 0.85, 0.82),
     "black": (0.07, 0.07, 0.08),
@@ -83,9 +100,24 @@ class SkinSpec(Record):
     haemoglobin: float = Field(ge=0, le=1)
     """Redness of cheeks, nose, ears and lips."""
     freckles: float = Field(ge=0, le=1)
+    moles: int = Field(0, ge=0, le=12)
+    """How many dark spots lie on face and neck."""
+    blush: float = Field(0.0, ge=0, le=1)
+    """Blood in the cheeks beyond the usual."""
     wrinkles: float = Field(ge=0, le=1)
     """Strength of the fine relief that comes with age; the coarse one is in the shape."""
     gloss: float = Field(ge=0, le=1)
+
+
+class MakeupSpec(Record):
+    """What is painted on: strengths 0..1, and the lips' colour."""
+
+    lips: float = Field(ge=0, le=1)
+    lip_colour: Rgb
+    eyes: float = Field(ge=0, le=1)
+    """Shadow on the lids and a dark line along the lashes."""
+    shadow_colour: Rgb
+    cheeks: float = Field(ge=0, le=1)
 
 
 class IrisSpec(Record):
@@ -157,6 +189,32 @@ class GlassesSpec(Record):
     colour: Rgb
     thickness: float = Field(ge=0, le=1)
     width: float = Field(ge=0, le=1)
+
+
+class HatSpec(Record):
+    """What is worn on the head; it presses the hair down."""
+
+    style: HatStyle
+    colour_name: str
+    colour: Rgb
+    depth: float = Field(ge=0, le=1)
+    """How far it is pulled down."""
+
+
+class EarringSpec(Record):
+    """One pair."""
+
+    style: EarringStyle
+    metal: Literal["gold", "silver"]
+    size: float = Field(ge=0, le=1)
+
+
+class PoseSpec(Record):
+    """How the head is turned on the neck, in degrees: to the avatar's left, up, towards its left shoulder."""
+
+    yaw_deg: float = Field(ge=-20, le=20)
+    pitch_deg: float = Field(ge=-15, le=15)
+    roll_deg: float = Field(ge=-12, le=12)
 
 
 class LightSpec(Record):

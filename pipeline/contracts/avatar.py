@@ -1,47 +1,45 @@
-"""One avatar as plain data, and how it is drawn from (run seed, index).
+"""One avatar as plain data, and how it is drawn from (run seed, index, population).
 
 The draw is correlated rather than independent: age brings grey, wrinkles, hair loss and fuller ears and nose; sex
 brings beards, brows and jaws; ancestry brings melanin, iris, hair curl and some proportions.
 """
 
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from pipeline.contracts import attribute_draw as draw
 from pipeline.contracts.appearance import (
+    ASYMMETRIES,
     FACE_AXES,
     BrowSpec,
+    EarringSpec,
     Expression,
     FacialHairSpec,
     GarmentSpec,
     GlassesSpec,
     HairSpec,
+    HatSpec,
     IrisSpec,
     LightSpec,
+    MakeupSpec,
+    PoseSpec,
     SkinSpec,
 )
-from pipeline.contracts.caption import caption_of
-from pipeline.contracts.population import (
-    draw_ancestry,
-    draw_face,
-    draw_facial_hair,
-    draw_garment,
-    draw_glasses,
-    draw_hair,
-    draw_iris,
-    draw_skin,
-    pick,
-    ramp,
-)
-from pipeline.contracts.randomness import generator_for
+from pipeline.contracts.attribute_draw import ramp
+from pipeline.contracts.caption import caption_of, short_caption_of
+from pipeline.contracts.population import PopulationConfig
+from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.record import Record
+
+DEFAULT_POPULATION: Final = PopulationConfig()
 
 
 class AvatarSpec(Record):
     """Everything that makes one avatar; the same spec gives the same pixels."""
 
-    age_years: float = Field(ge=16, le=90)
+    age_years: float = Field(ge=5, le=90)
     gender: float = Field(ge=0, le=1)
     """0 female, 1 male, as the shape's macro parameter."""
     ancestry: tuple[float, float, float]
@@ -50,21 +48,31 @@ class AvatarSpec(Record):
     muscle: float = Field(ge=0, le=1)
     face: tuple[tuple[str, float], ...]
     """(key of ``FACE_AXES``, -1..1)."""
+    asymmetry: tuple[tuple[str, float], ...]
+    """(one of ``ASYMMETRIES``, -1..1)."""
     expression: Expression
     expression_intensity: float = Field(ge=0, le=1)
+    second_expression: Expression | None
+    """Mixed into the first by ``second_share``."""
+    second_share: float = Field(ge=0, le=0.5)
+    pose: PoseSpec
     skin: SkinSpec
+    makeup: MakeupSpec | None
     iris: IrisSpec
     hair: HairSpec
     brows: BrowSpec
     facial_hair: FacialHairSpec
     garment: GarmentSpec
     glasses: GlassesSpec | None
+    hat: HatSpec | None
+    earrings: EarringSpec | None
     light: LightSpec
     seed: int = Field(ge=0, lt=2**63)
-    """Of what is scattered while the avatar is built: strands, folds, freckles."""
+    """Of what is scattered while the avatar is built: strands, folds, freckles; and of the caption's phrasing."""
     sub_seed: int = Field(0, ge=0)
     """How many draws of this avatar were rejected before this one."""
     caption: str = Field(min_length=1)
+    caption_short: str = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -75,52 +83,69 @@ class AvatarSpec(Record):
                 raise ValueError(f"unknown face parameter {name!r}; known: {', '.join(FACE_AXES)}")
             if not -1 <= value <= 1:
                 raise ValueError(f"face parameter {name} is {value}, outside -1..1")
+        for name, value in self.asymmetry:
+            if name not in ASYMMETRIES or not -1 <= value <= 1:
+                raise ValueError(f"asymmetry {name!r} = {value}: known are {', '.join(ASYMMETRIES)}, each -1..1")
         return self
 
+    def described(self) -> Self:
+        """The same avatar with captions that fit it."""
+        return self.model_copy(update={"caption": caption_of(self), "caption_short": short_caption_of(self)})
 
-def draw_avatar(run_seed: int, index: int, sub_seed: int = 0) -> AvatarSpec:
-    """Avatar ``index`` of the run: a function of its arguments alone. Each ``sub_seed`` is another draw."""
-    rng = generator_for(run_seed, index, f"avatar/{sub_seed}" if sub_seed else "avatar")
-    male = bool(rng.random() < 0.5)
-    age = float(np.clip(18 + 66 * rng.beta(1.25, 1.7), 18, 84))
-    gender = float(np.clip(rng.normal(0.92 if male else 0.05, 0.05), 0, 1))
-    ancestry = draw_ancestry(rng)
-    weight = float(np.clip(rng.normal(0.5 + 0.06 * ramp(age, 25, 50), 0.13), 0.22, 0.86))
-    muscle = float(np.clip(rng.normal(0.56 if male else 0.46, 0.09) - 0.1 * ramp(age, 55, 80), 0.25, 0.8))
-    skin = draw_skin(rng, ancestry, age)
-    hair = draw_hair(rng, male, age, ancestry, skin)
-    expression: Expression = pick(
-        rng,
-        {"neutral": 36, "smile": 30, "laugh": 8, "sad": 6, "angry": 6, "surprised": 6, "thoughtful": 8},
-    )
+
+def draw_avatar(
+    run_seed: int, index: int, population: PopulationConfig = DEFAULT_POPULATION, sub_seed: int = 0
+) -> AvatarSpec:
+    """Avatar ``index`` of the run: a function of its arguments alone, each attribute with a generator of its own.
+
+    Each ``sub_seed`` is another draw: what is rendered when a draw before it was rejected.
+    """
+    draw_name = f"avatar/{sub_seed}" if sub_seed else "avatar"
+
+    def rng(attribute: str) -> np.random.Generator:
+        return generator_for(run_seed, index, f"{draw_name}/{attribute}")
+
+    male = bool(rng("sex").random() >= population.female)
+    age = draw.draw_age(rng("age"), population)
+    build = rng("build")
+    gender = float(np.clip(build.normal(0.94 if male else 0.03, 0.04), 0, 1))
+    weight = float(np.clip(build.normal(0.5 + 0.06 * ramp(age, 25, 50), 0.13), 0.22, 0.86))
+    muscle = float(np.clip(build.normal(0.56 if male else 0.46, 0.09) - 0.1 * ramp(age, 55, 80), 0.25, 0.8))
+    ancestry = draw.draw_ancestry(rng("ancestry"), population)
+    skin = draw.draw_skin(rng("skin"), ancestry, age)
+    expression, intensity, second, share = draw.draw_expression(rng("expression"), population)
+    brows = rng("brows")
     spec = AvatarSpec(
         age_years=age,
         gender=gender,
         ancestry=ancestry,
         weight=weight,
         muscle=muscle,
-        face=draw_face(rng, male, age, ancestry, weight),
+        face=draw.draw_face(rng("face"), male, age, ancestry, weight),
+        asymmetry=draw.draw_asymmetry(rng("asymmetry"), population),
         expression=expression,
-        expression_intensity=float(rng.uniform(0.5, 1.0)),
+        expression_intensity=intensity,
+        second_expression=second,
+        second_share=share,
+        pose=draw.draw_pose(rng("pose"), population),
         skin=skin,
-        iris=draw_iris(rng, skin),
-        hair=hair,
+        makeup=draw.draw_makeup(rng("make-up"), population, not male, age, skin),
+        iris=draw.draw_iris(rng("iris"), population, skin),
+        hair=draw.draw_hair(rng("hair"), population, male, age, ancestry, skin),
         brows=BrowSpec(
-            thickness=float(np.clip(rng.normal(0.6 if male else 0.24, 0.13), 0, 1)),
-            density=float(np.clip(rng.normal(0.62, 0.16) - 0.15 * ramp(age, 55, 80), 0.2, 1)),
-            arch=float(np.clip(rng.normal(0.35 if male else 0.6, 0.18), 0, 1)),
+            thickness=float(np.clip(brows.normal(0.56 if male else 0.2, 0.13) - 0.2 * ramp(age, 16, 8), 0, 1)),
+            density=float(np.clip(brows.normal(0.62, 0.16) - 0.15 * ramp(age, 55, 80), 0.2, 1)),
+            arch=float(np.clip(brows.normal(0.35 if male else 0.6, 0.18), 0, 1)),
         ),
-        facial_hair=draw_facial_hair(rng, male, age, ancestry),
-        garment=draw_garment(rng, male),
-        glasses=draw_glasses(rng),
-        light=LightSpec(
-            rig=pick(rng, {"softbox": 32, "window": 26, "overcast": 26, "evening": 16}),
-            azimuth_deg=float(rng.uniform(-60, 60)),
-            warmth=float(np.clip(rng.normal(0, 0.35), -1, 1)),
-            strength=float(rng.uniform(0.88, 1.12)),
-        ),
-        seed=int(rng.integers(2**63)),
+        facial_hair=draw.draw_facial_hair(rng("facial hair"), population, male, age),
+        garment=draw.draw_garment(rng("garment"), population),
+        glasses=draw.draw_glasses(rng("glasses"), population),
+        hat=draw.draw_hat(rng("hat"), population),
+        earrings=draw.draw_earrings(rng("earrings"), population, male),
+        light=draw.draw_light(rng("light"), population),
+        seed=seed_for(run_seed, index, f"{draw_name}/seed"),
         sub_seed=sub_seed,
         caption="?",
+        caption_short="?",
     )
-    return spec.model_copy(update={"caption": caption_of(spec)})
+    return spec.described()

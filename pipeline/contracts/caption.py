@@ -1,47 +1,107 @@
-"""The caption of an avatar: what is seen, and nothing else."""
+"""Captions of an avatar: what can be seen and nothing else, in several phrasings."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.contracts.appearance import HairSpec
 
 if TYPE_CHECKING:
     from pipeline.contracts.avatar import AvatarSpec
 
+HAIR: Final = {
+    "balding": "thinning {} hair",
+    "buzz": "{} buzz-cut hair",
+    "crop": "short {} hair",
+    "side part": "{} hair parted at the side",
+    "swept back": "{} hair swept back",
+    "fringe": "{} hair with a fringe",
+    "bob": "a {} bob",
+    "long straight": "long straight {} hair",
+    "wavy": "long wavy {} hair",
+    "curly": "curly {} hair",
+    "afro": "a {} afro",
+    "ponytail": "{} hair in a ponytail",
+    "pigtails": "{} pigtails",
+    "bun": "{} hair in a bun",
+    "braids": "{} braids",
+}
+BEARDS: Final = {
+    "stubble": "stubble",
+    "moustache": "a moustache",
+    "handlebar": "a handlebar moustache",
+    "goatee": "a goatee",
+    "van dyke": "a moustache and a pointed chin beard",
+    "chin curtain": "a chin-curtain beard",
+    "sideburns": "long sideburns",
+    "short": "a short beard",
+    "full": "a full beard",
+}
+MOODS: Final = {
+    "faint smile": "smiling faintly",
+    "smile": "smiling",
+    "grin": "grinning",
+    "laugh": "laughing",
+    "smirk": "smirking",
+    "sad": "looking sad",
+    "grieved": "looking grieved",
+    "angry": "looking angry",
+    "furious": "looking furious",
+    "surprised": "looking surprised",
+    "amazed": "looking amazed",
+    "afraid": "looking afraid",
+    "disgusted": "looking disgusted",
+    "contempt": "looking contemptuous",
+    "thoughtful": "looking thoughtful",
+    "sceptical": "looking sceptical",
+    "worried": "looking worried",
+    "tired": "looking tired",
+    "sleepy": "looking sleepy",
+    "pout": "pouting",
+    "kiss": "puckering the lips",
+    "wink": "winking",
+    "squint": "squinting",
+    "determined": "looking determined",
+    "shout": "shouting",
+    "pained": "wincing",
+}
+GARMENTS: Final = {
+    "tee": "tee shirt",
+    "v-neck": "v-neck jumper",
+    "tank": "tank top",
+    "polo": "polo shirt",
+    "shirt": "collared shirt",
+}
+LONG_HAIR: Final = frozenset(("bob", "long straight", "wavy", "pigtails", "braids", "curly", "afro", "fringe"))
+"""Still seen below a hat, and hangs over the ears."""
+
 
 def caption_of(spec: "AvatarSpec") -> str:
-    """One sentence from what can be seen, such as 'an old woman with grey curly hair and a red turtleneck'."""
-    age = "young" if spec.age_years < 32 else "middle-aged" if spec.age_years < 58 else "old"
-    person = "man" if spec.gender >= 0.5 else "woman"
-    hair, parts = spec.hair, []
-    if hair.style == "bald":
-        age = f"bald {age}"
-    else:
-        looks = {
-            "buzz": "{} buzz-cut hair",
-            "crop": "short {} hair",
-            "side part": "{} hair parted at the side",
-            "bob": "a {} bob",
-            "long straight": "long straight {} hair",
-            "wavy": "long wavy {} hair",
-            "curly": "{} curly hair",
-            "afro": "a {} afro",
-            "bun": "{} hair in a bun",
-        }
-        parts.append(looks[hair.style].format(hair_colour_name(hair)))
-    beards = {"stubble": "stubble", "moustache": "a moustache", "goatee": "a goatee", "full": "a full beard"}
-    if spec.facial_hair.style != "none":
-        parts.append(beards[spec.facial_hair.style])
-    if spec.glasses is not None:
-        parts.append(f"{spec.glasses.shape} glasses")
-    garments = {"tee": "tee shirt", "v-neck": "v-neck jumper", "shirt": "collared shirt"}
-    garment, patterns = spec.garment, {"stripes": "striped ", "checks": "checked "}
-    worn = f"{garment.colour_name} {patterns.get(garment.pattern, '')}{garments.get(garment.style, garment.style)}"
-    parts.append(f"{_article(worn)} {worn}")
-    listed = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
-    moods = {"smile": ", smiling", "laugh": ", laughing", "sad": ", looking sad", "angry": ", looking angry"}
-    moods["surprised"] = ", looking surprised"
-    mood = moods.get(spec.expression, "")
-    return f"{_article(age)} {age} {person} with {listed}{mood}"
+    """One sentence, such as 'an old woman with curly grey hair and glasses, wearing a red turtleneck, smiling'."""
+    head, worn, mood = _head(spec), _worn(spec), _mood(spec)
+    person = _person(spec)
+    clothes = _listed(worn)
+    phrasing = spec.seed % 4
+    with_head = f" with {_listed(head)}" if head else ""
+    tail = f", {mood}" if mood else ""
+    if phrasing == 0:
+        return f"{_a(person)}{with_head}, wearing {clothes}{tail}"
+    if phrasing == 1:
+        return f"a portrait of {_a(person)}{with_head}, in {clothes}{tail}"
+    if phrasing == 2:
+        return f"{_a(person)} in {clothes}{with_head if not head else ', with ' + _listed(head)}{tail}"
+    return f"{_a(f'{mood} {person}' if mood and ' ' not in mood else person)}{with_head}, who wears {clothes}" + (
+        tail if " " in mood else ""
+    )
+
+
+def short_caption_of(spec: "AvatarSpec") -> str:
+    """A few words: the person and the most telling one or two features."""
+    features = _head(spec)
+    telling = features[:1]
+    if spec.hat is not None:
+        telling = [_a(f"{spec.hat.colour_name} {spec.hat.style}")]
+    elif spec.glasses is not None and spec.seed % 2:
+        telling = ["glasses"]
+    return _a(_person(spec)) + (f" with {telling[0]}" if telling else "")
 
 
 def hair_colour_name(hair: HairSpec) -> str:
@@ -55,5 +115,60 @@ def hair_colour_name(hair: HairSpec) -> str:
     return "blond" if hair.melanin < 0.3 else "brown" if hair.melanin < 0.78 else "black"
 
 
-def _article(words: str) -> str:
-    return "an" if words[0] in "aeiou" else "a"
+def ears_are_seen(spec: "AvatarSpec") -> bool:
+    """Whether neither hair nor a beanie covers the ears."""
+    return spec.hair.style not in LONG_HAIR - {"braids", "pigtails"} and (
+        spec.hat is None or spec.hat.style in ("cap", "beret")
+    )
+
+
+def _person(spec: "AvatarSpec") -> str:
+    male = spec.gender >= 0.5
+    if spec.age_years < 16:
+        return ("little " if spec.age_years < 10 else "") + ("boy" if male else "girl")
+    age = "young" if spec.age_years < 35 else "middle-aged" if spec.age_years < 60 else "old"
+    bald = "bald " if spec.hair.style == "bald" and spec.hat is None else ""
+    return f"{bald}{age} {'man' if male else 'woman'}"
+
+
+def _head(spec: "AvatarSpec") -> list[str]:
+    parts = []
+    if spec.hair.style != "bald":
+        colour = hair_colour_name(spec.hair)
+        if spec.hat is None:
+            parts.append(HAIR[spec.hair.style].format(colour))
+        elif spec.hair.style in LONG_HAIR:
+            parts.append(f"{colour} hair")
+    if spec.facial_hair.style != "none":
+        parts.append(BEARDS[spec.facial_hair.style])
+    if spec.skin.freckles > 0.35:
+        parts.append("freckles")
+    if spec.glasses is not None:
+        parts.append(f"{spec.glasses.shape} glasses")
+    if spec.earrings is not None and spec.earrings.style != "stud" and ears_are_seen(spec):
+        parts.append(f"{spec.earrings.metal} {spec.earrings.style} earrings")
+    if spec.makeup is not None and spec.makeup.lips > 0.7:
+        parts.append("red lipstick")
+    return parts
+
+
+def _worn(spec: "AvatarSpec") -> list[str]:
+    garment, patterns = spec.garment, {"stripes": "striped ", "checks": "checked "}
+    parts = [
+        _a(f"{garment.colour_name} {patterns.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}")
+    ]
+    if spec.hat is not None:
+        parts.append(_a(f"{spec.hat.colour_name} {spec.hat.style}"))
+    return parts
+
+
+def _mood(spec: "AvatarSpec") -> str:
+    return MOODS.get(spec.expression, "") if spec.expression_intensity > 0.35 else ""
+
+
+def _listed(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+
+
+def _a(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

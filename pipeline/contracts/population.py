@@ -1,206 +1,322 @@
-"""How the parts of an avatar are drawn: correlated by age, sex and ancestry, with the chances written out here.
+"""The population as one table: every attribute's name, range and stated probability.
 
-Faces come from a few shared factors (breadth, length, jaw, nose, softness) plus small independent parts, so that no
-two local targets fight each other.
+Probabilities are shares of the group that the field names; tables of styles hold weights, which are normalised, so
+``--set render.population.garments.hoodie=3`` makes hoodies likelier and 0 makes them vanish. A style's name is its
+field's, with spaces. How the attributes hang together (grey with age, melanin with ancestry) is in ``attribute_draw``.
 """
 
-from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, Final, Self
 
-import numpy as np
-import numpy.typing as npt
+from pydantic import ConfigDict, Field, model_validator
 
-from pipeline.contracts.appearance import (
-    FACE_AXES,
-    GARMENT_COLOURS,
-    FacialHairSpec,
-    FacialHairStyle,
-    GarmentSpec,
-    GarmentStyle,
-    GlassesSpec,
-    HairSpec,
-    HairStyle,
-    IrisSpec,
-    Pattern,
-    Rgb,
-    SkinSpec,
-)
+from pipeline.contracts.record import Record
 
-T = TypeVar("T")
+Probability = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+_SPELLED: Final = {"v_neck": "v-neck", "cat_eye": "cat-eye"}
 
 
-def draw_ancestry(rng: np.random.Generator) -> tuple[float, float, float]:
-    """One main ancestry and a little of the others."""
-    main = int(rng.integers(3))
-    parts = rng.dirichlet(np.where(np.arange(3) == main, 6.0, 0.5))
-    african, asian = float(parts[0]), float(parts[1])
-    return african, asian, max(0.0, 1.0 - african - asian)
+class Table(Record):
+    """Weights of alternatives."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    def chances(self) -> dict[str, float]:
+        """Probability of each alternative, by its name in specs."""
+        weights = self.model_dump()
+        total = sum(weights.values())
+        return {_SPELLED.get(name, name.replace("_", " ")): weight / total for name, weight in weights.items()}
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        if sum(self.model_dump().values()) <= 0:
+            raise ValueError(f"all weights of {type(self).__name__} are 0: nothing is left to draw")
+        return self
 
 
-def draw_skin(rng: np.random.Generator, ancestry: tuple[float, float, float], age: float) -> SkinSpec:
-    """Melanin follows ancestry, freckles fair skin, wrinkles age."""
-    melanin = float(np.clip(np.dot(ancestry, (0.76, 0.36, 0.2)) + rng.normal(0, 0.085), 0.03, 0.97))
-    fair = 1 - melanin
-    return SkinSpec(
-        melanin=melanin,
-        haemoglobin=float(np.clip(rng.normal(0.45, 0.15), 0.1, 0.9)),
-        freckles=float(np.clip(rng.exponential(0.22) * ramp(fair, 0.55, 0.85), 0, 1)),
-        wrinkles=float(np.clip(ramp(age, 32, 80) + rng.normal(0, 0.07), 0, 1)),
-        gloss=float(np.clip(rng.normal(0.45, 0.15), 0, 1)),
-    )
+class AgeTable(Table):
+    """Groups of age; within a group every year is equally likely."""
+
+    child: Weight = 8
+    """From ``youngest`` to 16."""
+    young: Weight = 36
+    """16 to 35."""
+    middle: Weight = 36
+    """35 to 60."""
+    old: Weight = 20
+    """60 to ``oldest``."""
 
 
-def draw_iris(rng: np.random.Generator, skin: SkinSpec) -> IrisSpec:
-    """Light eyes only with fair skin."""
-    dark = ramp(skin.melanin, 0.15, 0.42)
-    melanin = float(np.clip(rng.beta(1.1, 1.2) * (1 - dark) + rng.uniform(0.72, 1.0) * dark, 0, 1))
-    yaw, pitch = np.clip(rng.normal(0, (3.5, 1.5)), -8, 8)
-    return IrisSpec(melanin=melanin, pupil=float(rng.uniform(0.32, 0.46)), gaze_deg=(float(yaw), float(pitch)))
+class AncestryTable(Table):
+    """The main one; a little of the others is mixed in."""
+
+    african: Weight = 1
+    asian: Weight = 1
+    caucasian: Weight = 1
 
 
-def draw_hair(
-    rng: np.random.Generator, male: bool, age: float, ancestry: tuple[float, float, float], skin: SkinSpec
-) -> HairSpec:
-    """Style by sex, curl and hair loss; colour by ancestry, grey by age."""
-    african, _, caucasian = ancestry
-    curly = float(np.clip(0.85 * african + 0.3 * caucasian * rng.random() + rng.normal(0, 0.08), 0, 1))
-    loss = float(np.clip(rng.beta(1.5, 3.5) * ramp(age, 25, 70) * 1.6, 0, 1)) if male else 0.1 * ramp(age, 50, 80)
-    chances: dict[HairStyle, float]
-    if male:
-        bald = 3 + 26 * ramp(loss, 0.35, 0.8)
-        chances = {"bald": bald, "buzz": 17, "crop": 26, "side part": 22, "curly": 8, "long straight": 5, "wavy": 4}
-    else:
-        chances = {"crop": 8, "side part": 5, "bob": 20, "long straight": 20, "wavy": 20, "curly": 10, "bun": 17}
-    if curly > 0.55:
-        tight: dict[HairStyle, float] = {
-            "afro": 26.0,
-            "buzz": 22.0 if male else 6.0,
-            "curly": 26.0,
-            "bald": 5.0 if male else 1.0,
-            "bun": 10.0,
-        }
-        chances = {style: 0.15 * chance for style, chance in chances.items()} | tight
-        if male:
-            chances.pop("bun")
-    style = pick(rng, chances)
-    melanin = 0.93 - 0.75 * caucasian**2 * float(rng.beta(1.1, 1.4)) + float(rng.normal(0, 0.04))
-    red = float(rng.uniform(0.6, 1.0)) if rng.random() < 0.16 * caucasian else float(rng.uniform(0, 0.4))
-    grey = float(np.clip(ramp(age, 34, 74) * rng.uniform(0.55, 1.35) - 0.1, 0, 1))
-    if not male and rng.random() < 0.4 * (1 - ramp(age, 60, 75)):
-        grey *= 0.1
-    return HairSpec(
-        style=style,
-        length=float(rng.random()),
-        curl=curly,
-        melanin=float(np.clip(melanin + 0.1 * skin.melanin, 0.03, 1)),
-        redness=red,
-        grey=grey,
-        recession=loss,
-        parting=float(rng.choice((-1, 1)) * rng.uniform(0.3, 0.8)) if rng.random() < 0.65 else 0.0,
-    )
+class HairTable(Table):
+    """Styles of a group of people who are not bald."""
+
+    buzz: Weight = 0
+    crop: Weight = 0
+    side_part: Weight = 0
+    swept_back: Weight = 0
+    fringe: Weight = 0
+    bob: Weight = 0
+    long_straight: Weight = 0
+    wavy: Weight = 0
+    curly: Weight = 0
+    afro: Weight = 0
+    ponytail: Weight = 0
+    pigtails: Weight = 0
+    bun: Weight = 0
+    braids: Weight = 0
 
 
-def draw_facial_hair(
-    rng: np.random.Generator, male: bool, age: float, ancestry: tuple[float, float, float]
-) -> FacialHairSpec:
-    """Men only; sparser with Asian ancestry."""
-    style: FacialHairStyle = "none"
-    if male and age > 19:
-        sparse = ancestry[1]
-        chances: dict[FacialHairStyle, float] = {
-            "none": 42 + 25 * sparse, "stubble": 22, "moustache": 8, "goatee": 9, "full": 24 * (1 - 0.75 * sparse)
-        }  # fmt: skip
-        style = pick(rng, chances)
-    return FacialHairSpec(style=style, length=float(rng.random()))
+class MenHair(HairTable):
+    """Men whose hair is not tightly curled."""
+
+    buzz: Weight = 14
+    crop: Weight = 25
+    side_part: Weight = 19
+    swept_back: Weight = 12
+    fringe: Weight = 4
+    long_straight: Weight = 4
+    wavy: Weight = 4
+    curly: Weight = 10
+    ponytail: Weight = 3
+    bun: Weight = 3
 
 
-def draw_garment(rng: np.random.Generator, male: bool) -> GarmentSpec:
-    """Style, colours and pattern."""
-    style: GarmentStyle = pick(
-        rng,
-        {"tee": 24, "v-neck": 14, "turtleneck": 12 if male else 17, "shirt": 20, "hoodie": 16, "jumper": 16},
-    )
-    names = tuple(GARMENT_COLOURS)
-    first, second = rng.choice(len(names), 2, replace=False)
-    jitter = rng.normal(0, 0.025, 3)
-    colour = np.clip(np.asarray(GARMENT_COLOURS[names[first]]) + jitter, 0.03, 0.95)
-    chances: dict[Pattern, float] = {"plain": 62, "stripes": 16, "checks": 6, "melange": 16}
-    if style == "shirt":
-        chances = {"plain": 60, "stripes": 15, "checks": 25}
-    return GarmentSpec(
-        style=style,
-        colour_name=names[first],
-        colour=_rgb(colour),
-        accent=GARMENT_COLOURS[names[second]],
-        pattern=pick(rng, chances),
-        folds=float(rng.uniform(0.3, 1)),
-        ease=float(rng.uniform(0, 1)),
-    )
+class WomenHair(HairTable):
+    """Women whose hair is not tightly curled."""
+
+    crop: Weight = 6
+    side_part: Weight = 4
+    swept_back: Weight = 2
+    fringe: Weight = 12
+    bob: Weight = 15
+    long_straight: Weight = 15
+    wavy: Weight = 14
+    curly: Weight = 9
+    ponytail: Weight = 11
+    bun: Weight = 8
+    braids: Weight = 4
 
 
-def draw_glasses(rng: np.random.Generator) -> GlassesSpec | None:
-    """Worn by a quarter."""
-    worn = bool(rng.random() < 0.25)
-    frames = ((0.03, 0.03, 0.035), (0.16, 0.09, 0.05), (0.55, 0.44, 0.24), (0.55, 0.56, 0.58), (0.1, 0.14, 0.3))
-    glasses = GlassesSpec(
-        shape=pick(rng, {"round": 35, "square": 40, "oval": 25}),
-        colour=frames[int(rng.integers(len(frames)))],
-        thickness=float(rng.random()),
-        width=float(rng.random()),
-    )
-    return glasses if worn else None
+class TightMenHair(HairTable):
+    """Men and boys with tight curls."""
+
+    buzz: Weight = 42
+    crop: Weight = 8
+    afro: Weight = 26
+    curly: Weight = 10
+    braids: Weight = 14
 
 
-def draw_face(
-    rng: np.random.Generator, male: bool, age: float, ancestry: tuple[float, float, float], weight: float
-) -> tuple[tuple[str, float], ...]:
-    """Local parameters: shared factors (width, length, strength of the jaw, size of the nose) plus small noise."""
-    african, asian, caucasian = ancestry
-    broad, long, jaw, nose, soft = rng.normal(0, 1, 5)
-    old, sex = ramp(age, 30, 80), 1.0 if male else -1.0
-    mean = dict.fromkeys(FACE_AXES, 0.0) | {
-        "chin/chin-bones": 0.1 * sex + 0.12 * jaw,
-        "chin/chin-height": 0.08 * long,
-        "chin/chin-prominent": 0.1 * jaw + 0.05 * sex,
-        "chin/chin-width": 0.14 * sex + 0.12 * jaw + 0.08 * broad,
-        "cheek/cheek-bones": 0.12 * asian - 0.1 * soft,
-        "cheek/cheek-volume": 0.14 * soft + 0.5 * (weight - 0.5) - 0.15 * old,
-        "ears/ear-scale": 0.2 * old + 0.05 * sex,
-        "eyebrows/eyebrows-trans": -0.1 * sex - 0.1 * old,
-        "eyes/eye-corner1": 0.12 * asian - 0.15 * old,
-        "eyes/eye-scale": -0.06 * sex - 0.08 * old,
-        "forehead/forehead-scale-vert": 0.1 * long,
-        "head/head-age": 0.75 * old - 0.1,
-        "head/head-fat": 0.15 * soft + 0.7 * (weight - 0.5),
-        "head/head-scale-horiz": 0.14 * broad,
-        "head/head-scale-vert": 0.12 * long - 0.05 * broad,
-        "mouth/mouth-lowerlip-volume": 0.2 * african - 0.3 * old + 0.1 * soft - 0.06 * sex,
-        "mouth/mouth-scale-horiz": 0.12 * broad,
-        "mouth/mouth-upperlip-volume": 0.2 * african - 0.35 * old + 0.1 * soft - 0.08 * sex,
-        "neck/neck-scale-horiz": 0.12 * sex + 0.4 * (weight - 0.5),
-        "nose/nose-hump": 0.14 * caucasian + 0.1 * nose + 0.06 * sex,
-        "nose/nose-point": -0.2 * old - 0.06 * sex,
-        "nose/nose-scale-depth": 0.12 * nose - 0.06 * asian,
-        "nose/nose-scale-vert": 0.12 * long + 0.08 * nose + 0.1 * old,
-        "nose/nose-width2": 0.1 * broad + 0.08 * african,
-        "nose/nose-width3": 0.1 * broad + 0.1 * nose + 0.1 * african,
-    }
-    noise = rng.normal(0, 0.11, len(mean))
-    return tuple((name, float(np.clip(m + e, -0.75, 0.75))) for (name, m), e in zip(mean.items(), noise, strict=True))
+class TightWomenHair(HairTable):
+    """Women and girls with tight curls."""
+
+    buzz: Weight = 5
+    afro: Weight = 30
+    curly: Weight = 15
+    braids: Weight = 25
+    bun: Weight = 14
+    ponytail: Weight = 11
 
 
-def pick(rng: np.random.Generator, chances: Mapping[T, float]) -> T:
-    """One key, with chances in proportion to the values."""
-    bounds = np.cumsum(tuple(chances.values()))
-    return tuple(chances)[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+class BoysHair(HairTable):
+    """Boys whose hair is not tightly curled."""
+
+    buzz: Weight = 10
+    crop: Weight = 40
+    side_part: Weight = 15
+    fringe: Weight = 20
+    curly: Weight = 15
 
 
-def ramp(value: float, low: float, high: float) -> float:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = min(1.0, max(0.0, (value - low) / (high - low)))
-    return t * t * (3 - 2 * t)
+class GirlsHair(HairTable):
+    """Girls whose hair is not tightly curled."""
+
+    fringe: Weight = 20
+    bob: Weight = 8
+    long_straight: Weight = 20
+    wavy: Weight = 12
+    ponytail: Weight = 18
+    pigtails: Weight = 14
+    braids: Weight = 8
 
 
-def _rgb(colour: npt.NDArray[np.float64]) -> Rgb:
-    r, g, b = (float(c) for c in colour)
-    return r, g, b
+class BaldTable(Table):
+    """What the bald have."""
+
+    bald: Weight = 50
+    balding: Weight = 50
+    """A ring of hair is left."""
+
+
+class FacialHairTable(Table):
+    """Styles of men who have any."""
+
+    stubble: Weight = 26
+    moustache: Weight = 8
+    handlebar: Weight = 4
+    goatee: Weight = 10
+    van_dyke: Weight = 8
+    chin_curtain: Weight = 6
+    sideburns: Weight = 5
+    short: Weight = 18
+    full: Weight = 15
+
+
+class GarmentTable(Table):
+    """Garments."""
+
+    tee: Weight = 17
+    v_neck: Weight = 10
+    tank: Weight = 6
+    polo: Weight = 10
+    shirt: Weight = 14
+    turtleneck: Weight = 10
+    jumper: Weight = 12
+    hoodie: Weight = 11
+    jacket: Weight = 10
+
+
+class PatternTable(Table):
+    """Patterns of cloth."""
+
+    plain: Weight = 62
+    stripes: Weight = 14
+    checks: Weight = 8
+    melange: Weight = 16
+
+
+class GlassesTable(Table):
+    """Shapes of glasses."""
+
+    round: Weight = 25
+    square: Weight = 30
+    oval: Weight = 20
+    aviator: Weight = 13
+    cat_eye: Weight = 12
+
+
+class HatTable(Table):
+    """Hats."""
+
+    beanie: Weight = 35
+    cap: Weight = 30
+    bucket_hat: Weight = 20
+    beret: Weight = 15
+
+
+class EarringTable(Table):
+    """Earrings."""
+
+    stud: Weight = 40
+    hoop: Weight = 35
+    drop: Weight = 25
+
+
+class ExpressionTable(Table):
+    """Expressions of those who are not neutral."""
+
+    faint_smile: Weight = 9
+    smile: Weight = 12
+    grin: Weight = 8
+    laugh: Weight = 6
+    smirk: Weight = 4
+    sad: Weight = 4
+    grieved: Weight = 2
+    angry: Weight = 3
+    furious: Weight = 2
+    surprised: Weight = 4
+    amazed: Weight = 3
+    afraid: Weight = 2
+    disgusted: Weight = 2
+    contempt: Weight = 2
+    thoughtful: Weight = 5
+    sceptical: Weight = 3
+    worried: Weight = 3
+    tired: Weight = 3
+    sleepy: Weight = 1
+    pout: Weight = 2
+    kiss: Weight = 1
+    wink: Weight = 2
+    squint: Weight = 3
+    determined: Weight = 3
+    shout: Weight = 2
+    pained: Weight = 2
+
+
+class LightTable(Table):
+    """Light rigs."""
+
+    softbox: Weight = 20
+    window: Weight = 16
+    overcast: Weight = 16
+    evening: Weight = 12
+    rim: Weight = 8
+    clamshell: Weight = 10
+    shade: Weight = 9
+    room: Weight = 9
+
+
+class PopulationConfig(Record):
+    """Who is drawn, and with what chances."""
+
+    youngest: float = Field(5.0, ge=5, lt=16)
+    """Years."""
+    oldest: float = Field(85.0, gt=60, le=90)
+    """Years."""
+    ages: AgeTable = AgeTable()
+    female: Probability = 0.5
+    ancestries: AncestryTable = AncestryTable()
+
+    bald_young: Probability = 0.05
+    """Of men of 18 to 40."""
+    bald_old: Probability = 0.36
+    """Of men over 40."""
+    bald_styles: BaldTable = BaldTable()
+    hair_men: MenHair = MenHair()
+    hair_women: WomenHair = WomenHair()
+    hair_tight_men: TightMenHair = TightMenHair()
+    hair_tight_women: TightWomenHair = TightWomenHair()
+    hair_boys: BoysHair = BoysHair()
+    hair_girls: GirlsHair = GirlsHair()
+    red_hair: Probability = 0.12
+    """Of those of mainly Caucasian ancestry."""
+
+    facial_hair: Probability = 0.52
+    """Of men of 18 and more."""
+    facial_hair_styles: FacialHairTable = FacialHairTable()
+
+    glasses: Probability = 0.25
+    glasses_shapes: GlassesTable = GlassesTable()
+    hat: Probability = 0.10
+    hats: HatTable = HatTable()
+    earrings_women: Probability = 0.4
+    """Of women and girls."""
+    earrings_men: Probability = 0.06
+    """Of men and boys."""
+    earring_styles: EarringTable = EarringTable()
+    makeup: Probability = 0.4
+    """Of women of 16 and more."""
+    garments: GarmentTable = GarmentTable()
+    patterns: PatternTable = PatternTable()
+
+    neutral: Probability = 0.34
+    expressions: ExpressionTable = ExpressionTable()
+    mixture: Probability = 0.25
+    """Of those who are not neutral: a second expression is mixed in, by a third at most."""
+    head_pose_deg: float = Field(4.0, ge=0, le=10)
+    """Standard deviation of the head's turn to a side; nodding and tilting have half of it."""
+    gaze_deg: float = Field(4.0, ge=0, le=12)
+    """Standard deviation of the eyes' turn to a side; up and down have half of it."""
+    asymmetry: float = Field(0.22, ge=0, le=0.5)
+    """Standard deviation of each asymmetric part."""
+
+    lights: LightTable = LightTable()

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.blender_process import run_blender
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, read_specs
 from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
-from pipeline.contracts.randomness import generator_for
+from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
     AvatarJob,
@@ -105,7 +106,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         return before
 
     started_at, start = time.time(), time.monotonic()
-    jobs = {avatar: _avatar_job(config, avatar) for avatar in wanted}
+    jobs = avatar_jobs(config, wanted)
     # Under the fingerprint, so that what an interrupted visit with another configuration left is never adopted.
     parts = layout.parts("render", shard) / item.fingerprint
     parts.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         output = attempts / uuid.uuid4().hex
         output.mkdir(parents=True)
         num_processes += 1
-        job = render_job(config, shard, tuple(pending), output)
+        job = render_job(config, shard, [jobs[avatar] for avatar in pending], output)
         outcome = run_blender(
             job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s, on_event=on_event
         )
@@ -193,23 +194,34 @@ def is_current(item: RenderItem, report: RenderReport) -> bool:
     return report.fingerprint == item.fingerprint and wanted <= known
 
 
-def render_job(config: RunConfig, shard: int, avatars: tuple[int, ...], output: Path) -> RenderJob:
+def avatar_jobs(config: RunConfig, avatars: Iterable[int]) -> dict[int, AvatarJob]:
+    """What is to be rendered of each avatar, by index."""
+    fixed = read_specs(config) if config.render.specs else ()
+    return {avatar: _avatar_job(config, avatar, fixed) for avatar in avatars}
+
+
+def render_job(config: RunConfig, shard: int, avatars: Iterable[AvatarJob], output: Path) -> RenderJob:
     """What a Blender process is told to do for some avatars of a shard."""
-    return RenderJob(
-        shard=shard,
-        avatars=tuple(_avatar_job(config, avatar) for avatar in avatars),
-        settings=_settings(config),
-        output=str(output),
-    )
+    return RenderJob(shard=shard, avatars=tuple(avatars), settings=_settings(config), output=str(output))
 
 
-def _avatar_job(config: RunConfig, avatar: int) -> AvatarJob:
+def _avatar_job(config: RunConfig, avatar: int, fixed: tuple[AvatarSpec, ...]) -> AvatarJob:
+    population, redraws = config.render.population, range(1, 1 + config.render.redraws)
+    if avatar < len(fixed):  # what the user fixed stays: only what is scattered is drawn again
+        spec = fixed[avatar]
+        others = [
+            spec.model_copy(update={"seed": seed_for(config.seed, avatar, f"fixed avatar/{i}"), "sub_seed": i})
+            for i in redraws
+        ]
+    else:
+        spec = draw_avatar(config.seed, avatar, population)
+        others = [draw_avatar(config.seed, avatar, population, i) for i in redraws]
     return AvatarJob(
         avatar=avatar,
-        spec=draw_avatar(config.seed, avatar),
+        spec=spec,
         views=view_specs(config, avatar),
         held_out=config.is_held_out(avatar),
-        redraws=tuple(draw_avatar(config.seed, avatar, 1 + i) for i in range(config.render.redraws)),
+        redraws=tuple(others),
     )
 
 

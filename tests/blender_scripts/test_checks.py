@@ -11,7 +11,6 @@ from blender_scripts.landmarks import landmark_points
 from blender_scripts.parts import MeshPart, Part, StrandPart
 from blender_scripts.person import build_person
 from blender_scripts.preparation import prepare
-from blender_scripts.segmentation import class_of
 from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
@@ -55,7 +54,7 @@ def test_sound_avatars_pass(index: int) -> None:
 def test_every_part_of_a_crowd_has_a_class_but_what_is_seen_through() -> None:
     for index in (3, 9, 11, 14):
         for part in person(index):
-            assert class_of(part) in SEGMENTATION_CLASSES or part.material in ("clear", "lens"), part.name
+            assert part.label in SEGMENTATION_CLASSES or part.material in ("clear", "lens"), part.name
 
 
 def test_a_bust_out_of_the_cube_or_of_a_frame() -> None:

@@ -225,7 +225,7 @@ from pipeline.contracts.rendering import RenderSettings
 points = np.array(json.loads(sys.argv[1])); cameras = [Camera.from_json(c) for c in json.loads(sys.argv[2])]
 directions = np.concatenate((np.eye(3), -np.eye(3)))
 faces = np.array([(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2), (1, 0, 5), (3, 1, 5), (4, 3, 5), (0, 4, 5)])
-parts = [MeshPart(f"m{i}", p + 0.02 * directions, faces, "glow", np.ones((6, 3))) for i, p in enumerate(points)]
+parts = [MeshPart(f"m{i}", p + 0.02 * directions, faces, "glow", None, np.ones((6, 3))) for i, p in enumerate(points)]
 scene = make_scene(parts, LightSpec(rig="softbox", azimuth_deg=0.0, warmth=0.0, strength=1.0), 1.0)
 settings = RenderSettings(
     samples=64, denoise=False, max_bounces=0, extent_m=1.0, depth_scale=1e-4, threads=1, device="cpu"

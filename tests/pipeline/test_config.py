@@ -1,3 +1,6 @@
+import json
+import tomllib
+
 import pytest
 
 from pipeline.config import (
@@ -6,6 +9,7 @@ from pipeline.config import (
     STAGE_SECTIONS,
     RunConfig,
     load_config,
+    read_specs,
     stage_fingerprints,
     stages_after,
 )
@@ -133,3 +137,32 @@ def test_a_nested_setting_keeps_its_neighbours_defaults():
     after = load_config(preset="paper", settings=["upsampler.diffusion.input_scale=0.4"]).upsampler.diffusion
     assert (before.timesteps, before.schedule, before.prediction) == (100, "sigmoid", "x0")
     assert after == before.model_copy(update={"input_scale": 0.4})
+
+
+def test_proportions_can_be_set_and_enter_the_fingerprint():
+    plain = load_config(preset="demo")
+    other = load_config(preset="demo", settings=["render.population.glasses=0.5", "render.population.hair_men.buzz=3"])
+    assert other.render.population.glasses == 0.5 and other.render.population.hair_men.crop == 25
+    assert stage_fingerprints(plain)["render"] != stage_fingerprints(other)["render"]
+    again = tomllib.loads(other.to_toml())
+    assert RunConfig.model_validate_json(json.dumps(again)) == other
+    with pytest.raises(ConfigError, match=r"population\.glasses"):
+        load_config(preset="demo", settings=["render.population.glasses=1.5"])
+
+
+def test_a_spec_file_is_checked_and_hashed_when_the_configuration_is_loaded(tmp_path):
+    path = tmp_path / "people.json"
+    path.write_text('[{"hair": {"style": "braids"}}]')
+    config = load_config(preset="demo", settings=[f"render.specs={path}"])
+    (spec,) = read_specs(config)
+    assert spec.hair.style == "braids"
+    assert stage_fingerprints(config)["render"] != stage_fingerprints(load_config(preset="demo"))["render"]
+    for text in ('[{"hair": {"style": "mohawk"}}]', '[{"age_years": NaN}]', '[{"hair"'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"people\.json"):
+            load_config(preset="demo", settings=[f"render.specs={path}"])
+    with pytest.raises(ConfigError, match="not what it was"):
+        read_specs(config)
+    path.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(preset="demo", settings=[f"render.specs={path}"])

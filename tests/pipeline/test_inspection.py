@@ -1,7 +1,9 @@
 """``inspect`` and ``clean`` of a run that was only rendered; tests/end_to_end has finished ones."""
 
+import numpy as np
 import pytest
 from fake_blender import make_fake_blender
+from PIL import Image
 
 from pipeline.config import load_config, stage_fingerprints
 from pipeline.contracts.errors import RunLockedError
@@ -81,3 +83,11 @@ def test_clean_finds_nothing_in_a_clean_run(run):
     lines = []
     clean_run(run[0], dry_run=False, echo=lines.append)
     assert lines == ["no dead attempts"]
+
+
+def test_attributes_are_counted_and_drawn(run):
+    layout, _ = run
+    _, text = inspected(layout, attributes=True)
+    assert "garment (3)" in text and "stated" in text and "glasses (3)" in text
+    with Image.open(layout.report / "attributes.png") as chart:
+        assert chart.width > 600 and np.asarray(chart).std() > 5
