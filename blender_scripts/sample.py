@@ -49,6 +49,7 @@ def write_sample(
         held_out_avatar=job.held_out,
         camera=view.camera,
         caption=prepared.spec.caption,
+        caption_short=prepared.spec.caption_short,
         extent_m=settings.extent_m,
         depth_scale=settings.depth_scale,
         alpha=ALPHA,

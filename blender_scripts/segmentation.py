@@ -1,8 +1,8 @@
 """Which class each surface belongs to, and from class coverages to an image of ids.
 
 Every shader writes 1 into the AOV pass of its class, so a pass holds the share of the pixel's samples that met the
-class first; the largest share, the background's included, gives the pixel's id. Strands thinner than a pixel count that
-way, and no value is ever a mixture. Clear surfaces (corneas, lenses) write nothing: what lies behind them does.
+class first; the largest share gives the pixel's id, alpha that of the background. Strands thinner than a pixel count
+that way, and no value is ever a mixture. Clear surfaces (corneas, lenses) write nothing: what lies behind them does.
 """
 
 import numpy as np
@@ -31,8 +31,11 @@ def pass_name(name: str) -> str:
 
 
 def encode_segmentation(coverage: npt.NDArray[np.float32], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Shares [row, column, class without background] to ids; background where alpha is 0."""
+    """Shares [row, column, class without background] to ids; background where alpha is 0.
+
+    What the classes leave is no background: reflections on clear surfaces belong to none. Alpha says how much is.
+    """
     assert coverage.shape[-1] == len(SEGMENTATION_CLASSES) - 1
-    background = 1 - coverage.sum(-1, keepdims=True)
+    background = 1 - alpha[..., None] / 255
     ids = np.concatenate((background, coverage), -1).argmax(-1)
     return np.where(alpha > 0, ids, 0).astype(np.uint8)

@@ -262,6 +262,7 @@ def _sample_record(job: AvatarJob, view: ViewSpec, settings: RenderSettings) -> 
         held_out_avatar=job.held_out,
         camera=view.camera,
         caption=job.spec.caption,
+        caption_short=job.spec.caption_short,
         extent_m=settings.extent_m,
         depth_scale=settings.depth_scale,
         alpha=ALPHA,

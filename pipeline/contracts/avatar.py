@@ -28,7 +28,7 @@ from pipeline.contracts.appearance import (
     SkinSpec,
 )
 from pipeline.contracts.attribute_draw import ramp
-from pipeline.contracts.caption import caption_of, short_caption_of
+from pipeline.contracts.caption import captions_of, short_caption_of
 from pipeline.contracts.population import PopulationConfig
 from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.record import Record
@@ -90,7 +90,14 @@ class AvatarSpec(Record):
 
     def described(self) -> Self:
         """The same avatar with captions that fit it."""
-        return self.model_copy(update={"caption": caption_of(self), "caption_short": short_caption_of(self)})
+        captions = captions_of(self)
+        caption = captions[self.seed % len(captions)]
+        return self.model_copy(update={"caption": caption, "caption_short": short_caption_of(self)})
+
+    def phrasings(self) -> tuple[str, ...]:
+        """Captions that a model may learn from: every phrasing; of a caption that was given, that one."""
+        captions = captions_of(self)
+        return (*(captions if self.caption in captions else (self.caption,)), self.caption_short)
 
 
 def draw_avatar(

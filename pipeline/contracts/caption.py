@@ -74,22 +74,20 @@ LONG_HAIR: Final = frozenset(("bob", "long straight", "wavy", "pigtails", "braid
 """Still seen below a hat, and hangs over the ears."""
 
 
-def caption_of(spec: "AvatarSpec") -> str:
-    """One sentence, such as 'an old woman with curly grey hair and glasses, wearing a red turtleneck, smiling'."""
-    head, worn, mood = _head(spec), _worn(spec), _mood(spec)
-    person = _person(spec)
-    clothes = _listed(worn)
-    phrasing = spec.seed % 4
-    with_head = f" with {_listed(head)}" if head else ""
+def captions_of(spec: "AvatarSpec") -> tuple[str, ...]:
+    """Sentences that say the same, such as 'an old woman with curly grey hair, wearing a red turtleneck, smiling'."""
+    head, clothes, mood, person = _head(spec), _listed(_worn(spec)), _mood(spec), _person(spec)
+    features = _listed(head)
+    with_head = f" with {features}" if head else ""
+    and_head = f", with {features}" if head else ""
     tail = f", {mood}" if mood else ""
-    if phrasing == 0:
-        return f"{_a(person)}{with_head}, wearing {clothes}{tail}"
-    if phrasing == 1:
-        return f"a portrait of {_a(person)}{with_head}, in {clothes}{tail}"
-    if phrasing == 2:
-        return f"{_a(person)} in {clothes}{with_head if not head else ', with ' + _listed(head)}{tail}"
-    return f"{_a(f'{mood} {person}' if mood and ' ' not in mood else person)}{with_head}, who wears {clothes}" + (
-        tail if " " in mood else ""
+    one_word = bool(mood) and " " not in mood
+    last = f"{_a(f'{mood} {person}' if one_word else person)}{with_head}, who wears {clothes}"
+    return (
+        f"{_a(person)}{with_head}, wearing {clothes}{tail}",
+        f"a portrait of {_a(person)}{with_head}, in {clothes}{tail}",
+        f"{_a(person)} in {clothes}{and_head}{tail}",
+        last if one_word else last + tail,
     )
 
 

@@ -113,6 +113,7 @@ class SampleRecord(Record):
     held_out_avatar: bool
     camera: Camera
     caption: str
+    caption_short: str
     extent_m: float
     depth_scale: float
     """World units a level of ``depth.png``; level 0 means no surface."""

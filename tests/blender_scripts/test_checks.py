@@ -175,7 +175,7 @@ def test_border_vertices_are_those_of_one_triangle_only() -> None:
 
 def job(redraws: int) -> AvatarJob:
     views = tuple(ViewSpec(view=i, camera=camera, split="train") for i, camera in enumerate(CAMERAS))
-    draws = [draw_avatar(0, 3, draw) for draw in range(redraws + 1)]
+    draws = [draw_avatar(0, 3, sub_seed=draw) for draw in range(redraws + 1)]
     return AvatarJob(avatar=3, spec=draws[0], redraws=tuple(draws[1:]), views=views, held_out=False)
 
 
@@ -190,7 +190,7 @@ def test_a_rejected_draw_is_replaced_by_the_next_sub_seed() -> None:
         return list(parts)
 
     prepared = prepare(job(3), EXTENT_M, build=build)
-    assert asked == [0, 1, 2] and prepared.draw == 2 and prepared.spec == draw_avatar(0, 3, 2)
+    assert asked == [0, 1, 2] and prepared.draw == 2 and prepared.spec == draw_avatar(0, 3, sub_seed=2)
     assert [(r.avatar, r.sub_seed) for r in prepared.rejections] == [(3, 0), (3, 1)]
     assert all("out of the unit cube" in r.reason and "\n" not in r.reason for r in prepared.rejections)
     with pytest.raises(Broken, match="none of 2 draws passed the checks: the bust reaches"):
@@ -198,7 +198,7 @@ def test_a_rejected_draw_is_replaced_by_the_next_sub_seed() -> None:
 
 
 def test_sub_seeds_are_other_people_and_the_first_is_the_avatar_itself() -> None:
-    assert draw_avatar(5, 8) == draw_avatar(5, 8, 0)
-    draws = [draw_avatar(5, 8, draw) for draw in range(4)]
+    assert draw_avatar(5, 8) == draw_avatar(5, 8, sub_seed=0)
+    draws = [draw_avatar(5, 8, sub_seed=draw) for draw in range(4)]
     assert [spec.sub_seed for spec in draws] == [0, 1, 2, 3]
-    assert len({spec.seed for spec in draws}) == 4 and draws[2] == draw_avatar(5, 8, 2)
+    assert len({spec.seed for spec in draws}) == 4 and draws[2] == draw_avatar(5, 8, sub_seed=2)

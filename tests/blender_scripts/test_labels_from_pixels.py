@@ -57,11 +57,15 @@ settings = RenderSettings(
 )
 found = {}
 parts = build_person(spec)
-for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("skin", 0.01, parts[:1])):
+skin = parts[:1]
+for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("skin", 0.01, skin), ("fine", 0.01, skin)):
     scene = make_scene(kept, spec.light, extent)
     cycles.configure(scene, settings, "cpu")
     scene.view_layers[0].use_pass_position = True
     for number, camera in enumerate(cameras):
+        if name == "fine":
+            enlarged = ("width", "height", "fx", "fy", "cx", "cy")
+            camera = camera.model_copy(update={key: 4 * getattr(camera, key) for key in enlarged})
         place_camera(scene, camera)
         scene.cycles.pixel_filter_type = "GAUSSIAN" if width < 1 else "BLACKMAN_HARRIS"
         scene.cycles.filter_width = width
@@ -72,6 +76,9 @@ for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("sk
         position = from_blender(np.stack([channels[f"Position.{axis}"] for axis in "XYZ"], -1))
         passes = read_passes(path)
         rgba = encode_rgba(passes.rgba)
+        if name == "fine":
+            found |= {f"{number} fine position": position, f"{number} fine depth": passes.depth}
+            continue
         found |= {
             f"{number} {name} position": position,
             f"{number} {name} depth": passes.depth,
@@ -143,20 +150,21 @@ def test_landmarks_are_seen_where_they_are_said_to_be(
     found: dict[str, np.ndarray], landmarks: tuple[np.ndarray, np.ndarray], number: int
 ) -> None:
     camera = list(CAMERAS.values())[number]
-    # The skin alone: strands would hide the points on brows and lids from the search, not from the camera.
-    position, depth = found[f"{number} skin position"], found[f"{number} skin depth"]
-    told = observe_landmarks(*landmarks, camera, depth)
+    # The skin alone: strands would hide points on brows and lids from the search, not from the camera. Folds of lids
+    # and lips bend within a pixel, so the search is in the same picture rendered four times as large.
+    told = observe_landmarks(*landmarks, camera, found[f"{number} skin depth"])
+    position, depth = found[f"{number} fine position"], found[f"{number} fine depth"]
     places = [locate(position, depth, point) for point in landmarks[0]]
     distance = np.array([d for _, d in places])
-    error = np.array([np.hypot(*(place - pixel)) for (place, _), pixel in zip(places, told.pixels, strict=True)])
+    error = np.array([np.hypot(*(place / 4 - pixel)) for (place, _), pixel in zip(places, told.pixels, strict=True)])
     pixel = np.linalg.norm(landmarks[0] - camera.matrix()[:3, 3], axis=1) / camera.fx
-    on_surface = distance < 0.3 * pixel
+    on_surface = distance < 0.1 * pixel
     visible = np.array(told.visible)
-    # Folds of lids and lips bend within a pixel: a few points there cannot be located so finely.
     sure = visible & on_surface
-    assert visible.sum() >= 50 and sure.sum() > 0.75 * visible.sum()
-    assert error[sure].mean() < 0.1 and error[visible].mean() < 0.13
-    assert np.median(error[visible]) < 0.06
+    # Of a closed mouth the inner lips' points lie up to TOLERANCE behind the lips' line, where no pixel can show them.
+    assert visible.sum() >= 50 and sure.sum() >= visible.sum() - 8
+    assert error[visible].mean() < 0.1
+    assert np.median(error[visible]) < 0.03
 
 
 def test_a_landmark_moved_by_a_pixel_would_be_found_out(

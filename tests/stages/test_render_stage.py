@@ -141,7 +141,7 @@ def test_a_rejected_draw_is_counted_and_the_next_one_published(made, tmp_path):
     layout = RunLayout(tmp_path / "run")
     report = render_shard(item(layout.root, blender), (), silent)
     assert report.done == (0, 1) and [(r.avatar, r.sub_seed) for r in report.rejections] == [(1, 0)]
-    assert report.specs == (draw_avatar(made.config.seed, 0), draw_avatar(made.config.seed, 1, 1))
+    assert report.specs == (draw_avatar(made.config.seed, 0), draw_avatar(made.config.seed, 1, sub_seed=1))
     by_avatar = {s.record.avatar_id: s.record for s in read_shard(layout.shard(0))}
     assert [by_avatar[name].sub_seed for name in ("a000000", "a000001")] == [0, 1]
     assert by_avatar["a000001"].caption == report.specs[1].caption

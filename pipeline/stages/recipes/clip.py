@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class ClipRecipe:
-    """A batch is a random view (frontal every other time) of different avatars, with their captions."""
+    """A batch is a random view (frontal every other time) of different avatars, each with one of its phrasings."""
 
     def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
         del device
@@ -27,7 +27,10 @@ class ClipRecipe:
         self.avatars = learnable(config, render_sources(config, layout))
         self.trains = not config.clip.pretrained
         specs = avatar_specs(config, layout)
-        self.captions = [specs[avatar].caption for avatar in self.avatars]
+        phrasings = [specs[avatar].phrasings() for avatar in self.avatars]
+        self.captions = [caption for of_avatar in phrasings for caption in of_avatar]
+        self.counts = np.array([len(of_avatar) for of_avatar in phrasings])
+        self.first = np.cumsum(self.counts) - self.counts
         self.settings = clip_settings(config)
         try:
             self.tokenizer: Any = build_tokenizer(self.settings, self.captions)
@@ -43,19 +46,20 @@ class ClipRecipe:
             raise DataError(f"clip.pretrained: {error}") from None
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
-        """Rows and views; the frontal view is the last one."""
+        """Rows, views and captions; the frontal view is the last one."""
         rows = draw_rows(generator, len(self.avatars), batch)
         render = self.config.render
         frontal = render.train_views + render.held_out_views
         views = np.where(generator.random(batch) < 0.5, frontal, generator.integers(render.train_views, size=batch))
-        return np.stack((rows, views), 1)
+        captions = self.first[rows] + generator.integers(self.counts[rows])
+        return np.stack((rows, views, captions), 1)
 
     def load(self, places: Places) -> Batch:
         """Images over white and tokens."""
         images = [
-            rgb_tensor(read_one(self.config, self.layout, self.avatars[row], int(view)), CPU) for row, view in places
+            rgb_tensor(read_one(self.config, self.layout, self.avatars[row], int(view)), CPU) for row, view, _ in places
         ]
-        return {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 0])]}
+        return {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Contrastive, with equal captions as positives."""
