@@ -30,6 +30,10 @@ def nothing_starts(monkeypatch):
         ("render.redraws=-1", "render.redraws"),
         ("render.passes.normal=1", "render.passes.normal: input should be a valid boolean"),
         ("render.passes.norml=true", "did you mean 'render.passes.normal'"),
+        ("render.population.glasses=1.5", "render.population.glasses: input should be less than or equal to 1, not 1.5"),
+        ("render.population.garments.tee=-1", "render.population.garments.tee"),
+        ("render.population.garments.toga=1", "render.population.garments.toga"),
+        ("render.population.female=nan", "render.population.female: input should be a finite number"),
     ],
 )
 def test_settings_that_cannot_be(setting, told, tmp_path):
@@ -42,6 +46,26 @@ def test_a_configuration_file_that_is_cut_off(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text("[render]\nresolution = ")
     assert "my.toml is no valid TOML" in rodin_refuses("render", "--out", tmp_path / "run", "--config", path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "people.json cannot be read"),
+        ('[{"hair": {"sty', "people.json is no valid JSON (cut off?)"),
+        ('[{"hair": {"style": "mohawk"}}]', "avatar 0: hair.style"),
+        ('[{}, {"age_years": 200}]', "avatar 1: age_years"),
+        ('[{"weight": NaN}]', "NaN is no number"),
+    ],
+)
+def test_a_spec_file_that_is_missing_or_says_what_cannot_be(text, told, tmp_path):
+    path = tmp_path / "people.json"
+    if text is not None:
+        path.write_text(text)
+    blender = arguments(make_fake_blender(tmp_path))
+    line = rodin_refuses("render", "--out", tmp_path / "run", *blender, "--set", f"render.specs={path}")
+    assert told in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_asset_that_is_missing(tmp_path):
