@@ -11,6 +11,7 @@ from blender_scripts.landmarks import landmark_points
 from blender_scripts.parts import MeshPart, Part, StrandPart
 from blender_scripts.person import build_person
 from blender_scripts.preparation import prepare
+from pipeline.contracts.appearance import GlassesSpec
 from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
@@ -24,9 +25,19 @@ CAMERAS = tuple(
 )
 
 
+GLASSES = GlassesSpec(shape="round", colour=(0.1, 0.1, 0.1), thickness=0.5, width=0.5)
+
+
+def spec_of(index: int) -> AvatarSpec:
+    """Avatar ``index``, short-haired, with glasses and without a hat, whatever else is drawn."""
+    spec = draw_avatar(0, index)
+    hair = spec.hair.model_copy(update={"style": "crop"})
+    return spec.model_copy(update={"hair": hair, "glasses": GLASSES, "hat": None})
+
+
 @functools.cache
 def person(index: int) -> tuple[Part, ...]:
-    return tuple(build_person(draw_avatar(0, index)))
+    return tuple(build_person(spec_of(index)))
 
 
 def changed(parts: tuple[Part, ...], name: str, **changes: object) -> list[Part]:
@@ -43,7 +54,7 @@ def part_of(parts: tuple[Part, ...], name: str) -> Part:
 
 
 def check(parts: list[Part], index: int = 3, cameras: tuple[Camera, ...] = CAMERAS) -> None:
-    check_geometry(parts, draw_avatar(0, index), cameras, EXTENT_M)
+    check_geometry(parts, spec_of(index), cameras, EXTENT_M)
 
 
 @pytest.mark.parametrize("index", SOUND)
