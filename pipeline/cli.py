@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -49,9 +50,9 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
-    from pipeline.config import STAGE_SECTIONS
+    from pipeline.config import RUN_STAGES
 
-    _visit("run", tuple(STAGE_SECTIONS), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+    _visit("run", RUN_STAGES, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
 
 @app.command()
@@ -70,8 +71,66 @@ def render(
 
 
 @app.command()
+def ingest(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Captures in the NeRF layout, one an avatar.")
+    ],
+    out: Out,
+    background: Annotated[
+        str | None, typer.Option(help="Colour behind the object in images without alpha: white, black or #rrggbb.")
+    ] = None,
+    masks: Annotated[str | None, typer.Option(help="Folder in each capture with a mask for each image.")] = None,
+    centre: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Centre of the cube that is fitted, in the capture's units; estimated without it."),
+    ] = None,
+    half_side: Annotated[float | None, typer.Option(help="Half that cube's side, in the same units.")] = None,
+    up: Annotated[str | None, typer.Option(help="Axis that points up in the capture: +x -x +y -y +z -z.")] = None,
+    caption: Annotated[list[str] | None, typer.Option(help="A sentence for each folder, in their order.")] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Replace what was ingested into this run before.")] = False,
+) -> None:
+    """Take photographs with known cameras (transforms_train.json, ...) into a run, in place of renders."""
+    with _for_the_user():
+        import json
+
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.ingestion import describe_ingested
+        from pipeline.ingestion import ingest as ingest_captures
+        from pipeline.progress import simple_progress
+
+        given = {
+            "background": background,
+            "masks": masks,
+            "centre": list(centre) if centre is not None else None,
+            "half_side": half_side,
+            "up": up,
+            "captions": caption or None,
+        }
+        settings = [f"ingest.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+        layout = RunLayout(out.resolve())
+        with simple_progress("ingest", "frame") as progress:
+            result = ingest_captures(
+                layout,
+                folders,
+                preset=preset,
+                file=config,
+                settings=[*(set_ or ()), *settings],
+                redo=redo,
+                progress=progress,
+            )
+        typer.echo(describe_ingested(layout, result))
+
+
+@app.command()
 def fit(
     out: Out,
+    own_decoder: Annotated[
+        bool,
+        typer.Option("--own-decoder", help="Fit each avatar with a decoder of its own, into RUN/own; no shared one."),
+    ] = False,
     preset: Preset = None,
     config: ConfigFile = None,
     set_: Settings = None,
@@ -82,7 +141,8 @@ def fit(
     dry_run: DryRun = False,
 ) -> None:
     """Fit the shared decoder, then every rendered avatar's tri-planes."""
-    _visit("fit", ("decoder", "fit"), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+    stages = ("own",) if own_decoder else ("decoder", "fit")
+    _visit("fit", stages, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
 
 @app.command()
@@ -169,21 +229,39 @@ def inspect(
             raise typer.Exit(1)
 
 
+class ExportFormat(StrEnum):
+    """What ``export`` can write."""
+
+    GLB = "glb"
+    NERF = "nerf"
+
+
 @app.command()
 def export(
     out: Out,
+    format_: Annotated[
+        ExportFormat, typer.Argument(metavar="[glb|nerf]", help="A mesh, or the photographs in the NeRF layout.")
+    ] = ExportFormat.GLB,
     avatar: Avatar = None,
     sample: Sample = None,
     resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
     file: Annotated[
-        Path | None, typer.Option(help="GLB file to write; RUN/meshes/NAME.glb by default.", show_default=False)
+        Path | None,
+        typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a fitted or a generated avatar as a coloured mesh: GLB, in metres."""
+    """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), or an avatar's photographs with their
+    cameras in the NeRF layout, which other programs and `ingest` read.
+    """
     with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
         name = _shown(avatar, sample)
+        if format_ is ExportFormat.NERF:
+            if avatar is None:
+                raise ConfigError("export nerf: say whose photographs, with --avatar 12; samples have none")
+            _export_nerf(out, avatar, file)
+            return
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
         layout, config = _run_to_show(out, "skimage", "trimesh")
@@ -335,6 +413,17 @@ def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  #
         raise ResourceError(f"{', '.join(missing)} not installed: pip install -e .[view]")
     layout = RunLayout(out.resolve())
     return layout, load_config(run_toml=_existing_run(layout))
+
+
+def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
+    from pipeline.config import load_config
+    from pipeline.contracts.naming import RunLayout
+    from pipeline.nerf_export import export_nerf, nerf_path
+
+    layout = RunLayout(out.resolve())
+    folder = file or nerf_path(layout, avatar)
+    views = export_nerf(layout, load_config(run_toml=_existing_run(layout)), avatar, folder)
+    typer.echo(f"{folder}: {views} views, OpenGL cameras; rodin-pipe ingest {folder} reads it back")
 
 
 def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]
