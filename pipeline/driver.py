@@ -115,7 +115,7 @@ def guarded_train_loop(item: Any, context: Any) -> Any:
 
 def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     """Survey the run and refuse what cannot or must not be done; nothing is written."""
-    refuse_ingested(visit.config, visit.layout, visit.stages)
+    refuse_ingested(visit.config, visit.layout, visit.stages, visit.redo)
     fingerprints = stage_fingerprints(visit.config)
     states = survey(visit.config, visit.layout, fingerprints)
     redo = expand_redo(visit.redo, states)

@@ -7,6 +7,7 @@ published. An interrupted one goes on; the same captures again are nothing to do
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ from pipeline.stages.ingest import (
 
 BYTES_A_PIXEL = 4.5
 """Of parts and tar together, at most about, for RGBA as PNG."""
+QUIET_S = 5.0
+"""While a capture is checked no progress is shown for so long: most that is wrong with it is told by then."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,13 @@ def ingest(
     captures = _read(folders, base)
     # Every frame is read twice: to be checked, and to be published once all are known to be sound.
     frames = sum(len(capture.frames) for capture in captures)
-    done = 0
+    done, shown_from = 0, time.monotonic() + QUIET_S
 
     def on_frame() -> None:
         nonlocal done
         done += 1
-        progress(done, 2 * frames)
+        if time.monotonic() > shown_from:
+            progress(done, 2 * frames)
 
     prepared = tuple(prepare_capture(capture, base.ingest, on_frame) for capture in captures)
     placed = place_captures(prepared, base.ingest)
@@ -82,6 +86,7 @@ def ingest(
     with run_lock(layout.lock):
         _make_room(layout, config, fingerprint, redo)
         publish_text(layout.config, config.to_toml())
+        shown_from = 0.0
         reports: list[CaptureReport] = []
         for shard in range(num_shards(config.render.num_avatars, config.render.shard_size)):
             avatars = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)

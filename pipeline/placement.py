@@ -16,12 +16,12 @@ from pipeline.contracts.camera import Array, Camera
 from pipeline.contracts.capture import Placement, UpAxis
 from pipeline.contracts.errors import DataError
 
-GRID: Final = 56
+GRID: Final = 40
 """Points along each side of the grid that masks are compared on."""
 AGREE: Final = 0.9
 """A point belongs to the object when so large a share of the views that see it have it in their masks."""
-SEEN_BY: Final = 0.2
-"""And so large a share of all views sees it."""
+SEEN_BY: Final = 0.5
+"""And when so large a share of the views sees it as of the best seen such point: two outlines alone prove little."""
 ON_THE_OBJECT: Final = 0.5
 """In a view with a right pose, at least such a share of the object's points in sight lies in the mask."""
 MARGIN: Final = 1.08
@@ -145,7 +145,7 @@ def refuse_off_object(sights: Sequence[Sight], placement: Placement) -> None:
     """Raise ``DataError`` for a frame that sees nothing of the cube, or whose mask is off the object in it."""
     centre, half = np.asarray(placement.centre), placement.half_side
     points = _grid(centre - half, centre + half)
-    coarse = points.reshape(GRID, GRID, GRID, 3)[::6, ::6, ::6].reshape(-1, 3)
+    coarse = points.reshape(GRID, GRID, GRID, 3)[::4, ::4, ::4].reshape(-1, 3)
     blind = [sight for sight in sights if not sight.look(coarse)[0].any()]
     if blind:
         raise DataError(
@@ -176,8 +176,9 @@ def _agreed(sights: Sequence[Sight], points: Array) -> npt.NDArray[np.bool_]:
         inside, shown = sight.look(points)
         seen += inside
         within += shown
-    agreed: npt.NDArray[np.bool_] = (seen >= max(2, SEEN_BY * len(chosen))) & (within >= AGREE * seen)
-    return agreed
+    agreed = (seen >= 2) & (within >= AGREE * seen)
+    enough: npt.NDArray[np.bool_] = agreed & (seen >= SEEN_BY * seen[agreed].max(initial=0))
+    return enough
 
 
 def _grid(low: Array, high: Array) -> Array:

@@ -102,8 +102,10 @@ def expand_redo(redo: Sequence[str], states: dict[str, StageState]) -> set[str]:
     return {after for stage in named for after in stages_after(stage)}
 
 
-def refuse_ingested(config: RunConfig, layout: RunLayout, wanted: Iterable[str]) -> None:
+def refuse_ingested(config: RunConfig, layout: RunLayout, wanted: Iterable[str], redo: Iterable[str] = ()) -> None:
     """Raise ``ConfigError`` where an ingested run is asked for what only synthetic people have."""
+    if config.is_ingested and "render" in redo:
+        raise ConfigError(f"--redo render: {layout.root} was ingested from captures; use rodin-pipe ingest --redo")
     cannot = [stage for stage in wanted if config.is_ingested and stage not in FIT_STAGES]
     if not cannot:
         return
@@ -209,8 +211,6 @@ def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig, fingerprint
     """
     if "render" in redo and config.renders_from:
         raise ConfigError(f"--redo render: the renders belong to {config.renders_from}; redo them there")
-    if "render" in redo and config.is_ingested:
-        raise ConfigError(f"--redo render: {layout.root} was ingested from captures; use rodin-pipe ingest --redo")
     note = _redo_note(layout)
     begun = json.loads(note.read_text("utf-8")) if note.exists() else {}
     for stage in redo:

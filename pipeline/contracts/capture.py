@@ -68,7 +68,7 @@ class IngestConfig(Record):
                 f"ingest.centre {list(self.centre)} and ingest.half_side {self.half_side} must be given together: "
                 "three numbers and one"
             )
-        if self.captions and len(self.captions) != len(self.captures):
+        if self.captions and self.captures and len(self.captions) != len(self.captures):
             raise ValueError(f"{len(self.captions)} captions for {len(self.captures)} captures: give one each, or none")
         return self
 

@@ -214,8 +214,8 @@ def _measure(item: OwnItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality,
         if quality.view in shown:
             truth, image = (to_uint8(picture[0].cpu().numpy()) for picture in (result.truth, result.images))
             pictures += [truth, image, error_map(image, truth)]
-            labels += [f"view {quality.view}", f"fit, {quality.psnr_db:.2f} dB", "error, white from 0.25"]
-    tile = min(512, max(pictures[0].shape[:2]))
+            labels += [f"view {quality.view}", f"fit, {quality.psnr_db:.2f} dB", "error, 0 to 0.25"]
+    tile = min(512, max(160, *pictures[0].shape[:2]))
     (staged / "views.png").write_bytes(encode_png(contact_sheet(pictures, columns=3, tile=tile, labels=labels)))
     return tuple(qualities)
 
@@ -259,7 +259,9 @@ def _write_turntable(item: OwnItem, fitted: _Fitted, staged: Path) -> None:
     frames = [_picture(config, fitted, camera) for camera in cameras]
     video = encode_turntable(frames, fps=TURNTABLE_FPS)
     (staged / f"turntable{video.suffix}").write_bytes(video.data)
-    sheet = contact_sheet(_spread(frames, 2 * SHEET_COLUMNS), columns=SHEET_COLUMNS, tile=min(256, len(frames[0])))
+    sheet = contact_sheet(
+        _spread(frames, 2 * SHEET_COLUMNS), columns=SHEET_COLUMNS, tile=max(64, min(256, len(frames[0])))
+    )
     (staged / "turntable.png").write_bytes(encode_png(sheet))
 
 
