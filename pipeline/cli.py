@@ -34,6 +34,7 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; wi
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
 Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
 Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
+Own = Annotated[bool, typer.Option("--own", help="With --avatar: its fit with a decoder of its own.")]
 Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
 
 
@@ -243,6 +244,7 @@ def export(
         ExportFormat, typer.Argument(metavar="[glb|nerf]", help="A mesh, or the photographs in the NeRF layout.")
     ] = ExportFormat.GLB,
     avatar: Avatar = None,
+    own: Own = False,
     sample: Sample = None,
     resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
     file: Annotated[
@@ -256,7 +258,7 @@ def export(
     with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
-        name = _shown(avatar, sample)
+        name = _shown(avatar, own, sample)
         if format_ is ExportFormat.NERF:
             if avatar is None:
                 raise ConfigError("export nerf: say whose photographs, with --avatar 12; samples have none")
@@ -278,13 +280,14 @@ def export(
 def view(
     out: Out,
     avatar: Avatar = None,
+    own: Own = False,
     sample: Sample = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
 ) -> None:
     """Look at fitted and generated avatars in a browser."""
     with _for_the_user():
-        name = _shown(avatar, sample)
+        name = _shown(avatar, own, sample)
         layout, config = _run_to_show(out, "viser")
         from pipeline.stages.gallery import Gallery
         from pipeline.viewer import Viewer
@@ -392,14 +395,16 @@ def _visit(
             raise typer.Exit(1)
 
 
-def _shown(avatar: int | None, sample: str | None) -> str | None:
+def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
     """The name in :mod:`pipeline.stages.gallery` of what was asked for, if anything was."""
     from pipeline.contracts.errors import ConfigError
     from pipeline.contracts.naming import format_avatar
 
     if avatar is not None and sample is not None:
         raise ConfigError("--avatar and --sample exclude each other")
-    return sample if avatar is None else format_avatar(avatar)
+    if own and avatar is None:
+        raise ConfigError("--own is of an avatar: say which one, such as --avatar 0 --own")
+    return sample if avatar is None else f"{'own/' if own else ''}{format_avatar(avatar)}"
 
 
 def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  # type: ignore[name-defined]

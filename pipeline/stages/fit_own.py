@@ -34,7 +34,7 @@ from pipeline.provenance import render_sources
 from pipeline.stages.fit_decoder import decoder_settings, fit_settings
 from pipeline.stages.views import choose_device, intrinsics, read_samples, read_views, seeded, use_threads, views_of
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.decoder import Decoder
+from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import evaluate_views
 from rodin_models.joint_fit import JointFit
 from rodin_models.metrics import ssim
@@ -149,6 +149,17 @@ def turntable_cameras(photographs: Sequence[Camera], num_views: int, most_pixels
         fov_deg=fov_deg,
         size=min(side, most_pixels),
     )
+
+
+def load_own(folder: Path, device: torch.device) -> tuple[torch.Tensor, Decoder]:
+    """float32 planes (3, channel, side, side) and frozen decoder of a published fit; raises ``DataError``."""
+    if not (folder / "state.json").exists():
+        raise DataError(f"{folder} is missing: run rodin-pipe fit --own-decoder --redo own")
+    tree = load_state(folder)
+    decoder = Decoder(DecoderSettings(**tree["settings"]), torch.Generator())
+    decoder.load_state_dict(tree["decoder"])
+    decoder.requires_grad_(False)
+    return tree["planes"].to(device).float(), decoder.to(device).eval()
 
 
 def _checkpoint(item: OwnItem) -> Path:

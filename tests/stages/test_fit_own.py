@@ -14,13 +14,17 @@ from tiny import tree_hashes
 
 from pipeline.config import load_config, stage_fingerprints
 from pipeline.contracts.camera import Camera, orbit_position
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.planes import OwnFitReport
+from pipeline.images import over_white
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import planes_sha256
+from pipeline.io.shards import read_avatar
 from pipeline.provenance import own_reports
 from pipeline.stages import fit_own as module
 from pipeline.stages.fit_own import OwnItem, fit_own, turntable_cameras
+from pipeline.stages.gallery import Gallery
 from rodin_models.checkpoint import load_state
 
 SETTINGS = (
@@ -86,6 +90,22 @@ def test_planes_and_decoder_are_whole(fitted):
     assert state["planes"].dtype == torch.float16 and state["planes"].shape == (3, 8, 32, 32)
     assert planes_sha256(state["planes"].numpy()) == report.fit.planes_sha256
     assert state["settings"]["channels"] == 8 and "density.weight" in state["decoder"]
+
+
+def test_it_can_be_looked_at_without_a_shared_decoder(fitted):
+    layout, report = fitted
+    gallery = Gallery.open(layout, item_of(layout).config)
+    assert gallery.decoder is None and gallery.names() == ("own/a000000",)
+    assert len(gallery.training_views("own/a000000")) == 12
+    exhibit = gallery.exhibit("own/a000000")
+    sample = read_avatar(layout.shard(0), 0)[report.views[0].view]
+    picture, _ = gallery.picture(exhibit, sample.record.camera)
+    error = (picture.astype(float) - over_white(sample.rgba)) / 255
+    # Rounded to 8 bits and rendered with as many samples as it was measured with.
+    assert -10 * np.log10((error**2).mean()) == pytest.approx(report.views[0].psnr_db, abs=0.2)
+    for name, told in (("own/a000001", "--own-decoder"), ("a000000", "fitted are none")):
+        with pytest.raises(DataError, match=told):
+            gallery.exhibit(name)
 
 
 def test_a_current_fit_is_not_done_again(fitted, monkeypatch):
