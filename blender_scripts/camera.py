@@ -8,7 +8,7 @@ import numpy as np
 from mathutils import Matrix
 
 from blender_scripts.assets import Floats
-from pipeline.contracts.camera import Camera
+from pipeline.contracts.camera import Camera, swap_opengl
 from pipeline.contracts.errors import DataError
 
 TURN = np.array(((1.0, 0, 0), (0, 0, -1.0), (0, 1.0, 0)))
@@ -50,5 +50,5 @@ def place_camera(scene: Any, camera: Camera) -> None:
     data.shift_x = (width / 2 - camera.cx) / width
     data.shift_y = (camera.cy - height / 2) / width
     world = np.eye(4)
-    world[:3] = TURN @ (camera.matrix() @ np.diag((1.0, -1.0, -1.0, 1.0)))[:3]
+    world[:3] = TURN @ swap_opengl(camera.matrix())[:3]
     scene.camera.matrix_world = Matrix(world.tolist())

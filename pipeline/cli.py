@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -33,6 +34,7 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; wi
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
 Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
 Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
+Own = Annotated[bool, typer.Option("--own", help="With --avatar: its fit with a decoder of its own.")]
 Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
 
 
@@ -49,9 +51,9 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
-    from pipeline.config import STAGE_SECTIONS
+    from pipeline.config import RUN_STAGES
 
-    _visit("run", tuple(STAGE_SECTIONS), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+    _visit("run", RUN_STAGES, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
 
 @app.command()
@@ -70,8 +72,66 @@ def render(
 
 
 @app.command()
+def ingest(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Captures in the NeRF layout, one an avatar.")
+    ],
+    out: Out,
+    background: Annotated[
+        str | None, typer.Option(help="Colour behind the object in images without alpha: white, black or #rrggbb.")
+    ] = None,
+    masks: Annotated[str | None, typer.Option(help="Folder in each capture with a mask for each image.")] = None,
+    centre: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Centre of the cube that is fitted, in the capture's units; estimated without it."),
+    ] = None,
+    half_side: Annotated[float | None, typer.Option(help="Half that cube's side, in the same units.")] = None,
+    up: Annotated[str | None, typer.Option(help="Axis that points up in the capture: +x -x +y -y +z -z.")] = None,
+    caption: Annotated[list[str] | None, typer.Option(help="A sentence for each folder, in their order.")] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Replace what was ingested into this run before.")] = False,
+) -> None:
+    """Take photographs with known cameras (transforms_train.json, ...) into a run, in place of renders."""
+    with _for_the_user():
+        import json
+
+        from pipeline.contracts.naming import RunLayout
+        from pipeline.ingestion import describe_ingested
+        from pipeline.ingestion import ingest as ingest_captures
+        from pipeline.progress import simple_progress
+
+        given = {
+            "background": background,
+            "masks": masks,
+            "centre": list(centre) if centre is not None else None,
+            "half_side": half_side,
+            "up": up,
+            "captions": caption or None,
+        }
+        settings = [f"ingest.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+        layout = RunLayout(out.resolve())
+        with simple_progress("ingest", "frame") as progress:
+            result = ingest_captures(
+                layout,
+                folders,
+                preset=preset,
+                file=config,
+                settings=[*(set_ or ()), *settings],
+                redo=redo,
+                progress=progress,
+            )
+        typer.echo(describe_ingested(layout, result))
+
+
+@app.command()
 def fit(
     out: Out,
+    own_decoder: Annotated[
+        bool,
+        typer.Option("--own-decoder", help="Fit each avatar with a decoder of its own, into RUN/own; no shared one."),
+    ] = False,
     preset: Preset = None,
     config: ConfigFile = None,
     set_: Settings = None,
@@ -82,7 +142,8 @@ def fit(
     dry_run: DryRun = False,
 ) -> None:
     """Fit the shared decoder, then every rendered avatar's tri-planes."""
-    _visit("fit", ("decoder", "fit"), out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
+    stages = ("own",) if own_decoder else ("decoder", "fit")
+    _visit("fit", stages, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
 
 @app.command()
@@ -169,21 +230,40 @@ def inspect(
             raise typer.Exit(1)
 
 
+class ExportFormat(StrEnum):
+    """What ``export`` can write."""
+
+    GLB = "glb"
+    NERF = "nerf"
+
+
 @app.command()
 def export(
     out: Out,
+    format_: Annotated[
+        ExportFormat, typer.Argument(metavar="[glb|nerf]", help="A mesh, or the photographs in the NeRF layout.")
+    ] = ExportFormat.GLB,
     avatar: Avatar = None,
+    own: Own = False,
     sample: Sample = None,
     resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
     file: Annotated[
-        Path | None, typer.Option(help="GLB file to write; RUN/meshes/NAME.glb by default.", show_default=False)
+        Path | None,
+        typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a fitted or a generated avatar as a coloured mesh: GLB, in metres."""
+    """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), or an avatar's photographs with their
+    cameras in the NeRF layout, which other programs and `ingest` read.
+    """
     with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
-        name = _shown(avatar, sample)
+        name = _shown(avatar, own, sample)
+        if format_ is ExportFormat.NERF:
+            if avatar is None:
+                raise ConfigError("export nerf: say whose photographs, with --avatar 12; samples have none")
+            _export_nerf(out, avatar, file)
+            return
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
         layout, config = _run_to_show(out, "skimage", "trimesh")
@@ -200,13 +280,14 @@ def export(
 def view(
     out: Out,
     avatar: Avatar = None,
+    own: Own = False,
     sample: Sample = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
 ) -> None:
     """Look at fitted and generated avatars in a browser."""
     with _for_the_user():
-        name = _shown(avatar, sample)
+        name = _shown(avatar, own, sample)
         layout, config = _run_to_show(out, "viser")
         from pipeline.stages.gallery import Gallery
         from pipeline.viewer import Viewer
@@ -314,14 +395,16 @@ def _visit(
             raise typer.Exit(1)
 
 
-def _shown(avatar: int | None, sample: str | None) -> str | None:
+def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
     """The name in :mod:`pipeline.stages.gallery` of what was asked for, if anything was."""
     from pipeline.contracts.errors import ConfigError
     from pipeline.contracts.naming import format_avatar
 
     if avatar is not None and sample is not None:
         raise ConfigError("--avatar and --sample exclude each other")
-    return sample if avatar is None else format_avatar(avatar)
+    if own and avatar is None:
+        raise ConfigError("--own is of an avatar: say which one, such as --avatar 0 --own")
+    return sample if avatar is None else f"{'own/' if own else ''}{format_avatar(avatar)}"
 
 
 def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  # type: ignore[name-defined]
@@ -335,6 +418,17 @@ def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  #
         raise ResourceError(f"{', '.join(missing)} not installed: pip install -e .[view]")
     layout = RunLayout(out.resolve())
     return layout, load_config(run_toml=_existing_run(layout))
+
+
+def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
+    from pipeline.config import load_config
+    from pipeline.contracts.naming import RunLayout
+    from pipeline.nerf_export import export_nerf, nerf_path
+
+    layout = RunLayout(out.resolve())
+    folder = file or nerf_path(layout, avatar)
+    views = export_nerf(layout, load_config(run_toml=_existing_run(layout)), avatar, folder)
+    typer.echo(f"{folder}: {views} views, OpenGL cameras; rodin-pipe ingest {folder} reads it back")
 
 
 def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]

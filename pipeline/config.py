@@ -20,6 +20,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.capture import IngestConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.fixed_spec import parse_specs
@@ -43,7 +44,7 @@ class RenderConfig(Record):
     """Avatar i is held out when i % held_out_every == held_out_every - 1."""
     train_views: int = Field(300, ge=1, le=900)
     """Random views an avatar that fits read (300 in the paper)."""
-    held_out_views: int = Field(8, ge=1, le=90)
+    held_out_views: int = Field(8, ge=1, le=900)
     """Random views an avatar that only measure."""
     resolution: int = Field(1024, ge=16, le=4096)
     """Side of the square images in pixels."""
@@ -159,6 +160,20 @@ class FitConfig(Record):
     """A fit whose held-out PSNR is lower is a failure, and training never reads it."""
     threads: int = Field(2, ge=1)
     """Torch threads of one task. In the fingerprint, because the last bits depend on it."""
+
+
+class OwnConfig(Record):
+    """Stage ``own``: planes and a decoder for each avatar alone. It reads ``decoder`` and ``fit`` too."""
+
+    steps: int = Field(8000, ge=1)
+    held_out_views: int = Field(32, ge=1)
+    """Most held-out views that are measured, spread evenly over those there are."""
+    turntable_views: int = Field(48, ge=2)
+    """Frames of the turntable."""
+    turntable_side: int = Field(512, ge=16)
+    """Most pixels of a side of it; it is no larger than the photographs."""
+    checkpoint_every: int = Field(1000, ge=1, json_schema_extra=_OPERATIONAL)
+    """Steps between checkpoints; a restart goes on from the last."""
 
 
 class TrainingConfig(Record):
@@ -360,9 +375,11 @@ class RunConfig(Record):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", json_schema_extra=_OPERATIONAL)
     """Torch device of fits and models; auto takes CUDA where there is one."""
     render: RenderConfig = RenderConfig()
+    ingest: IngestConfig = IngestConfig()
     planes: PlanesConfig = PlanesConfig()
     decoder: DecoderConfig = DecoderConfig()
     fit: FitConfig = FitConfig()
+    own: OwnConfig = OwnConfig()
     train: TrainConfig = Field(TrainConfig(), json_schema_extra=_OPERATIONAL)
     clip: ClipConfig = ClipConfig()
     base: BaseConfig = BaseConfig()
@@ -384,7 +401,7 @@ class RunConfig(Record):
                 f"leaves only {len(self.training_avatars())} that are not held out"
             )
         refined = self.refiner.input_side * self.refiner.scale
-        if refined > self.render.resolution:
+        if refined > self.render.resolution and not self.is_ingested:  # no model is trained on captures
             raise ValueError(
                 f"refiner.input_side {self.refiner.input_side} times refiner.scale {self.refiner.scale} is {refined}, "
                 f"more than render.resolution {self.render.resolution}: there is no such sharp image to learn from"
@@ -410,6 +427,11 @@ class RunConfig(Record):
                     f"cannot be halved {len(unet.multipliers) - 1} times"
                 )
         return self
+
+    @property
+    def is_ingested(self) -> bool:
+        """Whether captures stand in place of renders."""
+        return bool(self.ingest.sha256)
 
     def is_held_out(self, avatar: int) -> bool:
         """Whether an avatar, by index, is kept from every decoder, CLIP, statistic and model."""
@@ -442,6 +464,7 @@ STAGE_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "render": ("render",),
     "decoder": ("planes", "decoder", "fit"),
     "fit": ("planes", "fit"),
+    "own": ("planes", "decoder", "fit", "own"),
     "clip": ("clip",),
     "encode": (),
     "base": ("base",),
@@ -453,7 +476,18 @@ STAGE_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Stages in order, and the sections of the configuration that each reads itself."""
 
-NOT_READ: Final = {("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads")}
+RUN_STAGES: Final = tuple(stage for stage in STAGE_SECTIONS if stage != "own")
+"""The stages of ``rodin-pipe run``; ``own`` is for those who ask for it."""
+
+INGESTED_SECTIONS: Final = {"ingest": (), "render": ("extent_m", "held_out_every", "shard_size")}
+"""What an ingested run's renders depend on: sections, and fields of a section where it is not all of them."""
+
+NOT_READ: Final = {
+    ("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads"),
+    ("own", "planes"): ("base_resolution",),
+    ("own", "decoder"): ("avatars", "min_avatars", "steps_per_avatar", "threads"),
+    ("own", "fit"): ("steps", "min_psnr"),
+}
 """Fields of a section that a stage, unlike the section's own, does not read."""
 
 MODELS: Final = ("clip", "encode", "base", "upsampler", "latent", "refiner")
@@ -463,6 +497,7 @@ STAGE_INPUTS: Final[dict[str, tuple[str, ...]]] = {
     "render": (),
     "decoder": ("render",),
     "fit": ("decoder",),
+    "own": ("render",),
     "clip": ("render",),
     "encode": ("clip",),
     "base": ("fit", "encode"),
@@ -479,13 +514,13 @@ def stage_fingerprints(config: RunConfig) -> dict[str, str]:
     """Hash of what each stage's output depends on, per stage: 16 hex digits."""
     dumped = config.model_dump(mode="json")
     fingerprints: dict[str, str] = {}
-    for stage, sections in STAGE_SECTIONS.items():
+    for stage in STAGE_SECTIONS:
         facts: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "seed": config.seed,
             "sections": {
-                section: {name: dumped[section][name] for name in lasting_fields(stage, section)}
-                for section in sections
+                section: {name: dumped[section][name] for name in names}
+                for section, names in fields_read(stage, config).items()
             },
             "inputs": {name: fingerprints[name] for name in STAGE_INPUTS[stage]},
         }
@@ -531,6 +566,7 @@ def load_config(
     if renders is not None:
         other = _read_toml(renders / "run.toml")
         tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
+        tree["ingest"] = other.get("ingest", {})
     try:
         # Through JSON: there, arrays become tuples while everything else stays strict.
         config = RunConfig.model_validate_json(json.dumps(tree, default=str))
@@ -598,6 +634,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = result.get(key)
         result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
+
+
+def fields_read(stage: str, config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """Sections that a stage's output depends on, and their fields that enter its fingerprint."""
+    if stage == "render" and config.is_ingested:
+        return {section: names or lasting_fields(stage, section) for section, names in INGESTED_SECTIONS.items()}
+    return {section: lasting_fields(stage, section) for section in STAGE_SECTIONS[stage]}
 
 
 def lasting_fields(stage: str, section: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import STAGE_SECTIONS, load_config, stage_fingerprints
+from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.publish import free_bytes
@@ -149,7 +149,7 @@ def _disk(out: Path, preset: str) -> Finding:
     run_toml = layout.config if layout.config.exists() else None
     config = load_config(run_toml=run_toml, preset=None if run_toml else preset)
     states = survey(config, layout, stage_fingerprints(config))
-    needed = sum(disk_bytes(config, STAGE_SECTIONS, states).values())
+    needed = sum(disk_bytes(config, RUN_STAGES, states).values())
     free = free_bytes(layout.root)
     shm = Path("/dev/shm")
     memory = f"; /dev/shm has {bytes_text(shutil.disk_usage(shm).free)}" if shm.exists() else ""

@@ -16,7 +16,7 @@ from cluster.session import SessionInfo, ray_session
 from pipeline.blender_process import check_blender
 from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig, stage_fingerprints
 from pipeline.contracts.errors import DataError, RodinError
-from pipeline.contracts.naming import RunLayout, format_shard, num_shards, shard_avatars
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
 from pipeline.contracts.stage import DriverReport, Progress
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
@@ -28,10 +28,11 @@ from pipeline.plan import (
     end_redo,
     expand_redo,
     refuse_bad_inputs,
+    refuse_ingested,
     refuse_stale,
     survey,
 )
-from pipeline.provenance import decoder_report, fit_reports, render_reports
+from pipeline.provenance import decoder_report, fit_reports, render_reports, render_sources
 
 CLUSTER_GROWS_S = 600.0
 """How long nodes of a cluster may take to join."""
@@ -114,6 +115,7 @@ def guarded_train_loop(item: Any, context: Any) -> Any:
 
 def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     """Survey the run and refuse what cannot or must not be done; nothing is written."""
+    refuse_ingested(visit.config, visit.layout, visit.stages, visit.redo)
     fingerprints = stage_fingerprints(visit.config)
     states = survey(visit.config, visit.layout, fingerprints)
     redo = expand_redo(visit.redo, states)
@@ -206,6 +208,8 @@ def build_tasks(visit: Visit, fingerprints: dict[str, str], session: SessionInfo
         tasks += _render_tasks(visit, fingerprints["render"], session, render_gpu)
     if "fit" in stages:
         tasks += _fit_tasks(visit, fingerprints, session, gpu, renders)
+    if "own" in stages:
+        tasks += _own_tasks(visit, fingerprints["own"], session, gpu)
     fits = [task.name for task in tasks if task.stage == "fit"]
 
     after_encode = renders
@@ -296,6 +300,25 @@ def _fit_tasks(
         for shard in shards
     ]
     return [decoder, *fits]
+
+
+def _own_tasks(visit: Visit, fingerprint: str, session: SessionInfo, gpu: float) -> list[Task]:
+    from pipeline.stages.fit_own import OwnItem, fit_own
+
+    config, layout = visit.config, visit.layout
+    return [
+        Task(
+            name=f"own/{format_avatar(avatar)}",
+            stage="own",
+            function=fit_own,
+            item=OwnItem(layout, config, avatar, fingerprint, visit.retry_failed),
+            total=config.own.steps,
+            unit="step",
+            num_cpus=_cpus(config.fit.threads, session),
+            num_gpus=gpu,
+        )
+        for avatar in sorted(render_sources(config, layout))
+    ]
 
 
 def _model_task(

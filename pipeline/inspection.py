@@ -21,13 +21,14 @@ from pipeline.images import contact_sheet, encode_png, over_white
 from pipeline.io.avatar_folder import AVATAR_JSON
 from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256
 from pipeline.io.publish import publish_bytes, publish_folder, remove_temporaries, run_lock, sha256_file
-from pipeline.io.shards import index_shard, read_avatar
+from pipeline.io.shards import index_shard, read_avatar, read_view
 from pipeline.plan import directory_bytes, survey
 from pipeline.provenance import (
     SINGLE_STAGES,
     decoder_report,
     decoder_sha256,
     fit_reports,
+    own_reports,
     render_layout,
     render_reports,
     stage_report,
@@ -101,7 +102,7 @@ def render_sheet(config: RunConfig, layout: RunLayout) -> npt.NDArray[np.uint8]:
                 break
             tar = render_layout(config, layout).shard(report.shard)
             frontal: tuple[Split, ...] = ("frontal",)
-            (sample,) = read_avatar(tar, avatar, frontal)
+            sample = read_view(tar, avatar, 0) if config.is_ingested else read_avatar(tar, avatar, frontal)[0]
             images.append(over_white(sample.rgba))
             labels.append(format_avatar(avatar) + (" held out" if sample.record.held_out_avatar else ""))
     return contact_sheet(images, columns=min(8, len(images)), tile=min(256, config.render.resolution), labels=labels)
@@ -109,6 +110,8 @@ def render_sheet(config: RunConfig, layout: RunLayout) -> npt.NDArray[np.uint8]:
 
 def _describe_stages(config: RunConfig, layout: RunLayout, echo: Echo) -> None:
     for stage, state in survey(config, layout, stage_fingerprints(config)).items():
+        if stage == "own" and state.word == "missing":
+            continue  # done only where it is asked for
         notes = [f"{state.failed} failed"] if state.failed else []
         notes += [state.stale] if state.stale else []
         notes += [f"{state.behind} avatars added since"] if state.behind else []
@@ -124,11 +127,16 @@ def _describe_population(config: RunConfig, layout: RunLayout, echo: Echo) -> No
     if not done:
         return
     held_out = sum(config.is_held_out(avatar) for avatar in done)
-    size = sum(report.tar_bytes for report in reports.values())
-    echo(
-        f"{len(done)} avatars in {len(reports)} shards ({bytes_text(size)}), {held_out} held out: "
+    views = (
         f"{config.render.train_views} training, {config.render.held_out_views} held-out views and a frontal one each"
     )
+    if config.is_ingested:
+        views = (
+            f"{config.render.train_views} training and {config.render.held_out_views} held-out views each or more, "
+            f"from {', '.join(config.ingest.captures)}"
+        )
+    size = sum(report.tar_bytes for report in reports.values())
+    echo(f"{len(done)} avatars in {len(reports)} shards ({bytes_text(size)}), {held_out} held out: {views}")
     tar = render_layout(config, layout).shard(done[0] // config.render.shard_size)
     cameras = [sample.record.camera for sample in read_avatar(tar, done[0])]
     echo(f"cameras of {format_avatar(done[0])}: {_camera_text(cameras)}")
@@ -172,6 +180,8 @@ def _describe_failures(config: RunConfig, layout: RunLayout, echo: Echo) -> None
         failures += [("render", failure) for failure in render_report.failures]
     for fit_report in fit_reports(config, layout).values():
         failures += [("fit", failure) for failure in fit_report.failures]
+    for own_report in own_reports(config, layout).values():
+        failures += [("fit --own-decoder", own_report.failure)] if own_report.failure is not None else []
     for stage, failure in failures:
         echo(f"failed in {stage}: {format_avatar(failure.avatar)}: {failure.reason}")
         for line in failure.log_tail.splitlines()[-5:]:
@@ -216,8 +226,8 @@ def _verify(config: RunConfig, layout: RunLayout, echo: Echo) -> bool:
                         f"{layout.planes}: {damage} of {format_avatar(fit.avatar)} ({format_shard(shard)}) are not "
                         "what the ledger says; fit again with --redo fit"
                     )
-    for stage in SINGLE_STAGES:
-        stage_ledger = stage_report(layout, stage)
+    ledgers = [(stage, stage_report(layout, stage)) for stage in SINGLE_STAGES]
+    for stage, stage_ledger in (*ledgers, *(("own", own) for own in own_reports(config, layout).values())):
         for name, sha256 in (stage_ledger.outputs if stage_ledger else {}).items():
             count += 1
             path: Path = layout.root / name

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import MODELS, STAGE_INPUTS, STAGE_SECTIONS, RunConfig, lasting_fields, stages_after
+from pipeline.config import MODELS, STAGE_INPUTS, STAGE_SECTIONS, RunConfig, fields_read, stages_after
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
 from pipeline.io.plane_store import PlaneStore
@@ -17,6 +17,7 @@ from pipeline.provenance import (
     SINGLE_STAGES,
     decoder_report,
     fit_reports,
+    own_reports,
     render_layout,
     render_reports,
     render_sources,
@@ -25,13 +26,16 @@ from pipeline.provenance import (
 )
 
 STAGES = tuple(STAGE_SECTIONS)
-READ_RENDERS = ("render", "decoder", "fit", "clip", "encode", "upsampler", "refiner", "generate", "evaluate")
+READ_RENDERS = ("render", "decoder", "fit", "own", "clip", "encode", "upsampler", "refiner", "generate", "evaluate")
 """Stages that read published shards; ``render`` does when it extends one."""
+FIT_STAGES = ("decoder", "fit", "own")
+"""The stages that an ingested run can go through."""
 READ_PLANES = ("fit", "base", "upsampler", "refiner", "evaluate")
 COMMANDS = {stage: f"train {stage}" for stage in MODELS} | {
     "render": "render",
     "decoder": "fit",
     "fit": "fit",
+    "own": "fit --own-decoder",
     "generate": "run",
     "evaluate": "run",
 }
@@ -73,6 +77,7 @@ def survey(config: RunConfig, layout: RunLayout, fingerprints: dict[str, str]) -
         "render": _render_state(config, layout, fingerprints["render"]),
         "decoder": _decoder_state(config, layout, fingerprints["decoder"]),
         "fit": _fit_state(config, layout, fingerprints["fit"]),
+        "own": _own_state(config, layout, fingerprints["own"]),
     }
     for stage in SINGLE_STAGES:
         states[stage] = _single_state(stage, config, layout, fingerprints[stage])
@@ -97,6 +102,25 @@ def expand_redo(redo: Sequence[str], states: dict[str, StageState]) -> set[str]:
     return {after for stage in named for after in stages_after(stage)}
 
 
+def refuse_ingested(config: RunConfig, layout: RunLayout, wanted: Iterable[str], redo: Iterable[str] = ()) -> None:
+    """Raise ``ConfigError`` where an ingested run is asked for what only synthetic people have."""
+    if config.is_ingested and "render" in redo:
+        raise ConfigError(f"--redo render: {layout.root} was ingested from captures; use rodin-pipe ingest --redo")
+    cannot = [stage for stage in wanted if config.is_ingested and stage not in FIT_STAGES]
+    if not cannot:
+        return
+    if cannot == ["render"]:
+        raise ConfigError(
+            f"{layout.root} was ingested from captures, so there is nothing to render; to fit them: "
+            f"rodin-pipe fit --own-decoder --out {layout.root}"
+        )
+    raise ConfigError(
+        f"{layout.root} was ingested from captures, and stage {cannot[-1] if 'render' in cannot else cannot[0]} needs "
+        "the frontal views and captions of rendered avatars: an ingested run can be fitted (rodin-pipe fit, with or "
+        "without --own-decoder), viewed and exported"
+    )
+
+
 def refuse_stale(
     states: dict[str, StageState], wanted: Iterable[str], redo: set[str], config: RunConfig, layout: RunLayout
 ) -> None:
@@ -107,6 +131,11 @@ def refuse_stale(
         if stage not in needed or not state.stale or stage in redo:
             continue
         changed = changed_keys(stage, config, layout)
+        if stage == "render" and config.is_ingested:
+            raise StaleStageError(
+                f"the captures of {layout.root} were ingested otherwise ({', '.join(changed) or state.stale}); "
+                "undo the change, or give it to rodin-pipe ingest with --redo"
+            )
         why = f"configuration changed: {', '.join(changed)}" if changed else state.stale
         raise StaleStageError(
             f"stage {stage} of {layout.root} is stale ({why}); add --redo {'fit' if stage == 'decoder' else stage} "
@@ -126,9 +155,12 @@ def refuse_bad_inputs(
     for stage in wanted:
         for needed in STAGE_INPUTS[stage]:
             if needed not in wanted and (states[needed].word == "missing" or needed in redo):
+                command = COMMANDS[needed]
+                if needed == "render" and config.is_ingested:
+                    command = " ".join(("ingest", *config.ingest.captures))
                 raise DataError(
                     f"stage {stage} needs stage {needed}, of which {layout.root} has nothing; "
-                    f"run rodin-pipe {COMMANDS[needed]} --out {layout.root} first"
+                    f"run rodin-pipe {command} --out {layout.root} first"
                 )
     to_do = {stage for stage in wanted if states[stage].word != "done" or stage in redo}
     if to_do.intersection(READ_RENDERS) and "render" not in redo:
@@ -162,8 +194,8 @@ def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
     old = tomllib.loads(layout.config.read_text("utf-8"))
     changed = [] if old.get("seed") == config.seed else [f"seed {old.get('seed')} -> {config.seed}"]
     dumped = config.model_dump(mode="json")
-    for section in STAGE_SECTIONS[stage]:
-        for name in lasting_fields(stage, section):
+    for section, names in fields_read(stage, config).items():
+        for name in names:
             before, now = old.get(section, {}).get(name), dumped[section][name]
             if before != now:
                 changed.append(f"{section}.{name} {before} -> {now}")
@@ -191,8 +223,8 @@ def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig, fingerprint
             layout.model(stage) / "checkpoints",
         ):
             shutil.rmtree(folder, ignore_errors=True)
-        if stage == "decoder":
-            shutil.rmtree(layout.work / "decoder", ignore_errors=True)
+        if stage in ("decoder", "own"):
+            shutil.rmtree(layout.work / stage, ignore_errors=True)
     if redo:
         publish_text(note, json.dumps(begun | {stage: fingerprints[stage] for stage in sorted(redo)}))
 
@@ -219,6 +251,8 @@ def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, Stage
         "render": int(2.1 * pixels * (avatars_left["render"] + render.shard_size)),
         "decoder": 4 * texels * 4 * config.decoder.avatars,
         "fit": 2 * texels * avatars_left["fit"],
+        # Planes, their moments and one checkpoint of each avatar in work; planes and a few pictures stay.
+        "own": (2 * texels + 4 * 2**20) * (states["own"].total - states["own"].done) + 12 * texels,
         "base": 4 * 4 * base_parameters,
         "upsampler": 4 * base_parameters,
     }
@@ -228,7 +262,8 @@ def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, Stage
 def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
     """Ray tasks that the stages are."""
     shards = num_shards(config.render.num_avatars, config.render.shard_size)
-    return sum(shards if stage in ("render", "fit") else 1 for stage in stages)
+    counts = {"render": shards, "fit": shards, "own": config.render.num_avatars}
+    return sum(counts.get(stage, 1) for stage in stages)
 
 
 def _with_inputs(wanted: Iterable[str]) -> set[str]:
@@ -284,6 +319,21 @@ def _fit_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageS
         failed += sum(failure.avatar in wanted for failure in report.failures)
     unrendered = sum(len(report.failures) for report in renders.values())
     return StageState("fit", done, config.render.num_avatars - unrendered, failed, stale)
+
+
+def _own_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:
+    sources = render_sources(config, layout)
+    done = failed = 0
+    stale = ""
+    for avatar, report in own_reports(config, layout).items():
+        if report.fingerprint != fingerprint:
+            stale = stale or "made with another configuration"
+        elif avatar in sources and report.source_sha256 != sources[avatar]:
+            stale = stale or "its renders changed"
+        done += report.fit is not None
+        failed += report.failure is not None
+    unrendered = sum(len(report.failures) for report in render_reports(config, layout).values())
+    return StageState("own", done, config.render.num_avatars - unrendered, failed, stale)
 
 
 def _single_state(stage: str, config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:

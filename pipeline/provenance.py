@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards
-from pipeline.contracts.planes import DecoderReport, FitShardReport
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, parse_avatar
+from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
-from pipeline.io.ledger import read_ledger
+from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.publish import sha256_file
 
 SINGLE_STAGES = ("clip", "encode", "base", "upsampler", "latent", "refiner", "generate", "evaluate")
@@ -45,6 +45,13 @@ def fit_reports(config: RunConfig, layout: RunLayout) -> dict[int, FitShardRepor
     shards = range(num_shards(config.render.num_avatars, config.render.shard_size))
     found = ((shard, read_ledger(layout.ledger("fit", format_shard(shard)), FitShardReport)) for shard in shards)
     return {shard: report for shard, report in found if report is not None}
+
+
+def own_reports(config: RunConfig, layout: RunLayout) -> dict[int, OwnFitReport]:
+    """Published ledgers of fits with a decoder of their own, by avatar; only those of the run's avatars."""
+    found = read_ledgers(layout.root / "ledger" / "own", OwnFitReport)
+    reports = {parse_avatar(name): report for name, report in found.items()}
+    return {avatar: report for avatar, report in reports.items() if avatar < config.render.num_avatars}
 
 
 def decoder_report(layout: RunLayout) -> DecoderReport | None:

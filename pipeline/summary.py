@@ -1,15 +1,19 @@
 """What a command says before (``--dry-run``) and after it: plain text."""
 
 from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig
+from pipeline.contracts.naming import format_avatar
 from pipeline.driver import Visit, VisitResult
 from pipeline.plan import StageState, disk_bytes, num_tasks
 from pipeline.progress import seconds_text
+from pipeline.provenance import own_reports
 
 # CPU seconds measured on one core of a 2.6 GHz server, in the units that each stage is counted in.
 RENDER_S_PER_AVATAR = 5.0
 RENDER_S_PER_MEGASAMPLE = 2.2
 FIT_S_PER_MEGASAMPLE = 2.0
 TRAIN_S_PER_GIGATEXEL_CHANNEL = 3.0
+OWN_LINES = 12
+"""Most avatars whose quality is told one by one."""
 
 
 def describe_plan(visit: Visit, states: dict[str, StageState]) -> str:
@@ -47,6 +51,7 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         / 1e6
         * FIT_S_PER_MEGASAMPLE,
         "fit": render.num_avatars * FIT_S_PER_MEGASAMPLE * fit_megasamples,
+        "own": render.num_avatars * FIT_S_PER_MEGASAMPLE * config.own.steps * fit.rays * fit.samples / 1e6,
     }
     for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
         section = config.base if stage == "base" else config.upsampler
@@ -73,6 +78,8 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
     lines.append("")
     if report.failed_tasks or any(result.states[stage].failed for stage in visit.stages):
         lines.append(f"what failed, with logs:   rodin-pipe inspect --out {out}")
+    if "own" in visit.stages:
+        lines += _own_lines(visit)
     page = visit.layout.report / "index.html"
     if page.exists():
         lines.append(f"report:                   {page}")
@@ -83,9 +90,22 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
         following = {"render": "fit", "fit": "train", "train": "generate", "evaluate": "inspect"}.get(visit.command)
         if visit.command == "train" and any(result.states[model].word != "done" for model in MODELS):
             following = "train"
-        if following and not report.failed_tasks:
+        if visit.config.is_ingested:
+            following = "view" if "fit" in visit.stages else None
+        if following and "own" not in visit.stages and not report.failed_tasks:
             lines.append(f"next: rodin-pipe {following} --out {out}")
     return "\n".join(lines)
+
+
+def _own_lines(visit: Visit) -> list[str]:
+    """Quality and folder of each avatar that has a decoder of its own; the first ones, where there are many."""
+    fits = [report.fit for report in own_reports(visit.config, visit.layout).values() if report.fit is not None]
+    lines = [
+        f"{format_avatar(fit.avatar)}: held-out PSNR {fit.psnr_db:.2f} dB over white, {fit.psnr_foreground_db:.2f} dB "
+        f"on the object, SSIM {fit.ssim:.4f}: {visit.layout.own / format_avatar(fit.avatar)}"
+        for fit in fits[:OWN_LINES]
+    ]
+    return lines + ([f"and {len(fits) - OWN_LINES} more in {visit.layout.own}"] if len(fits) > OWN_LINES else [])
 
 
 def bytes_text(count: int) -> str:

@@ -60,18 +60,16 @@ class Camera(Record):
         matrix = np.eye(4)
         matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = right, down, forward, position
         focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
-        rows = tuple(tuple(float(x) for x in row) for row in matrix)
-        return cls.model_validate(
-            {
-                "cam2world": rows,
-                "fx": focal,
-                "fy": focal,
-                "cx": width / 2,
-                "cy": height / 2,
-                "width": width,
-                "height": height,
-            }
-        )
+        return cls.of_matrix(matrix, fx=focal, fy=focal, cx=width / 2, cy=height / 2, width=width, height=height)
+
+    @classmethod
+    def of_matrix(
+        cls, cam2world: Array, *, fx: float, fy: float, cx: float, cy: float, width: int, height: int
+    ) -> Self:
+        """From OpenCV ``cam2world`` as an array of shape (4, 4), and intrinsics in pixels."""
+        rows = tuple(tuple(float(x) for x in row) for row in cam2world)
+        pinhole = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "width": width, "height": height}
+        return cls.model_validate({"cam2world": rows, **pinhole})
 
     def matrix(self) -> Array:
         """``cam2world`` as a float64 array of shape (4, 4)."""
@@ -112,6 +110,15 @@ class Camera(Record):
             width=width,
             height=height,
         )
+
+
+def swap_opengl(cam2world: Array) -> Array:
+    """``cam2world`` of OpenCV camera axes from one of OpenGL axes (x right, y up, z backward), and back.
+
+    Its own inverse, and the only place where the two are turned into one another. Blender's cameras have OpenGL axes.
+    """
+    turned: Array = np.asarray(cam2world, np.float64) * np.array((1.0, -1.0, -1.0, 1.0)) + 0.0  # no negative zeros
+    return turned
 
 
 def orbit_position(azimuth_deg: float, elevation_deg: float, distance: float) -> Array:

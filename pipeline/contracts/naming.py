@@ -105,6 +105,11 @@ class RunLayout:
         return self.root / "planes.zarr"
 
     @property
+    def own(self) -> Path:
+        """Fits with a decoder of their own, a folder an avatar."""
+        return self.root / "own"
+
+    @property
     def latents(self) -> Path:
         """Image and caption latents of every avatar."""
         return self.root / "latents"

@@ -53,6 +53,36 @@ class FitShardReport(Record):
     processor: str
 
 
+class ViewQuality(Record):
+    """How well one held-out view is reproduced; as :class:`FitReport`."""
+
+    view: int
+    psnr_db: float
+    psnr_foreground_db: float
+    ssim: float
+    coverage: float
+
+
+class OwnFitReport(Record):
+    """Ledger entry of one avatar's fit with a decoder of its own: ``RUN/own/a000012`` or why there is none."""
+
+    schema_version: int
+    fingerprint: str
+    source_sha256: str
+    """``RenderReport.avatar_sha256`` of what it was fitted to."""
+    fit: FitReport | None
+    failure: AvatarFailure | None
+    views: tuple[ViewQuality, ...]
+    """The held-out views that were measured."""
+    outputs: dict[str, str]
+    """sha256 of what was published, by path relative to the run."""
+    started_at: float
+    """Unix time."""
+    finished_at: float
+    versions: dict[str, str]
+    processor: str
+
+
 class DecoderReport(Record):
     """Ledger entry of the shared decoder."""
 

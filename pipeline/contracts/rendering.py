@@ -6,6 +6,7 @@ from pydantic import Field
 
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera
+from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.record import Record
 
 Split = Literal["train", "held_out", "frontal"]
@@ -116,7 +117,7 @@ class SampleRecord(Record):
     caption_short: str
     extent_m: float
     depth_scale: float
-    """World units a level of ``depth.png``; level 0 means no surface."""
+    """World units a level of ``depth.png``; level 0 means no surface. 0 where a capture has no depth."""
     alpha: str
     colour_transform: str
     passes: RenderPasses = RenderPasses()
@@ -198,7 +199,10 @@ class RenderReport(Record):
     avatar_sha256: dict[str, str]
     """Per avatar id, a hash over the names and hashes of its files: what a fit depends on."""
     specs: tuple[AvatarSpec, ...]
-    """Specs of all avatars of the shard, failed ones too, in order of index; of a redrawn one, what was rendered."""
+    """Specs of all avatars of the shard, failed ones too, in order of index; of a redrawn one, what was rendered.
+
+    Empty where ``captures`` tell where the avatars come from.
+    """
     seconds: dict[str, float]
     """Mean seconds an avatar per step, and of the shard in all."""
     started_at: float
@@ -214,3 +218,5 @@ class RenderReport(Record):
     """Draws that a check found broken; each was replaced by the next sub-seed."""
     peak_rss_mb: float = 0.0
     """Most memory that a Blender process of this visit held."""
+    captures: tuple[CaptureReport, ...] = ()
+    """Of an ingested shard, what each avatar was taken from, in order of index."""

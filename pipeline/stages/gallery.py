@@ -1,6 +1,7 @@
 """What a run has to show: its fitted avatars and its samples by name, and pictures of them from any camera.
 
-A fitted avatar's name is its id (``a000012``), a sample's its folders below ``samples/`` (``noise/avatar-000``).
+A fitted avatar's name is its id (``a000012``), that of a fit with a decoder of its own ``own/a000012``, a sample's its
+folders below ``samples/`` (``noise/avatar-000``).
 """
 
 import re
@@ -19,8 +20,9 @@ from pipeline.contracts.naming import RunLayout, format_avatar, parse_avatar
 from pipeline.contracts.rendering import Split
 from pipeline.images import over_white, to_uint8
 from pipeline.io.plane_store import PlaneStore
-from pipeline.provenance import decoder_report, fit_reports
+from pipeline.provenance import decoder_report, fit_reports, own_reports
 from pipeline.stages.fit_decoder import load_decoder
+from pipeline.stages.fit_own import load_own
 from pipeline.stages.views import choose_device, intrinsics, read_samples
 from rodin_models.decoder import Decoder
 from rodin_models.occupancy import Occupancy
@@ -28,6 +30,8 @@ from rodin_models.render import PlaneField, planes_occupancy, render_image
 
 AVATAR_ID = re.compile(r"a\d{6}")
 PLANES_FILE = "planes.npy"
+OWN = "own/"
+"""Begins the name of an avatar with a decoder of its own."""
 NAMES_IN_ERROR = 6
 """Most names that an error lists."""
 
@@ -39,6 +43,8 @@ class Exhibit:
     name: str
     planes: torch.Tensor
     """float32 (3, channel, side, side), on the gallery's device."""
+    decoder: Decoder
+    """The run's, or the avatar's own."""
     occupancy: Occupancy
 
 
@@ -49,14 +55,15 @@ class Gallery:
     layout: RunLayout
     config: RunConfig
     device: torch.device
-    decoder: Decoder
+    decoder: Decoder | None
+    """The shared one; a run that only has avatars with decoders of their own has none."""
 
     @classmethod
     def open(cls, layout: RunLayout, config: RunConfig) -> "Gallery":
-        """Raises ``DataError`` when the run has no decoder yet."""
+        """Raises ``DataError`` when the run has no decoder of any kind yet."""
         device = choose_device(config)
-        decoder, _ = load_decoder(layout, device)
-        return cls(layout, config, device, decoder)
+        alone = decoder_report(layout) is None and bool(own_reports(config, layout))
+        return cls(layout, config, device, None if alone else load_decoder(layout, device)[0])
 
     def fitted(self) -> tuple[str, ...]:
         """Avatars that are fitted under the decoder there is now."""
@@ -68,26 +75,38 @@ class Gallery:
             for fit in report.fits
         )
 
+    def own(self) -> tuple[str, ...]:
+        """Avatars with a decoder of their own."""
+        reports = own_reports(self.config, self.layout)
+        return tuple(OWN + format_avatar(avatar) for avatar, report in reports.items() if report.fit is not None)
+
     def samples(self) -> tuple[str, ...]:
         """Generated avatars."""
+        if self.decoder is None:
+            return ()
         found = sorted(self.layout.samples.glob(f"*/*/{PLANES_FILE}"))
         return tuple(str(path.parent.relative_to(self.layout.samples)) for path in found)
 
     def names(self) -> tuple[str, ...]:
         """Everything there is to show; ``DataError`` when that is nothing."""
-        names = self.fitted() + self.samples()
+        names = self.fitted() + self.own() + self.samples()
         if not names:
             raise DataError(f"{self.layout.root} has no fitted avatar and no sample: run rodin-pipe fit first")
         return names
 
     def exhibit(self, name: str) -> Exhibit:
         """Load one; raises ``DataError`` when it is not there or damaged."""
-        planes = torch.from_numpy(self._read(name)).to(self.device).float()
-        return Exhibit(name, planes, planes_occupancy(planes, self.decoder))
+        if name.startswith(OWN):
+            planes, decoder = self._read_own(name)
+        else:
+            stored = self._read(name)
+            assert self.decoder is not None, "what is fitted or generated has a decoder"
+            planes, decoder = torch.from_numpy(stored).to(self.device).float(), self.decoder
+        return Exhibit(name, planes, decoder, planes_occupancy(planes, decoder))
 
     def field(self, exhibit: Exhibit) -> PlaneField:
         """The radiance field of an exhibit."""
-        return PlaneField.of_planes(exhibit.planes, self.decoder)
+        return PlaneField.of_planes(exhibit.planes, exhibit.decoder)
 
     def picture(self, exhibit: Exhibit, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Colour over white, uint8 (row, column, 3), and z-depth in world units (row, column).
@@ -96,7 +115,7 @@ class Gallery:
         """
         image = render_image(
             exhibit.planes,
-            self.decoder,
+            exhibit.decoder,
             torch.from_numpy(camera.matrix()).float().to(self.device),
             torch.tensor(intrinsics(camera), device=self.device),
             camera.height,
@@ -113,10 +132,10 @@ class Gallery:
 
         Raises ``DataError`` when the renders are not there any more.
         """
-        if name not in self.fitted():
+        if name not in self.fitted() + self.own():
             return ()
         train: tuple[Split, ...] = ("train",)
-        views = read_samples(self.config, self.layout, parse_avatar(name), train)
+        views = read_samples(self.config, self.layout, parse_avatar(name.removeprefix(OWN)), train)
         return tuple((view.record.camera, over_white(view.rgba)) for view in views)
 
     def _read(self, name: str) -> npt.NDArray[np.float16]:
@@ -132,6 +151,15 @@ class Gallery:
                 "rodin-pipe inspect says what failed"
             )
         raise DataError(f"{self.layout.samples} has no sample {name!r}; it has {_listed(samples)}")
+
+    def _read_own(self, name: str) -> tuple[torch.Tensor, Decoder]:
+        own = self.own()
+        if name not in own:
+            raise DataError(
+                f"{self.layout.root} has no {name.removeprefix(OWN)} with a decoder of its own; it has {_listed(own)}: "
+                f"run rodin-pipe fit --own-decoder --out {self.layout.root}"
+            )
+        return load_own(self.layout.own / name.removeprefix(OWN), self.device)
 
     def _read_sample(self, path: Path) -> npt.NDArray[np.float16]:
         side, channels = self.config.planes.resolution, self.config.planes.channels

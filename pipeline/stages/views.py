@@ -1,5 +1,6 @@
 """Records to tensors: what the stages that use torch share when they read renders and planes."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def read_views(
     config: RunConfig, layout: RunLayout, avatar: int, splits: tuple[Split, ...], device: torch.device
 ) -> Views:
     """One avatar's views as the tensors that fitting takes."""
-    samples = read_samples(config, layout, avatar, splits)
+    return views_of(read_samples(config, layout, avatar, splits), device)
+
+
+def views_of(samples: Sequence[Sample], device: torch.device) -> Views:
+    """Samples of one size as the tensors that fitting takes."""
     return Views(
         rgba=torch.from_numpy(np.stack([sample.rgba for sample in samples])).to(device),
         cam2world=torch.from_numpy(np.stack([s.record.camera.matrix() for s in samples])).float().to(device),

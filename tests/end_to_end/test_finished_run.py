@@ -10,7 +10,7 @@ from commands import rodin, rodin_passes
 from PIL import Image
 from tiny import HELD_OUT, NUM_AVATARS, recorded_jobs
 
-from pipeline.config import STAGE_SECTIONS
+from pipeline.config import RUN_STAGES
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.report import ReportData
 from pipeline.contracts.stage import DriverReport
@@ -28,7 +28,7 @@ def flip(path, offset=-1):
 
 
 def test_every_stage_is_done_and_timed(finished):
-    for stage in STAGE_SECTIONS:
+    for stage in RUN_STAGES:
         assert re.search(rf"^{stage} +\d+\.\d ", finished.output, re.MULTILINE), finished.output
     assert "ray start" in finished.output and "ray stop" in finished.output
     assert str(finished.layout.report / "index.html") in finished.output
@@ -38,7 +38,7 @@ def test_every_stage_is_done_and_timed(finished):
     (report,) = (
         r for name, r in read_ledgers(finished.layout.root / "ledger/driver", DriverReport).items() if name != "ray"
     )
-    assert set(report.stages) == set(STAGE_SECTIONS) and not report.failed_tasks
+    assert set(report.stages) == set(RUN_STAGES) and not report.failed_tasks
     assert report.ray_start_s > 0 and report.cpus == 2
 
 
@@ -73,7 +73,7 @@ def test_no_model_learned_from_a_held_out_avatar(finished):
 
 def test_the_same_command_finds_nothing_to_do(finished):
     plan = rodin_passes("run", "--out", finished.layout.root, "--dry-run")
-    for stage in STAGE_SECTIONS:
+    for stage in RUN_STAGES:
         assert re.search(rf"^{stage} +done ", plan, re.MULTILINE), plan
 
 

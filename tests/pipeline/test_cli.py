@@ -104,6 +104,18 @@ def test_help_answers_at_once_because_nothing_heavy_is_imported():
 
 def test_every_command_has_help():
     result = runner.invoke(app, ["--help"])
-    for name in ("run", "render", "fit", "train", "generate", "evaluate", "inspect", "clean", "doctor", "submit"):
+    for name in (
+        "run",
+        "render",
+        "ingest",
+        "fit",
+        "train",
+        "generate",
+        "evaluate",
+        "inspect",
+        "export",
+        "clean",
+        "submit",
+    ):
         assert name in result.output
         assert runner.invoke(app, [name, "--help"]).exit_code == 0

@@ -40,6 +40,8 @@ def test_what_is_not_there(command, out, tmp_path):
     assert "no avatar a000001 fitted" in fails(command, "--out", out, "--avatar", "1")
     assert "outside 0..999999" in fails(command, "--out", out, "--avatar", "1000000")
     assert SAMPLE in fails(command, "--out", out, "--sample", "noise/avatar-009")
+    assert "--avatar 0 --own" in fails(command, "--out", out, "--own")
+    assert "no a000000 with a decoder of its own" in fails(command, "--out", out, "--avatar", "0", "--own")
     assert "exclude each other" in fails(command, "--out", out, "--avatar", "0", "--sample", SAMPLE)
 
 

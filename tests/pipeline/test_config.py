@@ -92,7 +92,8 @@ def changed(*settings):
 
 def test_a_setting_changes_its_stage_and_those_behind_it():
     assert changed("fit.steps=3") == set(stages_after("fit"))
-    assert changed("fit.rays=3") == set(stages_after("decoder"))
+    assert changed("fit.rays=3") == {*stages_after("decoder"), "own"}
+    assert changed("own.steps=3") == {"own"}
     assert "render" not in changed("fit.steps=3")
     assert changed("render.samples=3") == set(STAGE_SECTIONS)
     assert changed("latent.steps=3") == {"latent", "generate", "evaluate"}

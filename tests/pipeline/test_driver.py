@@ -6,7 +6,7 @@ from ledgers import write_decoder, write_fit, write_render
 
 from cluster.dag import Task, TaskFailed, TaskResults, TaskTiming
 from cluster.session import SessionInfo
-from pipeline.config import STAGE_SECTIONS, load_config, stage_fingerprints
+from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import TrainNode, Visit, build_tasks, prepare_plane_store, stage_seconds, train_node
@@ -15,7 +15,7 @@ from pipeline.io.plane_store import PlaneStore
 SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")
 
 
-def visit(root, stages=tuple(STAGE_SECTIONS), *settings):
+def visit(root, stages=RUN_STAGES, *settings):
     return Visit(RunLayout(root), load_config(preset="demo", settings=[*SETTINGS, *settings]), stages, "run")
 
 
@@ -95,7 +95,7 @@ def test_the_store_keeps_what_published_fits_and_parts_of_killed_ones_tell_of(tm
     part.parent.mkdir(parents=True)
     part.write_text("{}")
 
-    prepare_plane_store(visit(tmp_path, tuple(STAGE_SECTIONS), "render.num_avatars=12"))
+    prepare_plane_store(visit(tmp_path, RUN_STAGES, "render.num_avatars=12"))
     store = PlaneStore.open(layout.planes)
     assert store.num_avatars == 12 and store.read(1).min() == 1
 
@@ -121,7 +121,7 @@ def test_parts_of_planes_of_another_shape_go_with_their_store(tmp_path):
     part = RunLayout(tmp_path).parts("fit", 0) / "a000001.json"
     part.parent.mkdir(parents=True)
     part.write_text("{}")
-    changed = visit(tmp_path, tuple(STAGE_SECTIONS), "planes.channels=3")
+    changed = visit(tmp_path, RUN_STAGES, "planes.channels=3")
     prepare_plane_store(changed)
     assert PlaneStore.open(changed.layout.planes).spec == changed.config.plane_spec() and not part.exists()
 

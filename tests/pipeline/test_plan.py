@@ -51,7 +51,7 @@ def test_redo_takes_all_that_depends_on_a_stage():
     assert expand_redo(["latent"], states) == {"latent", "generate", "evaluate"}
     assert expand_redo(["fit"], states) == {"fit", "base", "upsampler", "refiner", "generate", "evaluate"}
     assert expand_redo(["render"], states) == set(STAGE_SECTIONS)
-    assert expand_redo(["train"], states) == set(STAGE_SECTIONS) - {"render", "decoder", "fit"}
+    assert expand_redo(["train"], states) == set(STAGE_SECTIONS) - {"render", "decoder", "fit", "own"}
     assert expand_redo([], states) == set()
 
 

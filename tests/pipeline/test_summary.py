@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config import STAGE_SECTIONS, load_config, stage_fingerprints
+from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import Visit
 from pipeline.plan import survey
@@ -15,11 +15,11 @@ def test_bytes(count, text):
 def test_plan_counts_shards_as_tasks(tmp_path):
     config = load_config(preset="demo", settings=["render.num_avatars=12", "render.shard_size=5"])
     layout = RunLayout(tmp_path)
-    visit = Visit(layout, config, tuple(STAGE_SECTIONS), "run")
+    visit = Visit(layout, config, tuple(RUN_STAGES), "run")
     text = describe_plan(visit, survey(config, layout, stage_fingerprints(config)))
     # 3 shards rendered, 3 fitted, 9 stages of one task each
     assert "in all 15 tasks" in text
-    assert text.count("missing") == len(STAGE_SECTIONS)
+    assert text.count("missing") == len(RUN_STAGES)
 
 
 def test_estimates_grow_with_the_work():
