@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from blender_scripts.assets import Assets, Floats, Ints, find_assets
 from blender_scripts.expression import lid_weights, mixture
 from blender_scripts.mesh import triangulate, vertex_normals
+from blender_scripts.relief import fold_height
 from blender_scripts.subdivision import subdivide
 from pipeline.contracts.appearance import FACE_AXES
 from pipeline.contracts.avatar import AvatarSpec
@@ -102,6 +103,8 @@ def build_body(spec: AvatarSpec) -> Body:
     base = base + (np.asarray(EYES_M) - (eyes[0][0] + eyes[1][0]) / 2)
     eyes = [_fit_eye(base[assets.base.group_vertices(f"helper-{side}-eye")]) for side in "lr"]
     vertices = shared.matrix @ base
+    folds = fold_height(spec, shared.rest, shared.masks["lips"])
+    vertices = vertices + folds[:, None] * vertex_normals(vertices, shared.triangles)
     joints = {name: base[assets.base.group_vertices(f"joint-{name}")].mean(0) for name in JOINTS}
     normals = vertex_normals(vertices, shared.triangles)
     return Body(vertices, normals, shared, base, joints, (eyes[0], eyes[1]))
@@ -144,8 +147,8 @@ def _offsets(assets: Assets, spec: AvatarSpec) -> Floats:
         add_unit(unit, weight)
     shaped = assets.base.vertices + total
     for side, opening in zip("lr", openness, strict=True):
-        radius_dm = _fit_eye(shaped[assets.base.group_vertices(f"helper-{side}-eye")])[1]
-        for target, weight in lid_weights(spec, shaped, side, radius_dm, opening).items():
+        eye = _fit_eye(shaped[assets.base.group_vertices(f"helper-{side}-eye")])
+        for target, weight in lid_weights(spec, shaped, side, eye, opening).items():
             kind, _, name = target.partition("/")
             if kind == "unit":
                 add_unit(name, weight)
