@@ -19,7 +19,7 @@ class Face:
     """One expression at full intensity."""
 
     units: dict[str, float]
-    """Weights of ``targets/expression/units/ANCESTRY/NAME``."""
+    """Weights of ``targets/expression/units/ANCESTRY/NAME``; with " left" or " right", of one half of the face only."""
     open_left: float = 1.0
     """Gap between the lids over the neutral face's."""
     open_right: float = 1.0
@@ -28,30 +28,39 @@ class Face:
 EXPRESSIONS: Final[dict[str, Face]] = {
     "neutral": Face({}),
     "faint smile": Face({"mouth-corner-puller": 0.38}, 0.97, 0.97),
-    "smile": Face({"mouth-corner-puller": 0.75, "nose-left-elevation": 0.1, "nose-right-elevation": 0.1}, 0.82, 0.82),
+    "smile": Face({"mouth-corner-puller": 0.85, "nose-left-elevation": 0.1, "nose-right-elevation": 0.1}, 0.84, 0.84),
     "grin": Face(
         {
-            "mouth-corner-puller": 0.8,
-            "mouth-parling": 0.55,
-            "mouth-open": 0.04,
+            "mouth-corner-puller": 0.9,
+            "mouth-parling": 0.8,
+            "mouth-open": 0.06,
             "nose-left-elevation": 0.15,
             "nose-right-elevation": 0.15,
         },
-        0.74,
-        0.74,
+        0.76,
+        0.76,
     ),
     "laugh": Face(
         {
-            "mouth-corner-puller": 0.85,
-            "mouth-open": 0.24,
-            "mouth-parling": 0.3,
+            "mouth-corner-puller": 0.95,
+            "mouth-open": 0.26,
+            "mouth-parling": 0.45,
             "eyebrows-left-up": 0.2,
             "eyebrows-right-up": 0.2,
         },
-        0.58,
-        0.58,
+        0.6,
+        0.6,
     ),
-    "smirk": Face({"mouth-corner-puller": 0.3, "mouth-part-later": 0.35, "eyebrows-left-up": 0.25}, 0.9, 0.86),
+    "smirk": Face(
+        {
+            "mouth-corner-puller left": 0.9,
+            "mouth-corner-puller right": 0.12,
+            "mouth-compression": 0.15,
+            "eyebrows-left-up": 0.35,
+        },
+        0.92,
+        0.86,
+    ),
     "sad": Face({"mouth-depression": 0.5, "eyebrows-left-inner-up": 0.75, "eyebrows-right-inner-up": 0.75}, 0.82, 0.82),
     "grieved": Face(
         {
@@ -83,35 +92,46 @@ EXPRESSIONS: Final[dict[str, Face]] = {
         0.85,
         0.85,
     ),
-    "surprised": Face({"mouth-open": 0.2, "eyebrows-left-up": 0.8, "eyebrows-right-up": 0.8}, 1.22, 1.22),
-    "amazed": Face({"mouth-open": 0.42, "eyebrows-left-up": 1.0, "eyebrows-right-up": 1.0}, 1.3, 1.3),
+    "surprised": Face({"mouth-open": 0.28, "eyebrows-left-up": 0.95, "eyebrows-right-up": 0.95}, 1.26, 1.26),
+    "amazed": Face({"mouth-open": 0.48, "eyebrows-left-up": 1.0, "eyebrows-right-up": 1.0}, 1.34, 1.34),
     "afraid": Face(
         {
-            "mouth-open": 0.12,
-            "mouth-retraction": 0.5,
-            "neck-platysma": 0.4,
-            "eyebrows-left-inner-up": 0.8,
-            "eyebrows-right-inner-up": 0.8,
-            "eyebrows-left-up": 0.3,
-            "eyebrows-right-up": 0.3,
+            "mouth-open": 0.16,
+            "mouth-retraction": 0.6,
+            "mouth-parling": 0.3,
+            "neck-platysma": 0.5,
+            "eyebrows-left-inner-up": 0.95,
+            "eyebrows-right-inner-up": 0.95,
+            "eyebrows-left-up": 0.4,
+            "eyebrows-right-up": 0.4,
         },
-        1.2,
-        1.2,
+        1.28,
+        1.28,
     ),
     "disgusted": Face(
         {
-            "mouth-upward-retraction": 0.5,
-            "mouth-depression": 0.2,
-            "nose-compression": 0.4,
-            "nose-left-elevation": 0.7,
-            "nose-right-elevation": 0.7,
-            "eyebrows-left-down": 0.45,
-            "eyebrows-right-down": 0.45,
+            "mouth-upward-retraction": 0.75,
+            "mouth-depression": 0.3,
+            "nose-compression": 0.5,
+            "nose-left-elevation": 1.0,
+            "nose-right-elevation": 1.0,
+            "eyebrows-left-down": 0.6,
+            "eyebrows-right-down": 0.6,
+        },
+        0.68,
+        0.68,
+    ),
+    "contempt": Face(
+        {
+            "mouth-corner-puller right": 0.6,
+            "mouth-compression": 0.35,
+            "mouth-depression left": 0.25,
+            "eyebrows-right-up": 0.5,
+            "nose-right-elevation": 0.3,
         },
         0.72,
-        0.72,
+        0.78,
     ),
-    "contempt": Face({"mouth-part-later": 0.5, "mouth-compression": 0.2, "eyebrows-right-up": 0.35}, 0.8, 0.86),
     "thoughtful": Face(
         {"mouth-compression": 0.3, "mouth-pursing": 0.15, "eyebrows-left-up": 0.35, "eyebrows-right-inner-up": 0.2},
         0.93,
@@ -136,16 +156,17 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     "sleepy": Face({"mouth-open": 0.08, "eyebrows-left-up": 0.25, "eyebrows-right-up": 0.25}, 0.38, 0.38),
     "pout": Face(
         {
-            "mouth-protusion": 0.55,
-            "mouth-eversion": 0.4,
-            "mouth-depression": 0.3,
-            "eyebrows-left-inner-up": 0.3,
-            "eyebrows-right-inner-up": 0.3,
+            "mouth-protusion": 0.35,
+            "mouth-eversion": 0.15,
+            "mouth-depression": 0.35,
+            "mouth-compression": 0.4,
+            "eyebrows-left-inner-up": 0.4,
+            "eyebrows-right-inner-up": 0.4,
         },
         0.95,
         0.95,
     ),
-    "kiss": Face({"mouth-pursing": 0.8, "mouth-protusion": 0.3}, 0.8, 0.8),
+    "kiss": Face({"mouth-pursing": 0.75, "mouth-compression": 0.45}, 0.75, 0.75),
     "wink": Face({"mouth-corner-puller": 0.6, "eyebrows-right-down": 0.3}, 0.95, 0.05),
     "squint": Face(
         {
@@ -171,10 +192,10 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     ),
     "shout": Face(
         {
-            "mouth-open": 0.55,
+            "mouth-open": 0.7,
             "mouth-retraction": 0.25,
-            "eyebrows-left-down": 0.4,
-            "eyebrows-right-down": 0.4,
+            "eyebrows-left-down": 0.55,
+            "eyebrows-right-down": 0.55,
             "nose-left-dilatation": 0.3,
             "nose-right-dilatation": 0.3,
         },
@@ -183,17 +204,18 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     ),
     "pained": Face(
         {
-            "mouth-retraction": 0.6,
-            "mouth-parling": 0.4,
-            "eyebrows-left-down": 0.5,
-            "eyebrows-right-down": 0.5,
-            "eyebrows-left-inner-up": 0.5,
-            "eyebrows-right-inner-up": 0.5,
-            "nose-left-elevation": 0.3,
-            "nose-right-elevation": 0.3,
+            "mouth-retraction": 0.8,
+            "mouth-parling": 0.7,
+            "mouth-open": 0.05,
+            "eyebrows-left-down": 0.6,
+            "eyebrows-right-down": 0.6,
+            "eyebrows-left-inner-up": 0.6,
+            "eyebrows-right-inner-up": 0.6,
+            "nose-left-elevation": 0.5,
+            "nose-right-elevation": 0.5,
         },
-        0.45,
-        0.45,
+        0.42,
+        0.42,
     ),
 }
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blender_scripts.assets import Floats, find_assets
 from blender_scripts.body import Body
@@ -16,6 +17,7 @@ IRIS = 0.435
 SIDES = 64
 SHOWN_M = 0.0042
 """How far the upper teeth come out below the lip of an open mouth."""
+UNDER_SKIN_M = 0.0025
 LIP_EDGES = (474, 493)
 """Vertices of the base mesh in the middle of the upper lip's lower and of the lower lip's upper edge."""
 
@@ -156,9 +158,15 @@ def build_mouth(body: Body) -> list[MeshPart]:
         down = np.clip(edge[1] - below - reach, -0.014, 0.010)
         moves[name] = opened * np.array((0.0, down, np.clip(edge[2] - 0.0065 - teeth[:, 2].max(), -0.004, 0.012)))
     moves["tongue"] = moves["lower-teeth"] * (0, 0.5, 0.5)
+    front = body.vertices[(body.topology.masks["inside-mouth"] < 0.1) & (body.topology.rest[:, 2] > 0.9)]
+    tree = cKDTree(front[:, :2])
     for name, colour in colours.items():
         vertices, quads = meshes[name]
+        vertices = vertices + moves[name]
+        # A small chin would let the roots of teeth that came down and forward out: they are held behind the skin.
+        behind = front[tree.query(vertices[:, :2])[1], 2] - UNDER_SKIN_M
+        vertices = np.column_stack((vertices[:, :2], np.minimum(vertices[:, 2], behind)))
         tint = np.repeat(linear(colour)[None], len(vertices), 0)
         label = "teeth" if "teeth" in name else "mouth interior"
-        parts.append(MeshPart(name, vertices + moves[name], quads, "wet", label, tint))
+        parts.append(MeshPart(name, vertices, quads, "wet", label, tint))
     return parts

@@ -35,7 +35,7 @@ class Moved:
 
 def moved(spec: AvatarSpec) -> Moved:
     """From the expression's units."""
-    units, left, right = mixture(spec)
+    units, _, _ = mixture(spec)
 
     def mean(*names: str) -> float:
         return float(np.mean([units.get(name, 0.0) for name in names]))
@@ -43,7 +43,7 @@ def moved(spec: AvatarSpec) -> Moved:
     brows = ("eyebrows-left", "eyebrows-right")
     lifted = mean(*(f"{brow}-up" for brow in brows)) + 0.5 * mean(*(f"{brow}-inner-up" for brow in brows))
     return Moved(
-        smile=units.get("mouth-corner-puller", 0.0),
+        smile=units.get("mouth-corner-puller", 0.0) + 0.5 * units.get("mouth-corner-puller left", 0.0),
         raised=min(1.0, lifted + 0.4 * mean(*(f"{brow}-extern-up" for brow in brows))),
         frown=mean(*(f"{brow}-down" for brow in brows)),
         snarl=mean("nose-left-elevation", "nose-right-elevation"),

@@ -54,15 +54,15 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
         + 0.7 * smoothstep(0.2, 1.0, masks["eyelids"])
     )
     worn = float(smoothstep(8, 45, np.asarray(spec.age_years)))
-    patches = 0.10 * noise(rng, "broad") + (0.04 + 0.06 * worn) * (noise(rng, "slow") + noise(rng, "blotch"))
+    patches = 0.10 * noise(rng, "broad") + (0.03 + 0.035 * worn) * (noise(rng, "slow") + noise(rng, "blotch"))
     blood = np.clip(blood + patches, 0, 1.2) * (0.3 + 0.9 * skin.haemoglobin)
     flush = np.array((1.02, 0.70, 0.68)) if skin.melanin < 0.5 else np.array((1.0, 0.80, 0.78))
     colour = colour * (1 + blood[:, None] * (flush - 1))
     flushed = 0.6 * skin.blush + (0.5 * spec.makeup.cheeks if spec.makeup is not None else 0.0)
     cheeks = blob(rest, (0.44, 6.92, 1.25), (0.17, 0.14, 0.4)) * flushed
     colour = colour * (1 - cheeks[:, None] * (1 - flush))
-    uneven = (0.02 + 0.03 * worn) * noise(rng, "slow") + (0.015 + 0.03 * worn) * noise(rng, "blotch")
-    uneven += (0.02 + 0.03 * worn) * noise(rng, "speck")
+    uneven = (0.015 + 0.02 * worn) * noise(rng, "slow") + (0.012 + 0.018 * worn) * noise(rng, "blotch")
+    uneven += (0.015 + 0.025 * worn) * noise(rng, "speck")
     colour = colour * np.exp(uneven[:, None] * np.array((0.8, 1.0, 1.25)))
     shade = 0.20 * blob(rest, (0.27, 7.14, 1.42), (0.15, 0.05, 0.3)) * (0.25 + 0.45 * worn + 0.7 * skin.wrinkles)
     shade += 0.12 * smoothstep(0.2, 1.0, masks["eyelids"])
@@ -80,7 +80,7 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     lips = smoothstep(0.25, 0.85, masks["lips"])[:, None]
     lip_tone = tone * np.array((0.86, 0.56, 0.56)) * (1 + 0.1 * fair)
     if spec.gender < 0.5 or spec.age_years < 14:
-        lip_tone = lip_tone * np.array((1.0, 0.86, 0.88))
+        lip_tone = lip_tone * np.array((1.0, 0.84, 0.87))
     else:
         lip_tone = 0.55 * lip_tone + 0.45 * tone * np.array((0.92, 0.72, 0.7))
     colour = colour * (1 - 0.85 * lips) + 0.85 * lips * lip_tone
@@ -126,7 +126,7 @@ def _moles(rest: Floats, rng: np.random.Generator, count: int) -> Floats:
     spots = np.zeros(len(rest))
     front = np.flatnonzero((rest[:, 2] > 0.6) & (rest[:, 1] > 5.9) & (rest[:, 1] < 8.0) & (np.abs(rest[:, 0]) < 0.85))
     for centre in rest[rng.choice(front, count)]:
-        size = rng.uniform(0.010, 0.020)
+        size = rng.uniform(0.006, 0.014)
         spots = np.maximum(spots, np.exp(-0.5 * (((rest - centre) / size) ** 2).sum(1)))
     return spots
 

@@ -3,7 +3,7 @@
 Drawn on the base shape in decimetres, the same on both sides but for the noise that breaks them. Also that noise.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -35,7 +35,7 @@ def lines(spec: AvatarSpec, rest: Floats) -> tuple[Floats, Floats]:
         (
             (y + 0.012 * slow - 0.12 * x**2) / spacing,
             smoothstep(7.55, 7.66, y) * smoothstep(8.05, 7.92, y) * smoothstep(0.64, 0.40, x) * front,
-            0.85 * old**1.3 + face.raised * grown * (0.25 + 0.6 * old),
+            0.7 * old**1.3 + face.raised * grown * (0.25 + 0.6 * old),
         ),
         # Crow's feet.
         (
@@ -72,7 +72,7 @@ def lines(spec: AvatarSpec, rest: Floats) -> tuple[Floats, Floats]:
     phases = np.stack([phase for phase, _, _ in kinds])
     order = np.sort(weights, 0)
     # Nothing where two kinds meet: their phases do not fit together.
-    depth = (order[-1] - order[-2]) * np.clip(0.72 + 0.30 * fast, 0.15, 1.2)
+    depth = (order[-1] - order[-2]) * np.clip(0.68 + 0.42 * fast, 0.05, 1.2)
     return phases[weights.argmax(0), np.arange(len(rest))], np.clip(depth, 0, 1)
 
 
@@ -82,7 +82,7 @@ def noise(rng: np.random.Generator, frequency: str) -> Floats:
     return np.asarray(_bank(frequency) @ (weights / np.linalg.norm(weights)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _bank(frequency: str) -> Floats:
     rng, rest = np.random.Generator(np.random.PCG64(12)), topology().rest
     cycles = np.full(3, FREQUENCIES[frequency] / np.sqrt(3))

@@ -1,7 +1,7 @@
 """How the attributes of an avatar are drawn: with ``PopulationConfig``'s chances, correlated by age, sex and ancestry.
 
-Faces come from a few shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small independent parts, so that no
-two local targets fight each other; a face whose independent parts are together improbable is drawn again
+Faces come from a few shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small independent parts,
+so that no two local targets fight each other; a face whose independent parts are together improbable is drawn again
 (``MAX_ODDITY``). Each function has a generator of its own, so that changing one proportion leaves the rest as it was.
 """
 
@@ -222,7 +222,7 @@ def draw_expression(
 ) -> tuple[Expression, float, Expression | None, float]:
     """Name and intensity, and what is mixed in and by how much."""
     first, second = (choose(rng, population.expressions) for _ in range(2))
-    intensity = float(rng.uniform(0.5, 1.0))
+    intensity = float(rng.uniform(0.6, 1.0))
     mixed, share = rng.random() < population.mixture and second != first, float(rng.uniform(0.12, 0.33))
     if rng.random() < population.neutral:
         return "neutral", intensity, None, 0.0
