@@ -16,6 +16,8 @@ import scipy.sparse as sp
 from blender_scripts.assets import Assets, Floats, Ints, find_assets
 from blender_scripts.expression import lid_weights, mixture
 from blender_scripts.mesh import triangulate, vertex_normals
+from blender_scripts.parts import smoothstep
+from blender_scripts.relief import fold_height
 from blender_scripts.subdivision import subdivide
 from pipeline.contracts.appearance import FACE_AXES
 from pipeline.contracts.avatar import AvatarSpec
@@ -27,6 +29,10 @@ CUT_M = -0.212
 RISE_M = 0.03
 ARM_DROP_DEG = 84.0
 """Upper arms hang this far below the horizontal."""
+SMALLEST_FACE = 0.45
+"""Share of local targets, made for grown faces, that a face of four years bears."""
+HALF_DM = 0.16
+"""Half the breadth of the passage from one half of the face to the other, where an expression moves only one."""
 MASKS = ("lips", "ears", "eyelids", "face", "inside-mouth")
 JOINTS = ("neck", "head", "head-2", "jaw", "l-shoulder", "r-shoulder", "l-eye", "r-eye", "mouth")
 
@@ -102,6 +108,8 @@ def build_body(spec: AvatarSpec) -> Body:
     base = base + (np.asarray(EYES_M) - (eyes[0][0] + eyes[1][0]) / 2)
     eyes = [_fit_eye(base[assets.base.group_vertices(f"helper-{side}-eye")]) for side in "lr"]
     vertices = shared.matrix @ base
+    folds = fold_height(spec, shared.rest, shared.masks["lips"])
+    vertices = vertices + folds[:, None] * vertex_normals(vertices, shared.triangles)
     joints = {name: base[assets.base.group_vertices(f"joint-{name}")].mean(0) for name in JOINTS}
     normals = vertex_normals(vertices, shared.triangles)
     return Body(vertices, normals, shared, base, joints, (eyes[0], eyes[1]))
@@ -110,9 +118,12 @@ def build_body(spec: AvatarSpec) -> Body:
 def _offsets(assets: Assets, spec: AvatarSpec) -> Floats:
     total = np.zeros_like(assets.base.vertices)
 
-    def add(name: str, weight: float) -> None:
+    def add(name: str, weight: float, side: str = "") -> None:
         if abs(weight) > 1e-4:
             index, offset = assets.target(name)
+            if side:
+                across = assets.base.vertices[index, :1] * (1 if side == "left" else -1)
+                offset = offset * smoothstep(-HALF_DM, HALF_DM, across)
             np.add.at(total, index, weight * offset)
 
     races = dict(zip(("african", "asian", "caucasian"), spec.ancestry, strict=True))
@@ -126,26 +137,28 @@ def _offsets(assets: Assets, spec: AvatarSpec) -> Floats:
             for muscle, m in muscles.items():
                 for fat, w in weights.items():
                     add(f"macrodetails/universal-{gender}-{age}-{muscle}-{fat}", g * a * m * w)
+    small = SMALLEST_FACE + (1 - SMALLEST_FACE) * float(smoothstep(4, 14, np.asarray(spec.age_years)))
     for name, value in spec.face:
         folder, _, stem = name.partition("/")
         ending = FACE_AXES[name][value > 0]
         for target in (f"{folder}/{side}{stem}-{ending}" for side in ("", "l-", "r-")):
             if assets.has_target(target):
-                add(target, abs(value))
+                add(target, small * abs(value))
     for name, value in spec.asymmetry:
-        add(f"asym/asym-{name}-{'r' if value > 0 else 'l'}", abs(value))
+        add(f"asym/asym-{name}-{'r' if value > 0 else 'l'}", small * abs(value))
     units, *openness = mixture(spec)
 
     def add_unit(unit: str, weight: float) -> None:
+        name, _, side = unit.partition(" ")
         for race, r in races.items():
-            add(f"expression/units/{race}/{unit}", weight * r)
+            add(f"expression/units/{race}/{name}", weight * r, side)
 
     for unit, weight in units.items():
-        add_unit(unit, weight)
+        add_unit(unit, small * weight)
     shaped = assets.base.vertices + total
     for side, opening in zip("lr", openness, strict=True):
-        radius_dm = _fit_eye(shaped[assets.base.group_vertices(f"helper-{side}-eye")])[1]
-        for target, weight in lid_weights(spec, shaped, side, radius_dm, opening).items():
+        eye = _fit_eye(shaped[assets.base.group_vertices(f"helper-{side}-eye")])
+        for target, weight in lid_weights(spec, shaped, side, eye, opening).items():
             kind, _, name = target.partition("/")
             if kind == "unit":
                 add_unit(name, weight)

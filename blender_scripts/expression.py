@@ -1,16 +1,17 @@
 """Named expressions as mixtures of MakeHuman's own (CC0) expression units, and how far the eyes are open.
 
 Lids are not moved by fixed amounts: ages and ancestries differ in how open their eyes are, and a squint of one would
-be the closed eye of another. ``lid_weights`` measures the gap and moves the lids to a stated share of it.
+be the closed eye of another. ``lid_weights`` measures where the lids are and brings them to where they should be.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from blender_scripts.assets import Floats
 from pipeline.contracts.avatar import AvatarSpec
+
+Weights = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Face:
     """One expression at full intensity."""
 
     units: dict[str, float]
-    """Weights of ``targets/expression/units/ANCESTRY/NAME``."""
+    """Weights of ``targets/expression/units/ANCESTRY/NAME``; with " left" or " right", of one half of the face only."""
     open_left: float = 1.0
     """Gap between the lids over the neutral face's."""
     open_right: float = 1.0
@@ -27,30 +28,39 @@ class Face:
 EXPRESSIONS: Final[dict[str, Face]] = {
     "neutral": Face({}),
     "faint smile": Face({"mouth-corner-puller": 0.38}, 0.97, 0.97),
-    "smile": Face({"mouth-corner-puller": 0.75, "nose-left-elevation": 0.1, "nose-right-elevation": 0.1}, 0.82, 0.82),
+    "smile": Face({"mouth-corner-puller": 0.85, "nose-left-elevation": 0.1, "nose-right-elevation": 0.1}, 0.84, 0.84),
     "grin": Face(
         {
-            "mouth-corner-puller": 0.8,
-            "mouth-parling": 0.55,
-            "mouth-open": 0.04,
+            "mouth-corner-puller": 0.9,
+            "mouth-parling": 0.8,
+            "mouth-open": 0.06,
             "nose-left-elevation": 0.15,
             "nose-right-elevation": 0.15,
         },
-        0.74,
-        0.74,
+        0.76,
+        0.76,
     ),
     "laugh": Face(
         {
-            "mouth-corner-puller": 0.85,
-            "mouth-open": 0.24,
-            "mouth-parling": 0.3,
+            "mouth-corner-puller": 0.95,
+            "mouth-open": 0.26,
+            "mouth-parling": 0.45,
             "eyebrows-left-up": 0.2,
             "eyebrows-right-up": 0.2,
         },
-        0.58,
-        0.58,
+        0.6,
+        0.6,
     ),
-    "smirk": Face({"mouth-corner-puller": 0.3, "mouth-part-later": 0.35, "eyebrows-left-up": 0.25}, 0.9, 0.86),
+    "smirk": Face(
+        {
+            "mouth-corner-puller left": 0.9,
+            "mouth-corner-puller right": 0.12,
+            "mouth-compression": 0.15,
+            "eyebrows-left-up": 0.35,
+        },
+        0.92,
+        0.86,
+    ),
     "sad": Face({"mouth-depression": 0.5, "eyebrows-left-inner-up": 0.75, "eyebrows-right-inner-up": 0.75}, 0.82, 0.82),
     "grieved": Face(
         {
@@ -82,35 +92,46 @@ EXPRESSIONS: Final[dict[str, Face]] = {
         0.85,
         0.85,
     ),
-    "surprised": Face({"mouth-open": 0.2, "eyebrows-left-up": 0.8, "eyebrows-right-up": 0.8}, 1.22, 1.22),
-    "amazed": Face({"mouth-open": 0.42, "eyebrows-left-up": 1.0, "eyebrows-right-up": 1.0}, 1.3, 1.3),
+    "surprised": Face({"mouth-open": 0.28, "eyebrows-left-up": 0.95, "eyebrows-right-up": 0.95}, 1.26, 1.26),
+    "amazed": Face({"mouth-open": 0.48, "eyebrows-left-up": 1.0, "eyebrows-right-up": 1.0}, 1.34, 1.34),
     "afraid": Face(
         {
-            "mouth-open": 0.12,
-            "mouth-retraction": 0.5,
-            "neck-platysma": 0.4,
-            "eyebrows-left-inner-up": 0.8,
-            "eyebrows-right-inner-up": 0.8,
-            "eyebrows-left-up": 0.3,
-            "eyebrows-right-up": 0.3,
+            "mouth-open": 0.16,
+            "mouth-retraction": 0.6,
+            "mouth-parling": 0.3,
+            "neck-platysma": 0.5,
+            "eyebrows-left-inner-up": 0.95,
+            "eyebrows-right-inner-up": 0.95,
+            "eyebrows-left-up": 0.4,
+            "eyebrows-right-up": 0.4,
         },
-        1.2,
-        1.2,
+        1.28,
+        1.28,
     ),
     "disgusted": Face(
         {
-            "mouth-upward-retraction": 0.5,
-            "mouth-depression": 0.2,
-            "nose-compression": 0.4,
-            "nose-left-elevation": 0.7,
-            "nose-right-elevation": 0.7,
-            "eyebrows-left-down": 0.45,
-            "eyebrows-right-down": 0.45,
+            "mouth-upward-retraction": 0.75,
+            "mouth-depression": 0.3,
+            "nose-compression": 0.5,
+            "nose-left-elevation": 1.0,
+            "nose-right-elevation": 1.0,
+            "eyebrows-left-down": 0.6,
+            "eyebrows-right-down": 0.6,
+        },
+        0.68,
+        0.68,
+    ),
+    "contempt": Face(
+        {
+            "mouth-corner-puller right": 0.6,
+            "mouth-compression": 0.35,
+            "mouth-depression left": 0.25,
+            "eyebrows-right-up": 0.5,
+            "nose-right-elevation": 0.3,
         },
         0.72,
-        0.72,
+        0.78,
     ),
-    "contempt": Face({"mouth-part-later": 0.5, "mouth-compression": 0.2, "eyebrows-right-up": 0.35}, 0.8, 0.86),
     "thoughtful": Face(
         {"mouth-compression": 0.3, "mouth-pursing": 0.15, "eyebrows-left-up": 0.35, "eyebrows-right-inner-up": 0.2},
         0.93,
@@ -135,16 +156,17 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     "sleepy": Face({"mouth-open": 0.08, "eyebrows-left-up": 0.25, "eyebrows-right-up": 0.25}, 0.38, 0.38),
     "pout": Face(
         {
-            "mouth-protusion": 0.55,
-            "mouth-eversion": 0.4,
-            "mouth-depression": 0.3,
-            "eyebrows-left-inner-up": 0.3,
-            "eyebrows-right-inner-up": 0.3,
+            "mouth-protusion": 0.35,
+            "mouth-eversion": 0.15,
+            "mouth-depression": 0.35,
+            "mouth-compression": 0.4,
+            "eyebrows-left-inner-up": 0.4,
+            "eyebrows-right-inner-up": 0.4,
         },
         0.95,
         0.95,
     ),
-    "kiss": Face({"mouth-pursing": 0.8, "mouth-protusion": 0.3}, 0.8, 0.8),
+    "kiss": Face({"mouth-pursing": 0.75, "mouth-compression": 0.45}, 0.75, 0.75),
     "wink": Face({"mouth-corner-puller": 0.6, "eyebrows-right-down": 0.3}, 0.95, 0.05),
     "squint": Face(
         {
@@ -170,10 +192,10 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     ),
     "shout": Face(
         {
-            "mouth-open": 0.55,
+            "mouth-open": 0.7,
             "mouth-retraction": 0.25,
-            "eyebrows-left-down": 0.4,
-            "eyebrows-right-down": 0.4,
+            "eyebrows-left-down": 0.55,
+            "eyebrows-right-down": 0.55,
             "nose-left-dilatation": 0.3,
             "nose-right-dilatation": 0.3,
         },
@@ -182,26 +204,36 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     ),
     "pained": Face(
         {
-            "mouth-retraction": 0.6,
-            "mouth-parling": 0.4,
-            "eyebrows-left-down": 0.5,
-            "eyebrows-right-down": 0.5,
-            "eyebrows-left-inner-up": 0.5,
-            "eyebrows-right-inner-up": 0.5,
-            "nose-left-elevation": 0.3,
-            "nose-right-elevation": 0.3,
+            "mouth-retraction": 0.8,
+            "mouth-parling": 0.7,
+            "mouth-open": 0.05,
+            "eyebrows-left-down": 0.6,
+            "eyebrows-right-down": 0.6,
+            "eyebrows-left-inner-up": 0.6,
+            "eyebrows-right-inner-up": 0.6,
+            "nose-left-elevation": 0.5,
+            "nose-right-elevation": 0.5,
         },
-        0.45,
-        0.45,
+        0.42,
+        0.42,
     ),
 }
 
 LID_RIMS: Final = {"l": (6785, 6828), "r": (1, 44)}
 """Vertices of the base mesh in the middle of the upper and of the lower lid's edge."""
-NARROWEST, WIDEST = 0.71, 0.90
-"""Gap between the lids of a neutral face, over the eyeball's radius: what the shape gives is brought in between."""
-WIDEN_DM, OPEN_DM, SLIT_DM, CLOSE_DM = 0.033, 0.028, 0.067, 0.102
-"""Change of the gap in decimetres by one unit of each target."""
+UPPER_LID, LOWER_LID = (0.33, 0.25, 0.40), (-0.42, -0.48, -0.35)
+"""Height of the neutral lids' edges over the eye's centre, in radii of the eyeball: mean, lowest, highest. The upper
+one covers the iris's rim, the lower one touches it."""
+OWN_SHARE: Final = 0.4
+"""Of how far a shape's lids are from the mean, what is kept: some eyes are wider than others."""
+UPPER_FOLLOWS, LOWER_FOLLOWS = 0.75, 0.35
+"""How far each lid goes with the pupil as it looks up or down."""
+OPEN_DM, CLOSE_DM = 0.028, 0.102
+"""How far one unit of a target moves the upper lid's edge, in decimetres, and nothing else."""
+RAISE_DM, RAISE_UPPER_DM = 0.029, -0.038
+"""How far a slit moves the lower and the upper edge."""
+DROP_DM, DROP_UPPER_DM = -0.016, 0.010
+"""How far ``eye-height3`` moves the lower and the upper edge."""
 
 
 def mixture(spec: AvatarSpec) -> tuple[dict[str, float], float, float]:
@@ -220,21 +252,35 @@ def mixture(spec: AvatarSpec) -> tuple[dict[str, float], float, float]:
     return units, left, right
 
 
-def lid_weights(spec: AvatarSpec, base: Floats, side: str, radius_dm: float, openness: float) -> dict[str, float]:
-    """Targets that bring the gap between the lids to ``openness`` of the neutral one; lids follow the gaze.
+def lid_weights(spec: AvatarSpec, base: Floats, side: str, eye: tuple[Floats, float], openness: float) -> Weights:
+    """Targets that bring both lids' edges to where the gaze and an ``openness`` over the neutral one want them.
 
-    ``base`` holds the base mesh in decimetres, shaped, with its expression but with lids as the shape left them.
+    ``base`` holds the base mesh in decimetres, shaped, with its expression but with lids as the shape left them;
+    ``eye`` is the eyeball's centre and radius.
     """
-    upper, lower = LID_RIMS[side]
-    gap = float(base[upper, 1] - base[lower, 1])
-    neutral = float(np.clip(gap, NARROWEST * radius_dm, WIDEST * radius_dm))
-    pitch = spec.iris.gaze_deg[1]
-    wanted = neutral * openness * (1 + 0.022 * min(pitch, 0) + 0.012 * max(pitch, 0))
-    word = {"l": "left", "r": "right"}[side]
-    missing = wanted - gap
-    if missing >= 0:
-        share = missing / (WIDEN_DM + OPEN_DM)
-        return {f"eyes/{side}-eye-height2-incr": min(1.3, share), f"unit/eye-{word}-opened-up": min(1.3, share)}
-    if wanted < 0.45 * neutral:
-        return {f"unit/eye-{word}-closure": min(1.0, -missing / CLOSE_DM)}
-    return {f"unit/eye-{word}-slit": min(1.0, -missing / SLIT_DM)}
+    (centre, radius), word = eye, {"l": "left", "r": "right"}[side]
+    upper, lower = (float(base[vertex, 1] - centre[1]) / radius for vertex in LID_RIMS[side])
+    wanted_upper, wanted_lower = (_neutral(at, *lid) for at, lid in ((upper, UPPER_LID), (lower, LOWER_LID)))
+    gap, pupil = wanted_upper - wanted_lower, math.sin(math.radians(spec.iris.gaze_deg[1]))
+    # Eyes narrow with both lids and widen with the upper one.
+    wanted_lower += max(0.0, 1 - openness) * 0.2 * gap
+    wanted_upper = wanted_lower + openness * gap + (UPPER_FOLLOWS - LOWER_FOLLOWS) * pupil * min(1.0, openness)
+    wanted_lower += LOWER_FOLLOWS * pupil
+    wanted_upper += LOWER_FOLLOWS * pupil
+    weights: Weights = {}
+    down, up = (wanted_lower - lower) * radius, (wanted_upper - upper) * radius
+    if down > 0:
+        weights[f"unit/eye-{word}-slit"] = share = min(1.5, down / RAISE_DM)
+        up -= share * RAISE_UPPER_DM
+    else:
+        weights[f"eyes/{side}-eye-height3-incr"] = share = min(1.5, down / DROP_DM)
+        up -= share * DROP_UPPER_DM
+    if up > 0:
+        weights[f"unit/eye-{word}-opened-up"] = min(2.0, up / OPEN_DM)
+    else:
+        weights[f"unit/eye-{word}-closure"] = min(1.3, -up / CLOSE_DM)
+    return weights
+
+
+def _neutral(height: float, mean: float, lowest: float, highest: float) -> float:
+    return min(highest, max(lowest, mean + OWN_SHARE * (height - mean)))

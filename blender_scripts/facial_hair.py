@@ -22,48 +22,55 @@ def _lean(roots: Floats, normals: Floats, along: Floats, lengths: Floats, lift: 
     return roots[:, None] + lengths[:, None, None] * (tangent[:, None] * t * (1 - 0.35 * lift) + rise)
 
 
-def brow_density(spec: AvatarSpec, rest: Floats) -> Floats:
-    """0..1 over the brow: a tapering band that rises to an arch and falls to the temple."""
-    brows = spec.brows
-    x = np.abs(rest[:, 0])
+def brow_band(spec: AvatarSpec, x: Floats) -> tuple[Floats, Floats]:
+    """Height of the brow's middle and half its breadth, at distances ``x`` from the nose: rising to an arch."""
     t = (x - 0.105) / 0.50
-    middle = (
-        7.475
-        + (0.05 + 0.075 * brows.arch) * np.sin(np.pi * np.clip(0.12 + 0.62 * t, 0, 1))
-        - 0.05 * smoothstep(0.62, 1.0, t)
-    )
-    half = (0.018 + 0.028 * brows.thickness) * (1.05 - 0.70 * np.clip(t, 0, 1) ** 1.4)
+    arch = (0.05 + 0.075 * spec.brows.arch) * np.sin(np.pi * np.clip(0.12 + 0.62 * t, 0, 1))
+    middle = 7.475 + arch - 0.05 * smoothstep(0.62, 1.0, t)
+    half = (0.0125 + 0.022 * spec.brows.thickness) * (1.05 - 0.62 * np.clip(t, 0, 1) ** 1.4)
+    return np.asarray(middle), np.asarray(half)
+
+
+def brow_density(spec: AvatarSpec, rest: Floats) -> Floats:
+    """0..1 over the brow: a tapering band that thins out at both ends."""
+    x = np.abs(rest[:, 0])
+    middle, half = brow_band(spec, x)
+    t = (x - 0.105) / 0.50
     across = np.exp(-0.5 * ((rest[:, 1] - middle) / half) ** 2)
-    along = smoothstep(-0.10, 0.12, t) * smoothstep(1.04, 0.72, t)
+    along = smoothstep(-0.10, 0.16, t) * smoothstep(1.06, 0.70, t)
     return np.asarray(across * along * (rest[:, 2] > 0.9))
 
 
 def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
-    """Hairs that stand up at the inner end and lie outwards further on."""
+    """Hairs that stand up at the inner end and lie outwards further on, the upper ones down and the lower ones up."""
     rng = np.random.Generator(np.random.PCG64([spec.seed, 5]))
-    count = int(420 + 1100 * spec.brows.density * (0.5 + 0.7 * spec.brows.thickness))
+    count = int(300 + 760 * spec.brows.density * (0.45 + 0.95 * spec.brows.thickness))
     triangles = body.topology.triangles
-    places = scatter(body.vertices, triangles, brow_density(spec, body.topology.rest), count, rng)
+    density = brow_density(spec, body.topology.rest) ** 1.3
+    places = scatter(body.vertices, triangles, density, count, rng)
     roots, normals, rest = (at_places(v, triangles, places) for v in (body.vertices, body.normals, body.topology.rest))
     side = np.sign(rest[:, 0])
     t = np.clip((np.abs(rest[:, 0]) - 0.105) / 0.5, 0, 1)
-    up = 0.95 - 1.25 * t + 0.25 * rng.normal(size=count)
+    middle, half = brow_band(spec, np.abs(rest[:, 0]))
+    across = np.clip((rest[:, 1] - middle) / half, -2, 2)
+    up = 0.75 * (1 - t) ** 2 - 0.12 - 0.45 * t - 0.22 * across * (0.3 + t) + 0.16 * rng.normal(size=count)
     along = np.stack((side * (0.35 + 0.8 * t), up, -0.35 * t), -1)
-    lengths = rng.uniform(0.0045, 0.0085, count) * (0.85 + 0.25 * spec.brows.thickness) * (1 - 0.35 * t)
-    strands = _lean(roots + 0.0002 * normals, normals, along, lengths, 0.42, 5)
+    lengths = rng.uniform(0.0040, 0.0075, count) * (0.75 + 0.4 * spec.brows.thickness) * (1 - 0.35 * t)
+    strands = _lean(roots + 0.0002 * normals, normals, along, lengths, 0.30, 5)
     grey = 0.55 * spec.hair.grey
-    colours = strand_colours(spec, count, rng, grey) * (0.72 if spec.hair.melanin < 0.5 else 0.9)
-    return [StrandPart("brows", "brows", strands, taper(count, 5, 0.00012, 0.3), colours)]
+    colours = strand_colours(spec, count, rng, grey) * (0.72 if spec.hair.melanin < 0.5 else 0.95)
+    radius = 0.000065 + 0.00003 * spec.brows.thickness
+    return [StrandPart("brows", "brows", strands, taper(count, 5, radius, 0.3), colours)]
 
 
 def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
-    """Lashes along MakeHuman's lash strips, upper ones longer and curved up."""
+    """Lashes along MakeHuman's lash strips, upper ones longer and curved up, women's longer and denser."""
     rng = np.random.Generator(np.random.PCG64([spec.seed, 6]))
     base = find_assets().base
     strands = []
     for number, side in enumerate("lr"):
         centre, _ = body.eyes[number]
-        for row, each in ((1, 1), (2, 2)):
+        for row, each in ((1, 1), (2, 2 if spec.gender > 0.5 else 3)):
             quads = base.faces[f"helper-{side}-eyelashes-{row}"]
             corners = body.base[quads]
             order = np.linalg.norm(corners - centre, axis=2).argsort(1)
@@ -74,7 +81,7 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
             s = rng.random((len(quads), each, 1))
             root = (roots[:, None, 0] * (1 - s) + roots[:, None, 1] * s).reshape(-1, 3)
             tip = (tips[:, None, 0] * (1 - s) + tips[:, None, 1] * s).reshape(-1, 3)
-            reach = (0.0046 if row == 2 else 0.0018) * (0.8 if spec.gender > 0.5 else 1.0)
+            reach = (0.0048 if row == 2 else 0.0018) * (0.75 if spec.gender > 0.5 else 1.1)
             out = unit(tip - root) * reach * rng.uniform(0.6, 1.1, (len(root), 1))
             t = np.linspace(0, 1, 5)[None, :, None]
             bend = np.array((0, 0.35 if row == 2 else -0.2, 0)) * reach
@@ -82,7 +89,7 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     points = np.concatenate(strands)
     dark = np.clip(pigment(spec) * 0.35, 0.003, 0.06)
     colours = np.repeat(dark[None], len(points), 0)
-    thickness = 0.00009 if spec.gender > 0.5 else 0.00012
+    thickness = 0.00008 if spec.gender > 0.5 else 0.00011
     return [StrandPart("lashes", "eyes", points, taper(len(points), 5, thickness, 0.2), colours)]
 
 

@@ -57,27 +57,28 @@ def make_material(kind: str, settings: dict[str, float]) -> Any:
 
 def _skin(tree: Tree, settings: dict[str, float]) -> None:
     rest = tree.attribute("rest", "Vector")
-    mottle = tree.math("ADD", tree.math("MULTIPLY", tree.noise(rest, 7.0, 4.0), 0.30), 0.85)
-    speck = tree.math("ADD", tree.math("MULTIPLY", tree.noise(rest, 42.0, 3.0), 0.26), 0.87)
-    colour = tree.tint(tree.attribute("colour"), tree.math("MULTIPLY", mottle, speck))
+    pores = tree.noise(rest, 62.0, 2.0)
+    speck = tree.math("ADD", tree.math("MULTIPLY", pores, 0.36), 0.82)
+    # 0 on a line, 1 beside it.
+    near = tree.math("PINGPONG", tree.attribute("phase", "Fac"), 0.5)
+    beside = tree.node("MapRange", {0: near, 1: 0.0, 2: 0.2}, interpolation_type="SMOOTHSTEP").outputs[0]
+    line = tree.math("MULTIPLY", tree.math("SUBTRACT", 1.0, beside), tree.attribute("depth", "Fac"))
+    dark = tree.math("SUBTRACT", 1.0, tree.math("MULTIPLY", line, 0.32))
+    colour = tree.tint(tree.attribute("colour"), tree.math("MULTIPLY", speck, dark))
     colour = _freckles(tree, rest, colour)
-    pores = tree.noise(rest, 95.0, 3.0)
-    relief = tree.math("MULTIPLY", pores, 0.5 + 0.6 * settings["wrinkles"])
-    stretched = tree.node("VectorMath", {0: rest, 1: (1.2, 16.0, 3.0)}, operation="MULTIPLY").outputs[0]
-    lines = tree.node("TexNoise", {"Vector": stretched, "Scale": 1.6, "Detail": 3.0, "Roughness": 0.65}).outputs[0]
-    furrows = tree.math("MULTIPLY", lines, tree.math("MULTIPLY", tree.attribute("furrow", "Fac"), 6.0))
-    height = tree.math("ADD", relief, furrows)
-    bump = tree.node("Bump", {"Height": height, "Strength": 0.6, "Distance": 0.0035 / settings["extent_m"] * 0.3})
-    rough = tree.math("ADD", tree.attribute("roughness", "Fac"), tree.math("MULTIPLY", pores, 0.16))
+    relief = tree.math("MULTIPLY", pores, settings["pores"])
+    height = tree.math("SUBTRACT", relief, tree.math("MULTIPLY", line, 0.55))
+    bump = tree.node("Bump", {"Height": height, "Strength": 1.0, "Distance": 0.0010 / settings["extent_m"]})
+    rough = tree.math("ADD", tree.attribute("roughness", "Fac"), tree.math("MULTIPLY", pores, 0.22))
     shader = tree.node(
         "BsdfPrincipled",
         {
             "Base Color": colour,
             "Roughness": rough,
-            "Specular IOR Level": 0.42,
-            "Subsurface Weight": 0.35,
+            "Specular IOR Level": 0.45,
+            "Subsurface Weight": 0.28,
             "Subsurface Radius": (1.0, 0.34, 0.18),
-            "Subsurface Scale": 0.0042 / settings["extent_m"],
+            "Subsurface Scale": 0.0034 / settings["extent_m"],
             "Normal": bump.outputs[0],
         },
         subsurface_method="BURLEY",
@@ -99,11 +100,8 @@ def _freckles(tree: Tree, rest: Any, colour: Any) -> Any:
 
 
 def _eye(tree: Tree, settings: dict[str, float]) -> None:
-    shader = tree.node(
-        "BsdfPrincipled",
-        {"Base Color": tree.attribute("colour"), "Roughness": 0.35, "Specular IOR Level": 0.4},
-    )
-    tree.surface(shader.outputs[0])
+    """Matt: what shines is the clear shell in front. A rough lobe here would veil the iris with the lamps' image."""
+    tree.surface(tree.node("BsdfDiffuse", {"Color": tree.attribute("colour")}).outputs[0])
 
 
 def _clear(tree: Tree, settings: dict[str, float]) -> None:

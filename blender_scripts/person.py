@@ -16,7 +16,7 @@ from blender_scripts.hair import build_hair, hair_colour, scalp_density
 from blender_scripts.hats import build_hat, press_hair
 from blender_scripts.mesh import border_loops, clip, fan_cap
 from blender_scripts.obstacle import Obstacle
-from blender_scripts.parts import MeshPart, Part
+from blender_scripts.parts import MeshPart, Part, smoothstep
 from blender_scripts.pose import turn_head
 from blender_scripts.skin import paint_skin
 from pipeline.contracts.avatar import AvatarSpec
@@ -45,7 +45,7 @@ def build_person(spec: AvatarSpec) -> list[Part]:
         "skin",
         fields.pop("colour"),
         {"rest": body.topology.rest, **fields},
-        {"wrinkles": spec.skin.wrinkles},
+        {"pores": 0.10 + 0.30 * float(smoothstep(10, 35, np.asarray(spec.age_years)))},
     )
     arms = bare_arms(skin, body) if spec.garment.style == "tank" else []
     garment = build_garment(spec, body)

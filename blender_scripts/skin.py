@@ -8,8 +8,11 @@ import numpy as np
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
+from blender_scripts.facial_hair import brow_density
 from blender_scripts.mesh import waves
 from blender_scripts.parts import linear, smoothstep
+from blender_scripts.relief import blob, fold_height
+from blender_scripts.skin_line import lines, noise
 from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
 
@@ -31,14 +34,8 @@ def skin_tone(skin: SkinSpec) -> Floats:
     return np.stack([np.interp(skin.melanin, stops, tones[:, c]) for c in range(3)])
 
 
-def blob(rest: Floats, centre: tuple[float, float, float], size: tuple[float, float, float]) -> Floats:
-    """A Gaussian bump on the base shape, the same on both sides of the face."""
-    offset = (np.abs(rest * (1, 0, 0)) + rest * (0, 1, 1) - np.asarray(centre)) / np.asarray(size)
-    return np.asarray(np.exp(-0.5 * (offset**2).sum(1)))
-
-
 def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair: Floats) -> dict[str, Floats]:
-    """Vertex fields 'colour' (linear), 'roughness', 'furrow' and 'freckle'.
+    """Vertex fields 'colour' (linear), 'roughness', 'freckle', and 'phase' and 'depth' of ``skin_line``.
 
     ``scalp`` and ``beard`` are how densely hair grows at each vertex, ``hair`` is its linear colour: skin is tinted
     under hair, which hides the gaps between strands.
@@ -56,24 +53,34 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
         + 0.35 * blob(rest, (0.3, 7.16, 1.4), (0.2, 0.07, 0.25))
         + 0.7 * smoothstep(0.2, 1.0, masks["eyelids"])
     )
-    blood = np.clip(blood + 0.12 * waves(rest, rng, np.array((0.5, 0.5, 0.5))), 0, 1.2) * (0.3 + 0.9 * skin.haemoglobin)
+    worn = float(smoothstep(8, 45, np.asarray(spec.age_years)))
+    patches = 0.10 * noise(rng, "broad") + (0.03 + 0.035 * worn) * (noise(rng, "slow") + noise(rng, "blotch"))
+    blood = np.clip(blood + patches, 0, 1.2) * (0.3 + 0.9 * skin.haemoglobin)
     flush = np.array((1.02, 0.70, 0.68)) if skin.melanin < 0.5 else np.array((1.0, 0.80, 0.78))
     colour = colour * (1 + blood[:, None] * (flush - 1))
     flushed = 0.6 * skin.blush + (0.5 * spec.makeup.cheeks if spec.makeup is not None else 0.0)
     cheeks = blob(rest, (0.44, 6.92, 1.25), (0.17, 0.14, 0.4)) * flushed
     colour = colour * (1 - cheeks[:, None] * (1 - flush))
-    shade = 0.18 * blob(rest, (0.29, 7.14, 1.42), (0.17, 0.06, 0.3)) * (0.5 + 0.7 * skin.wrinkles)
+    uneven = (0.015 + 0.02 * worn) * noise(rng, "slow") + (0.012 + 0.018 * worn) * noise(rng, "blotch")
+    uneven += (0.015 + 0.025 * worn) * noise(rng, "speck")
+    colour = colour * np.exp(uneven[:, None] * np.array((0.8, 1.0, 1.25)))
+    shade = 0.20 * blob(rest, (0.27, 7.14, 1.42), (0.15, 0.05, 0.3)) * (0.25 + 0.45 * worn + 0.7 * skin.wrinkles)
     shade += 0.12 * smoothstep(0.2, 1.0, masks["eyelids"])
+    shade += 0.30 * np.clip(-fold_height(spec, rest, masks["lips"]) / 0.001, 0, 1)
+    # The crease of the upper lid and the wings of the nose.
+    shade += 0.10 * blob(rest, (0.30, 7.385, 1.42), (0.12, 0.022, 0.3)) + 0.16 * blob(
+        rest, (0.17, 6.90, 1.45), (0.03, 0.05, 0.15)
+    )
     colour = colour * (1 - shade[:, None] * np.array((0.8, 1.0, 0.95)))
     if skin.moles:
         colour = colour * (1 - _moles(rest, rng, skin.moles)[:, None] * np.array((0.55, 0.72, 0.8)))
     if skin.wrinkles > 0.4:
-        spots = smoothstep(1.7, 2.4, waves(rest, rng, np.array((2.6, 2.6, 2.6)), 24)) * (skin.wrinkles - 0.4)
-        colour = colour * (1 - 0.15 * spots[:, None] * np.array((0.5, 0.8, 1.0)))
+        spots = smoothstep(1.5, 2.2, waves(rest, rng, np.array((3.2, 3.2, 3.2)), 24)) * (skin.wrinkles - 0.4)
+        colour = colour * (1 - 0.4 * spots[:, None] * np.array((0.5, 0.8, 1.0)))
     lips = smoothstep(0.25, 0.85, masks["lips"])[:, None]
     lip_tone = tone * np.array((0.86, 0.56, 0.56)) * (1 + 0.1 * fair)
     if spec.gender < 0.5 or spec.age_years < 14:
-        lip_tone = lip_tone * np.array((1.0, 0.86, 0.88))
+        lip_tone = lip_tone * np.array((1.0, 0.84, 0.87))
     else:
         lip_tone = 0.55 * lip_tone + 0.45 * tone * np.array((0.92, 0.72, 0.7))
     colour = colour * (1 - 0.85 * lips) + 0.85 * lips * lip_tone
@@ -83,20 +90,20 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     colour = colour * (1 - mouth) + mouth * np.array((0.22, 0.05, 0.05))
     cover = np.clip(0.85 * scalp, 0, 1)[:, None]
     colour = colour * (1 - cover) + cover * (0.6 * hair + 0.12 * tone)
-    shadow = np.clip(beard, 0, 1)[:, None]
+    brows = (0.30 * spec.brows.density * brow_density(spec, rest))[:, None]
+    colour = colour * (1 - brows) + brows * (0.6 * hair + 0.2 * tone)
+    # What is shaved still shows, bluish under fair skin.
+    shadow = np.clip((1.7 if spec.facial_hair.style == "none" else 1.0) * beard, 0, 1)[:, None]
     colour = colour * (1 - shadow) + shadow * (0.55 * hair + 0.25 * tone * np.array((0.85, 0.95, 1.05)))
     oily = blob(rest, (0.0, 7.0, 1.6), (0.16, 0.3, 0.3)) + blob(rest, (0.0, 7.8, 1.5), (0.4, 0.2, 0.4))
-    roughness = 0.60 - 0.14 * skin.gloss * (0.6 + 0.8 * oily) - 0.12 * lips[:, 0]
-    furrow = (
-        smoothstep(7.55, 7.7, rest[:, 1]) * smoothstep(8.15, 8.0, rest[:, 1]) * smoothstep(0.9, 1.3, rest[:, 2])
-        + 0.9 * blob(rest, (0.62, 7.25, 1.15), (0.12, 0.16, 0.2))
-        + 0.4 * blob(rest, (0.3, 7.12, 1.4), (0.15, 0.06, 0.2))
-        + 0.5 * smoothstep(6.3, 6.1, rest[:, 1])
-    )
+    roughness = 0.60 - 0.16 * skin.gloss * (0.6 + 0.8 * oily) + 0.02 * noise(rng, "slow")
+    roughness -= (0.17 + (0.08 * spec.makeup.lips if spec.makeup is not None else 0.0)) * lips[:, 0]
+    phase, depth = lines(spec, rest)
     return {
         "colour": np.clip(colour, 0.002, 0.95),
         "roughness": roughness,
-        "furrow": furrow * skin.wrinkles**1.5,
+        "phase": phase,
+        "depth": depth,
         "freckle": _freckled(rest, skin.freckles),
     }
 
@@ -119,7 +126,7 @@ def _moles(rest: Floats, rng: np.random.Generator, count: int) -> Floats:
     spots = np.zeros(len(rest))
     front = np.flatnonzero((rest[:, 2] > 0.6) & (rest[:, 1] > 5.9) & (rest[:, 1] < 8.0) & (np.abs(rest[:, 0]) < 0.85))
     for centre in rest[rng.choice(front, count)]:
-        size = rng.uniform(0.010, 0.020)
+        size = rng.uniform(0.006, 0.014)
         spots = np.maximum(spots, np.exp(-0.5 * (((rest - centre) / size) ** 2).sum(1)))
     return spots
 

@@ -140,8 +140,10 @@ def draw_avatar(
         iris=draw.draw_iris(rng("iris"), population, skin),
         hair=draw.draw_hair(rng("hair"), population, male, age, ancestry, skin),
         brows=BrowSpec(
-            thickness=float(np.clip(brows.normal(0.56 if male else 0.2, 0.13) - 0.2 * ramp(age, 16, 8), 0, 1)),
-            density=float(np.clip(brows.normal(0.62, 0.16) - 0.15 * ramp(age, 55, 80), 0.2, 1)),
+            thickness=float(np.clip(brows.normal(0.56 if male else 0.26, 0.13) - 0.12 * ramp(age, 16, 8), 0, 1)),
+            density=float(
+                np.clip(brows.normal(0.62, 0.16) - 0.15 * ramp(age, 55, 80) - 0.2 * ramp(age, 14, 7), 0.2, 1)
+            ),
             arch=float(np.clip(brows.normal(0.35 if male else 0.6, 0.18), 0, 1)),
         ),
         facial_hair=draw.draw_facial_hair(rng("facial hair"), population, male, age),
