@@ -192,7 +192,7 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         t = np.linspace(0, 1, points)[None]
         strands[..., 1] += (0.55 * lengths * np.clip(x - 0.12, 0, 0.2) / 0.2)[:, None] * t**2
     if style != "stubble":
-        strands = clump(strands, 9, 0.35, rng)
+        strands, _ = clump(strands, 9, 0.35, rng)
         strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
     colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)
     return [StrandPart("beard", "facial hair", strands, taper(count, points, beard.radius_m, 0.35), colours)]
