@@ -11,7 +11,7 @@ import numpy as np
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
 from blender_scripts.hair_growth import Grower
-from blender_scripts.hair_style import STYLES, Head
+from blender_scripts.hair_style import STYLES, Head, fringe_share
 from blender_scripts.mesh import waves
 from blender_scripts.obstacle import Obstacle
 from blender_scripts.parts import StrandPart, linear, smoothstep
@@ -21,7 +21,7 @@ from pipeline.contracts.avatar import AvatarSpec
 
 HAIRLINE = (
     (0, 8.03), (18, 8.06), (32, 8.08), (44, 7.92), (52, 7.66), (62, 7.52), (70, 7.40), (78, 7.12), (88, 7.10),
-    (94, 7.36), (108, 7.40), (118, 7.12), (128, 6.94), (150, 6.76), (180, 6.72),
+    (94, 7.36), (108, 7.40), (118, 7.12), (128, 6.88), (150, 6.66), (180, 6.62),
 )  # fmt: skip
 """Lower border of the scalp: degrees from the front about (0, 0.5) in x and z, height in decimetres."""
 STOPS = (0.0, 0.3, 0.55, 0.8, 1.0)
@@ -75,8 +75,8 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
     field, rest = scalp_field(spec, body), body.topology.rest
     if spec.hair.style == "balding":
         # A ring above the ears, lowest in front: nothing above a line that rises to the back and dips again behind.
-        ring = 7.78 - 0.12 * spec.hair.recession + 0.10 * (spec.hair.length - 0.5) - 0.22 * rest[:, 2]
-        ring = ring + 0.05 * waves(rest, np.random.Generator(np.random.PCG64([spec.seed, 8])), np.full(3, 1.2))
+        ring = 7.90 - 0.12 * spec.hair.recession + 0.10 * (spec.hair.length - 0.5) - 0.22 * rest[:, 2]
+        ring = ring + 0.03 * waves(rest, np.random.Generator(np.random.PCG64([spec.seed, 8])), np.full(3, 1.2))
         sides = smoothstep(0.16, -0.22, rest[:, 1] - ring) * smoothstep(1.05, 0.70, rest[:, 2])
         return np.asarray(smoothstep(-0.06, 0.30, field) * sides)
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
@@ -110,7 +110,9 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     def roots(count: int) -> _Roots:
         places = scatter(body.vertices, body.topology.triangles, density, count, rng)
         at = [at_places(v, body.topology.triangles, places) for v in (body.vertices, body.normals, body.topology.rest, field)]
-        sides = np.tanh((at[0][:, 0] - parting) / 0.006)
+        ahead = smoothstep(head.whorl[2] - 0.012, head.whorl[2] + 0.012, at[0][:, 2]) if not style.tie else 1.0
+        width = 0.006 + 0.09 * (1 - ahead)
+        sides = np.tanh((at[0][:, 0] - parting * ahead) / width)
         return _Roots(at[0], at[1], sides, at[2], at[3])
 
     first = roots(style.guides)
@@ -139,12 +141,14 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
         wavelength = (curliness.wavelength * rng.uniform(0.8, 1.25, locks))[of]
         strands = curl(strands, size, wavelength, phase, rng, curliness.flat)
     # A few hairs fly away; they are thin.
-    flying = rng.random(len(strands)) < 0.05
+    flying = rng.random(len(strands)) < 0.03
     strands = frizz(strands, style.frizz * np.where(flying, 2.0, 1.0) * rng.random(len(strands)), rng)
     if style.keeps_off_face:
-        strands = head.off_face(
+        aside = head.off_face(
             strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004
         )
+        fringe = (fringe_share(second.rest) > 0.4) & (style.comb == "fringe")
+        strands = np.where(fringe[:, None, None], strands, aside)
     if style.tie:
         # Strands that meet at a knot come from all around the head: what cuts across it is lifted onto it.
         half = strands.shape[1] // 2

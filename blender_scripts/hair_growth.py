@@ -59,12 +59,12 @@ class Grower:
             if np.isfinite(style.close):
                 # Hair lies on the head; below the chin it hangs free.
                 free = smoothstep(self.head.chin + 0.02, self.head.chin - 0.02, here[:, 1])
-                close = np.where(front[:, 0] > 0.5, 0.5 * style.close, style.close)
+                close = np.where(front[:, 0] > 0.4, 0.5 * style.close, style.close)
                 here = self.obstacle.keep(here, least, least + close + 0.1 * free)
             else:
                 here = self.obstacle.push(here, least)
             if style.keeps_off_face:
-                here = np.where(front > 0.5, here, self.head.off_face(here, side))
+                here = np.where(front > 0.4, here, self.head.off_face(here, side))
             direction = unit(here - points[-1])
             points.append(points[-1] + step * direction)
         return np.stack(points, 1)
@@ -73,7 +73,7 @@ class Grower:
         """The way down for long hair: below the chin in towards the neck, before or behind the shoulder."""
         below = smoothstep(self.head.chin + 0.03, self.head.chin - 0.05, points[:, 1])
         wide = smoothstep(0.065, 0.10, np.abs(points[:, 0]))
-        aside = -np.sign(points[:, 0]) * 0.75 * below * wide
+        aside = -np.sign(points[:, 0]) * 0.5 * below * wide
         return unit(np.stack((aside, np.full(len(points), -1.0), 0.55 * below * before), -1))
 
     def comb(self, name: str, points: Floats, sides: Floats, front: Floats, knot: Floats) -> Floats:
@@ -97,7 +97,8 @@ class Grower:
             back = np.stack((0.15 * np.sign(sides), 0.1 + 0 * sides, -1 + 0 * sides), -1)
             wanted = high * back + (1 - high) * (0.8 * DOWN + np.array((0, 0, -1.0)))
         elif name in ("parted", "fringe"):
-            lateral = np.stack((np.sign(sides), 0 * sides, -0.3 + 0 * sides), -1)
+            # A parting ends at the whorl; behind it hair falls straight down.
+            lateral = np.stack((sides, 0 * sides, -0.3 + 0 * sides), -1)
             wanted = lateral + (1 - high) * 1.2 * DOWN
             ahead = np.stack((0.1 * points[:, 0] / head.half_width, -1 + 0 * sides, 0.5 + 0 * sides), -1)
             wanted = (1 - front) * wanted + front * ahead

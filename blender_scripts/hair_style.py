@@ -156,6 +156,9 @@ def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Flo
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
         end = high + (low - high) * spec.hair.length
+        if spec.garment.style == "hoodie":
+            # What is longer lies in the hood, and would come out of its underside.
+            end = max(end, head.chin - 0.05)
         over = 0.055 * smoothstep(7.9, 8.4, rest[:, 1])
         return np.maximum(roots[:, 1] - end, 0.02) * 1.06 + over
 
@@ -242,12 +245,12 @@ STYLES: Final[dict[str, Style]] = {
         frizz=0.0022, close=0.008,
     ),
     "bob": Style(
-        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 16000, margin=(0.004, 0.014), layer=0.005,
-        clump=0.45, clump_size=22, keeps_off_face=True, unevenness=0.03, radius=0.00038, frizz=0.0022, close=0.010,
+        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 16000, margin=(0.003, 0.011), layer=0.005,
+        clump=0.45, clump_size=22, keeps_off_face=True, unevenness=0.03, radius=0.00038, frizz=0.0020, close=0.005,
     ),
     "long straight": Style(
         _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.003, 0.012), layer=0.005,
-        clump=0.5, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.0025, radius=0.00036, close=0.008,
+        clump=0.5, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.0020, radius=0.00036, close=0.005,
     ),
     "wavy": Style(
         _down_to(-0.165, -0.08), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.004, 0.015), layer=0.006,

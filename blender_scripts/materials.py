@@ -140,7 +140,7 @@ def _hair(tree: Tree, settings: dict[str, float]) -> None:
     gloss = tree.node(
         "BsdfHair", {"Color": pale, "Offset": -0.05, "RoughnessU": 0.8 * rough, "RoughnessV": 1.0}, component="Reflection"
     ).outputs[0]
-    tree.surface(tree.node("MixShader", {0: 0.16, 1: matte, 2: gloss}).outputs[0])
+    tree.surface(tree.node("MixShader", {0: 0.26, 1: matte, 2: gloss}).outputs[0])
 
 
 def _cloth(tree: Tree, settings: dict[str, float]) -> None:
