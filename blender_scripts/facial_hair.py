@@ -97,9 +97,9 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     """Where facial hair of the spec's style grows, 0..1."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     # The cheek line falls from the sideburn (x 0.7, y 7.15) to the corner of the mouth.
-    cheek = np.interp(x, (0.0, 0.22, 0.32, 0.5, 0.66, 0.8), (6.50, 6.60, 6.66, 6.80, 7.05, 7.15))
+    cheek = np.interp(x, (0.0, 0.22, 0.32, 0.5, 0.66, 0.8), (6.50, 6.62, 6.70, 6.86, 7.08, 7.15))
     below = np.interp(x, (0.0, 0.3, 0.5, 0.7), (6.12, 6.15, 6.28, 6.5))
-    jaw = smoothstep(0.07, -0.07, y - cheek) * smoothstep(-0.10, 0.04, y - below) * smoothstep(0.45, 0.62, z)
+    jaw = smoothstep(0.10, -0.16, y - cheek) * smoothstep(-0.10, 0.04, y - below) * smoothstep(0.45, 0.62, z)
     under = smoothstep(6.02, 6.12, y) * smoothstep(0.62, 0.9, z) * (y < 6.5) * smoothstep(0.62, 0.5, x)
     jaw = np.maximum(jaw, 0.8 * under)
     lip_line = 6.735 + 0.05 * np.exp(-((x / 0.12) ** 2)) - 0.22 * np.clip(x - 0.12, 0, 1)
@@ -108,21 +108,26 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     free = smoothstep(0.35, 0.1, lips)
     chin = smoothstep(0.30, 0.20, x) * jaw * smoothstep(6.58, 6.50, y)
     corner = smoothstep(0.07, 0.02, np.abs(x - 0.30)) * smoothstep(6.42, 6.5, y) * smoothstep(6.75, 6.68, y) * (z > 1.0)
+    # From the hair before the ear down to the jaw, wider and sparser there.
+    front = np.interp(y, (6.55, 6.75, 7.0, 7.2), (1.08, 0.96, 0.78, 0.74))
     sideburn = (
-        smoothstep(0.50, 0.58, x) * smoothstep(6.62, 6.76, y) * smoothstep(7.22, 7.1, y) * smoothstep(0.5, 0.62, z)
+        smoothstep(front + 0.06, front - 0.10, z)
+        * smoothstep(6.52, 6.84, y)
+        * smoothstep(7.26, 7.06, y)
+        * smoothstep(0.46, 0.58, z)
+        * smoothstep(0.42, 0.50, x)
     )
     soul = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.06) ** 2)) * smoothstep(6.38, 6.44, y)
     curtain = jaw * np.maximum(smoothstep(0.30, 0.36, x), smoothstep(6.44, 6.36, y))
-    cheeks = jaw * smoothstep(0.36, 0.46, x)
     regions: dict[str, tuple[Floats, ...]] = {
         "moustache": (upper,),
         "handlebar": (upper,),
         "goatee": (upper, chin, corner),
         "van dyke": (upper, chin * smoothstep(0.24, 0.14, x)),
         "chin curtain": (curtain, sideburn),
-        "sideburns": (sideburn, 0.9 * cheeks * smoothstep(6.52, 6.64, y)),
+        "sideburns": (sideburn,),
     }
-    parts = regions.get(spec.facial_hair.style, (jaw * soul, upper))
+    parts = regions.get(spec.facial_hair.style, (jaw * soul, upper, sideburn))
     return np.asarray(np.clip(np.maximum.reduce(parts), 0, 1) * free)
 
 
@@ -139,14 +144,14 @@ class Beard:
 
 BEARDS: Final = {
     "stubble": Beard(5200, 0.0016, 0.34, 0.00014),
-    "moustache": Beard(1500, 0.009, 0.6),
-    "handlebar": Beard(1700, 0.011, 0.6),
-    "goatee": Beard(2600, 0.013, 0.6),
-    "van dyke": Beard(2300, 0.015, 0.6),
-    "chin curtain": Beard(5200, 0.012, 0.55),
-    "sideburns": Beard(3400, 0.008, 0.5),
-    "short": Beard(9000, 0.0055, 0.6, 0.00024),
-    "full": Beard(10000, 0.022, 0.65),
+    "moustache": Beard(1700, 0.0085, 0.42, 0.00022),
+    "handlebar": Beard(1900, 0.011, 0.42, 0.00022),
+    "goatee": Beard(3000, 0.013, 0.45, 0.00023),
+    "van dyke": Beard(2600, 0.015, 0.45, 0.00023),
+    "chin curtain": Beard(6200, 0.012, 0.42, 0.00024),
+    "sideburns": Beard(3000, 0.009, 0.36, 0.00022),
+    "short": Beard(10500, 0.0055, 0.44, 0.00019),
+    "full": Beard(10500, 0.022, 0.52, 0.00025),
 }
 
 
@@ -157,7 +162,8 @@ def beard_density(spec: AvatarSpec, body: Body) -> Floats:
     if style == "none":
         grown = spec.gender > 0.5 and spec.age_years >= 17
         return region * (0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if grown else 0.0)
-    return region * (BEARDS[style].shadow + (0.2 * spec.facial_hair.length if style == "stubble" else 0.0))
+    # Skin shows at a beard's border, where hairs stand apart.
+    return region**1.6 * (BEARDS[style].shadow + (0.2 * spec.facial_hair.length if style == "stubble" else 0.0))
 
 
 def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
@@ -184,7 +190,7 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         lengths *= 1 - 0.35 * smoothstep(0.3, 0.6, x)
     upper = (y > 6.64) & (x < 0.33)
     along = np.stack(
-        (np.sign(at[:, 0]) * np.where(upper, 0.55 + 1.2 * x, 0.12), np.full(count, -1.0), np.full(count, 0.12)), -1
+        (np.sign(at[:, 0]) * np.where(upper, 0.45 + 2.2 * x, 0.12), np.full(count, -1.0), np.full(count, 0.12)), -1
     )
     along += 0.22 * rng.normal(size=along.shape)
     if style == "handlebar":
@@ -199,7 +205,7 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         t = np.linspace(0, 1, points)[None]
         strands[..., 1] += (0.55 * lengths * np.clip(x - 0.12, 0, 0.2) / 0.2)[:, None] * t**2
     if style != "stubble":
-        strands = clump(strands, 9, 0.35, rng)
+        strands, _ = clump(strands, 9, 0.35, rng)
         strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
     colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)
-    return [StrandPart("beard", "facial hair", strands, taper(count, points, beard.radius_m, 0.35), colours)]
+    return [StrandPart("beard", "facial hair", strands, taper(count, points, beard.radius_m, 0.2), colours)]

@@ -11,7 +11,7 @@ import numpy as np
 from blender_scripts.assets import Floats
 from blender_scripts.body import Body
 from blender_scripts.hair_growth import Grower
-from blender_scripts.hair_style import STYLES, Head
+from blender_scripts.hair_style import STYLES, Head, fringe_share
 from blender_scripts.mesh import waves
 from blender_scripts.obstacle import Obstacle
 from blender_scripts.parts import StrandPart, linear, smoothstep
@@ -21,13 +21,13 @@ from pipeline.contracts.avatar import AvatarSpec
 
 HAIRLINE = (
     (0, 8.03), (18, 8.06), (32, 8.08), (44, 7.92), (52, 7.66), (62, 7.52), (70, 7.40), (78, 7.12), (88, 7.10),
-    (94, 7.36), (108, 7.40), (118, 7.12), (128, 6.92), (150, 6.66), (180, 6.62),
+    (94, 7.36), (108, 7.40), (118, 7.12), (128, 6.88), (150, 6.66), (180, 6.62),
 )  # fmt: skip
 """Lower border of the scalp: degrees from the front about (0, 0.5) in x and z, height in decimetres."""
 STOPS = (0.0, 0.3, 0.55, 0.8, 1.0)
 BROWN = ((0.80, 0.66, 0.44), (0.62, 0.46, 0.28), (0.36, 0.235, 0.145), (0.17, 0.105, 0.07), (0.06, 0.05, 0.045))
 RED = ((0.84, 0.52, 0.28), (0.66, 0.32, 0.14), (0.46, 0.19, 0.09), (0.20, 0.09, 0.06), (0.06, 0.045, 0.042))
-GREY = (0.73, 0.72, 0.70)
+GREY = (0.76, 0.735, 0.70)
 
 
 def pigment(spec: AvatarSpec) -> Floats:
@@ -44,13 +44,13 @@ def hair_colour(spec: AvatarSpec) -> Floats:
     return (1 - spec.hair.grey) * pigment(spec) + spec.hair.grey * linear(np.asarray(GREY))
 
 
-def strand_colours(spec: AvatarSpec, count: int, rng: np.random.Generator, grey: float | None = None) -> Floats:
+def strand_colours(spec: AvatarSpec, count: int, rng: np.random.Generator, grey: float | Floats | None = None) -> Floats:
     """A colour for each of ``count`` strands: some grey, all slightly different."""
-    share = spec.hair.grey if grey is None else grey
+    share = np.reshape(spec.hair.grey if grey is None else grey, (-1, 1))
     base = pigment(spec) * np.exp(rng.normal(0, 0.16, (count, 1)))
-    white = linear(np.asarray(GREY)) * np.exp(rng.normal(0, 0.1, (count, 1)))
+    white = linear(np.asarray(GREY)) * np.exp(rng.normal(0, 0.16, (count, 1)))
     # Between black and white lies a mixture of hairs, each of which is only somewhat between.
-    amount = smoothstep(-0.25, 0.25, share - rng.random((count, 1)) * 0.9 - 0.05)
+    amount = smoothstep(-0.15, 0.15, share - rng.random((count, 1)) * 0.9 - 0.05)
     return np.asarray(np.clip((1 - amount) * base + amount * white, 0.001, 0.9))
 
 
@@ -62,7 +62,7 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     line = np.interp(degrees, angles, heights)
     loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
     line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
-    ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5)))
+    ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5))) + 0.03 * waves(rest, rng, np.array((1.0, 1.0, 1.0)))
     field = rest[:, 1] - line + ragged
     return np.where((body.topology.masks["ears"] > 0.35) | (rest[:, 1] < 6.4), -1.0, field)
 
@@ -74,14 +74,16 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
         return 0.10 * smoothstep(-0.05, 0.25, scalp_field(spec, body)) * (1 - spec.hair.grey)
     field, rest = scalp_field(spec, body), body.topology.rest
     if spec.hair.style == "balding":
-        # A ring from temple to temple: nothing above a line that falls from the forehead to the back.
-        ring = 7.95 - 0.10 * spec.hair.recession + 0.05 * rest[:, 2] + 0.06 * (spec.hair.length - 0.5)
-        sides = smoothstep(0.10, -0.16, rest[:, 1] - ring) * smoothstep(1.15, 0.75, rest[:, 2])
-        return np.asarray(smoothstep(-0.06, 0.24, field) * np.maximum(sides, 0.03))
+        # A ring above the ears, lowest in front: nothing above a line that rises to the back and dips again behind.
+        ring = 7.90 - 0.12 * spec.hair.recession + 0.10 * (spec.hair.length - 0.5) - 0.22 * rest[:, 2]
+        ring = ring + 0.03 * waves(rest, np.random.Generator(np.random.PCG64([spec.seed, 8])), np.full(3, 1.2))
+        sides = smoothstep(0.16, -0.22, rest[:, 1] - ring) * smoothstep(1.05, 0.70, rest[:, 2])
+        return np.asarray(smoothstep(-0.06, 0.30, field) * sides)
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
         8.0, 8.3, rest[:, 1]
     )
-    return np.asarray(smoothstep(-0.06, 0.24, field) * (1 - np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85) * crown))
+    soft = 0.45 if spec.hair.style == "buzz" else 0.30
+    return np.asarray(smoothstep(-0.06, soft, field) * (1 - np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85) * crown))
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class _Roots:
     normals: Floats
     sides: Floats
     rest: Floats
+    edge: Floats
+    """Height above the hairline in decimetres."""
 
 
 def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandPart]:
@@ -99,18 +103,20 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     style = STYLES[spec.hair.style]
     rng = np.random.Generator(np.random.PCG64([spec.seed, 4]))
     head = Head.of(body)
-    density = scalp_density(spec, body)
+    density, field = scalp_density(spec, body), scalp_field(spec, body)
     grower = Grower(spec, head, obstacle, rng)
     parting = head.parting(spec.hair.parting)
 
     def roots(count: int) -> _Roots:
         places = scatter(body.vertices, body.topology.triangles, density, count, rng)
-        at = [at_places(v, body.topology.triangles, places) for v in (body.vertices, body.normals, body.topology.rest)]
-        sides = np.tanh((at[0][:, 0] - parting) / 0.006)
-        return _Roots(at[0], at[1], sides, at[2])
+        at = [at_places(v, body.topology.triangles, places) for v in (body.vertices, body.normals, body.topology.rest, field)]
+        ahead = smoothstep(head.whorl[2] - 0.012, head.whorl[2] + 0.012, at[0][:, 2]) if not style.tie else 1.0
+        width = 0.006 + 0.09 * (1 - ahead)
+        sides = np.tanh((at[0][:, 0] - parting * ahead) / width)
+        return _Roots(at[0], at[1], sides, at[2], at[3])
 
     first = roots(style.guides)
-    guides = grower.grow(style, first.points, first.normals, first.sides, first.rest)
+    guides = grower.grow(style, first.points, first.normals, first.sides, first.rest, first.edge)
     second = roots(style.strands)
     lengths = np.exp(rng.normal(0, style.unevenness, style.strands))
     lengths *= np.where(rng.random(style.strands) < 0.12, rng.uniform(0.55, 0.95, style.strands), 1.0)
@@ -121,33 +127,45 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
         * np.linspace(0, 1, strands.shape[1])[None, :, None] ** 0.5
     )
     if style.clump > 0:
-        strands = clump(strands, style.clump_size, style.clump, rng)
+        strands, lock = clump(strands, style.clump_size, style.clump, rng)
+    else:
+        lock = np.zeros(len(strands), int)
     curliness = style.curl(spec)
     if curliness.radius > 0:
         count = len(strands)
-        phase = rng.uniform(0, 2 * np.pi, count) if curliness.free else _shared_phase(second.points, rng)
-        size = curliness.radius * rng.uniform(0.7, 1.3, count)
-        wavelength = curliness.wavelength * rng.uniform(0.85, 1.15, count)
+        # Strands of one lock wind together; those of an afro each on its own.
+        of, spread = (np.arange(count), 0.0) if curliness.free else (lock, 0.35)
+        locks = int(of.max()) + 1
+        phase = rng.uniform(0, 2 * np.pi, locks)[of] + rng.normal(0, spread, count)
+        size = (curliness.radius * rng.uniform(0.7, 1.3, locks))[of] * rng.uniform(0.85, 1.15, count)
+        wavelength = (curliness.wavelength * rng.uniform(0.8, 1.25, locks))[of]
         strands = curl(strands, size, wavelength, phase, rng, curliness.flat)
-    loose = style.frizz * np.where(rng.random(len(strands)) < 0.06, 3.0, 1.0) * rng.random(len(strands))
-    strands = frizz(strands, loose, rng)
+    # A few hairs fly away; they are thin.
+    flying = rng.random(len(strands)) < 0.03
+    strands = frizz(strands, style.frizz * np.where(flying, 2.0, 1.0) * rng.random(len(strands)), rng)
     if style.keeps_off_face:
-        strands = head.off_face(
+        aside = head.off_face(
             strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004
         )
+        fringe = (fringe_share(second.rest) > 0.4) & (style.comb == "fringe")
+        strands = np.where(fringe[:, None, None], strands, aside)
     if style.tie:
         # Strands that meet at a knot come from all around the head: what cuts across it is lifted onto it.
         half = strands.shape[1] // 2
         late = strands[:, half:].reshape(-1, 3)
         strands[:, half:] = obstacle.push(late, np.full(len(late), 0.001)).reshape(strands[:, half:].shape)
     strands = head.cut_at_face(strands, head.hairline - style.on_forehead)
+    radius = style.radius * (0.55 + 0.45 * smoothstep(0.0, 0.35, second.edge)) * np.where(flying, 0.45, 1.0)
+    # Temples go grey before the crown; neighbouring hairs are alike.
+    grey = spec.hair.grey * (1 + 0.35 * (1 - spec.hair.grey) * np.clip((7.9 - second.rest[:, 1]) / 0.5, -1, 1))
+    tint = np.exp(0.09 * waves(second.points, rng, np.array((60.0, 60.0, 60.0))))
     parts = [
         StrandPart(
             "hair",
             "hair",
             strands,
-            taper(len(strands), strands.shape[1], style.radius),
-            strand_colours(spec, len(strands), rng),
+            taper(len(strands), strands.shape[1], radius, 0.15, rising=True),
+            np.clip(strand_colours(spec, len(strands), rng, grey) * tint[:, None], 0.001, 0.9),
             settings={"roughness": 0.55 if spec.hair.curl > 0.6 else 0.4},
         )
     ]
@@ -155,7 +173,3 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
         parts += build_tied(style.tie, spec, head, obstacle, strand_colours(spec, 2600, rng), rng)
     return parts
 
-
-def _shared_phase(points: Floats, rng: np.random.Generator) -> Floats:
-    """Neighbouring strands wave together."""
-    return 2.6 * waves(points, rng, np.array((14.0, 14.0, 14.0))) + rng.normal(0, 0.25, len(points))

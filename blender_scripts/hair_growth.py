@@ -23,17 +23,27 @@ class Grower:
     obstacle: Obstacle
     rng: np.random.Generator
 
-    def grow(self, style: Style, roots: Floats, normals: Floats, sides: Floats, rest: Floats) -> Floats:
-        """Guides (strand, point, 3) from the scalp outwards, off skin, cloth and face."""
+    def grow(
+        self, style: Style, roots: Floats, normals: Floats, sides: Floats, rest: Floats, edge: Floats
+    ) -> Floats:
+        """Guides (strand, point, 3) from the scalp outwards, off skin, cloth and face.
+
+        ``edge`` is each root's height above the hairline in decimetres: hair is shorter there.
+        """
         count = len(roots)
         lengths = style.length(self.spec, self.head, roots, rest)
+        lengths = lengths * (1 - style.graded * smoothstep(0.7, 0.0, edge))
         step = (lengths / (style.points - 1))[:, None]
         margin = self.rng.uniform(*style.margin, count)
         front = fringe_share(rest)[:, None] if style.comb == "fringe" else np.zeros((count, 1))
         knots = self.head.knots(style.tie) if style.tie else np.zeros((1, 3))
         knot = knots[(roots[:, 0] < 0).astype(int)] if len(knots) == 2 else knots
         comb = self.comb(style.comb, roots, sides, front, knot)
-        direction = unit(style.lift * normals + (1 - style.lift) * comb + self.rng.normal(0, 0.05, (count, 3)))
+        hanging = style.comb in ("parted", "fringe")
+        # Over the shoulders long hair falls to the front or to the back, by where it is rooted.
+        before = np.tanh((roots[:, 2] - self.head.ear_z - 0.01) / 0.015)
+        lift = style.lift * (1 - 0.7 * front)
+        direction = unit(lift * normals + (1 - lift) * comb + self.rng.normal(0, 0.05, (count, 3)))
         points = [roots]
         side = np.sign(sides + 1e-9)
         for k in range(1, style.points):
@@ -41,15 +51,30 @@ class Grower:
             # Combing rules near the scalp and gravity further on; hair that is tied stays combed.
             fade = np.exp(-reached)[:, None] if not style.tie else np.ones((count, 1))
             comb = self.comb(style.comb, points[-1], sides, front, knot)
-            aim = unit(comb * fade * (1 - style.lift) + style.gravity * (1 - fade) * DOWN + 1e-3 * direction)
+            fall = self.gathered(points[-1], before) if hanging else DOWN
+            aim = unit(comb * fade * (1 - lift) + style.gravity * (1 - fade) * fall + 1e-3 * direction)
             direction = unit(style.stiffness * direction + (1 - style.stiffness) * aim)
             here = points[-1] + step * direction
-            here = self.obstacle.push(here, margin * min(1.0, k / 3))
+            least = margin * min(1.0, k / 3)
+            if np.isfinite(style.close):
+                # Hair lies on the head; below the chin it hangs free.
+                free = smoothstep(self.head.chin + 0.02, self.head.chin - 0.02, here[:, 1])
+                close = np.where(front[:, 0] > 0.4, 0.5 * style.close, style.close)
+                here = self.obstacle.keep(here, least, least + close + 0.1 * free)
+            else:
+                here = self.obstacle.push(here, least)
             if style.keeps_off_face:
-                here = np.where(front > 0.5, here, self.head.off_face(here, side))
+                here = np.where(front > 0.4, here, self.head.off_face(here, side))
             direction = unit(here - points[-1])
             points.append(points[-1] + step * direction)
         return np.stack(points, 1)
+
+    def gathered(self, points: Floats, before: Floats) -> Floats:
+        """The way down for long hair: below the chin in towards the neck, before or behind the shoulder."""
+        below = smoothstep(self.head.chin + 0.03, self.head.chin - 0.05, points[:, 1])
+        wide = smoothstep(0.065, 0.10, np.abs(points[:, 0]))
+        aside = -np.sign(points[:, 0]) * 0.5 * below * wide
+        return unit(np.stack((aside, np.full(len(points), -1.0), 0.55 * below * before), -1))
 
     def comb(self, name: str, points: Floats, sides: Floats, front: Floats, knot: Floats) -> Floats:
         """Unit directions along which the style is combed at ``points``.
@@ -72,9 +97,10 @@ class Grower:
             back = np.stack((0.15 * np.sign(sides), 0.1 + 0 * sides, -1 + 0 * sides), -1)
             wanted = high * back + (1 - high) * (0.8 * DOWN + np.array((0, 0, -1.0)))
         elif name in ("parted", "fringe"):
-            lateral = np.stack((np.sign(sides), 0 * sides, -0.3 + 0 * sides), -1)
+            # A parting ends at the whorl; behind it hair falls straight down.
+            lateral = np.stack((sides, 0 * sides, -0.3 + 0 * sides), -1)
             wanted = lateral + (1 - high) * 1.2 * DOWN
-            ahead = np.stack((0.1 * points[:, 0] / head.half_width, -0.5 + 0 * sides, 0.8 + 0 * sides), -1)
+            ahead = np.stack((0.1 * points[:, 0] / head.half_width, -1 + 0 * sides, 0.5 + 0 * sides), -1)
             wanted = (1 - front) * wanted + front * ahead
         else:
             # Up and back over the forehead, so that no visor hangs in front of the face.

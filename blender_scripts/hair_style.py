@@ -126,6 +126,10 @@ class Style:
     radius: float = 0.00050
     margin: tuple[float, float] = (0.003, 0.010)
     """Distance that guides keep from skin and cloth: least, most."""
+    close: float = 0.006
+    """How much further than the margin guides may stand off the head; infinite for hair that stands."""
+    graded: float = 0.0
+    """How much shorter hair is at the hairline, 0..1."""
     layer: float = 0.004
     clump: float = 0.5
     clump_size: int = 14
@@ -152,8 +156,20 @@ def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Flo
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
         end = high + (low - high) * spec.hair.length
+        if spec.garment.style == "hoodie":
+            # What is longer lies in the hood, and would come out of its underside.
+            end = max(end, head.chin - 0.05)
         over = 0.055 * smoothstep(7.9, 8.4, rest[:, 1])
         return np.maximum(roots[:, 1] - end, 0.02) * 1.06 + over
+
+    return length
+
+
+def _to_chin(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+    """Like :func:`_down_to`, with heights above the chin."""
+
+    def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
+        return _down_to(head.chin + low, head.chin + high)(spec, head, roots, rest)
 
     return length
 
@@ -198,57 +214,63 @@ def _tight(spec: AvatarSpec) -> Curl:
 
 
 _TIED: Final[dict[str, Any]] = {
-    "margin": (0.002, 0.006), "layer": 0.002, "clump": 0.4, "clump_size": 20, "unevenness": 0.02, "frizz": 0.002,
+    "margin": (0.001, 0.004), "layer": 0.0015, "clump": 0.25, "clump_size": 20, "unevenness": 0.02, "frizz": 0.0010,
+    "radius": 0.00036, "close": float("inf"),
 }  # fmt: skip
 
 STYLES: Final[dict[str, Style]] = {
     "buzz": Style(
-        _short(0.008, 0.005, 0.9), "forward", 0.75, 0.0, 0.9, 4, 17000, guides=500, layer=0.0, clump=0.0,
-        margin=(0.001, 0.002), frizz=0.0008, radius=0.00042,
+        _short(0.008, 0.005, 0.9), "forward", 0.62, 0.0, 0.9, 4, 18000, guides=500, layer=0.0, clump=0.0,
+        margin=(0.001, 0.002), frizz=0.0006, radius=0.00034, graded=0.5,
     ),
-    "crop": Style(_short(0.040, 0.018, 0.7), "forward", 0.48, 0.10, 0.68, 8, 18000, clump=0.5, frizz=0.0025,
-        radius=0.00040, on_forehead=0.022),
+    "crop": Style(
+        _short(0.040, 0.018, 0.7), "forward", 0.42, 0.10, 0.66, 8, 19000, clump=0.5, frizz=0.0015, radius=0.00034,
+        on_forehead=0.022, margin=(0.002, 0.007), close=0.010, graded=0.35, unevenness=0.14,
+    ),
     "side part": Style(
-        _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.62, 10, 17000, clump=0.55, margin=(0.003, 0.013),
-        radius=0.00042, keeps_off_face=True, frizz=0.004,
+        _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.55, 10, 18000, clump=0.55, margin=(0.003, 0.010),
+        radius=0.00034, keeps_off_face=True, frizz=0.0016, close=0.008, graded=0.3, clump_size=20,
     ),
     "balding": Style(
-        _short(0.030, 0.016, 0.8), "forward", 0.40, 0.25, 0.6, 8, 9000, clump=0.45, frizz=0.002, radius=0.00038,
+        _short(0.024, 0.014, 0.8), "forward", 0.30, 0.25, 0.6, 8, 9000, clump=0.4, frizz=0.0010, radius=0.00032,
+        margin=(0.001, 0.005), close=0.005, graded=0.4,
     ),
     "swept back": Style(
-        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.62, 12, 17000, clump=0.6, margin=(0.003, 0.012),
-        radius=0.00042, frizz=0.003, clump_size=18,
+        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.58, 12, 18000, clump=0.6, margin=(0.003, 0.010),
+        radius=0.00034, frizz=0.0016, clump_size=18, close=0.010, graded=0.25,
     ),
     "fringe": Style(
-        _fringed(-0.13, -0.03), "fringe", 0.38, 0.6, 0.45, 16, 17000, margin=(0.003, 0.012), layer=0.005,
-        clump=0.5, clump_size=20, unevenness=0.03, keeps_off_face=True, on_forehead=0.060,
+        _fringed(-0.13, -0.03), "fringe", 0.38, 0.6, 0.45, 18, 17000, margin=(0.003, 0.010), layer=0.004,
+        clump=0.45, clump_size=20, unevenness=0.03, keeps_off_face=True, on_forehead=0.060, radius=0.00036,
+        frizz=0.0022, close=0.008,
     ),
     "bob": Style(
-        _down_to(-0.10, -0.04), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.004, 0.016), layer=0.006,
-        clump=0.55, clump_size=22, keeps_off_face=True, unevenness=0.03,
+        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 16000, margin=(0.003, 0.011), layer=0.005,
+        clump=0.45, clump_size=22, keeps_off_face=True, unevenness=0.03, radius=0.00038, frizz=0.0020, close=0.005,
     ),
     "long straight": Style(
-        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.004, 0.016), layer=0.006,
-        clump=0.6, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.006,
+        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.003, 0.012), layer=0.005,
+        clump=0.5, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.0020, radius=0.00036, close=0.005,
     ),
     "wavy": Style(
-        _down_to(-0.172, -0.09), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.005, 0.020), layer=0.010,
-        clump=0.7, clump_size=30, keeps_off_face=True, unevenness=0.08, frizz=0.008,
-        curl=lambda spec: Curl(0.0065 + 0.004 * spec.hair.curl, 0.075 - 0.025 * spec.hair.curl, 0.45),
+        _down_to(-0.165, -0.08), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.004, 0.015), layer=0.006,
+        clump=0.7, clump_size=34, keeps_off_face=True, unevenness=0.08, frizz=0.003, radius=0.00038, close=0.010,
+        curl=lambda spec: Curl(0.0055 + 0.004 * spec.hair.curl, 0.075 - 0.025 * spec.hair.curl, 0.3),
     ),
     "curly": Style(
-        _round(0.045, 0.105, 0.75),
-        "radial", 0.60, 0.34, 0.5, 26, 12000, margin=(0.005, 0.016), layer=0.006, clump=0.75, clump_size=30,
-        unevenness=0.16, frizz=0.005, radius=0.00048, on_forehead=0.016,
-        curl=lambda spec: Curl(0.0050, 0.026 - 0.007 * spec.hair.curl, 0.15),
+        _round(0.045, 0.095, 0.75),
+        "radial", 0.55, 0.38, 0.5, 26, 13000, margin=(0.005, 0.014), layer=0.005, clump=0.8, clump_size=34,
+        unevenness=0.12, frizz=0.0025, radius=0.00040, on_forehead=0.016, graded=0.5, close=float("inf"),
+        curl=lambda spec: Curl(0.0048, 0.026 - 0.007 * spec.hair.curl, 0.1),
     ),
     "afro": Style(
         _round(0.022, 0.066, 0.7),
-        "radial", 0.97, 0.0, 0.95, 18, 15000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
-        unevenness=0.08, frizz=0.004, radius=0.00050, curl=_tight, on_forehead=0.008,
+        "radial", 0.97, 0.0, 0.95, 18, 16000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
+        unevenness=0.06, frizz=0.0020, radius=0.00040, curl=_tight, on_forehead=0.008, graded=0.6,
+        close=float("inf"),
     ),
-    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 14000, tie="bun", **_TIED),
-    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="ponytail", **_TIED),
-    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="pigtails", **_TIED),
-    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="braids", **_TIED),
+    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 15000, tie="bun", **_TIED),
+    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="ponytail", **_TIED),
+    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="pigtails", **_TIED),
+    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="braids", **_TIED),
 }  # fmt: skip

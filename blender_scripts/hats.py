@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blender_scripts.assets import Floats, Ints
 from blender_scripts.body import Body, topology
@@ -97,11 +98,18 @@ def build_hat(spec: AvatarSpec, body: Body) -> list[MeshPart]:
 def press_hair(hat: HatSpec, body: Body, skin: Obstacle, strands: Floats) -> Floats:
     """Hold hair under the hat: above the rim it lies on the scalp, and from there to below the rim it comes free."""
     flat = strands.reshape(-1, 3)
-    _, index = skin.tree.query(flat)
-    rest = body.topology.rest[_head_vertices(body)]
+    # Measured from the skull: hair that lay on the ears would stand out as tufts.
+    on_head = _head_vertices(body)
+    skull = np.flatnonzero(body.topology.masks["ears"][on_head] < 0.1)
+    _, nearest = cKDTree(skin.points[skull]).query(flat)
+    index, rest = skull[nearest], body.topology.rest[on_head]
     height = ((flat - skin.points[index]) * skin.normals[index]).sum(1)
-    share = smoothstep(-0.75, 0.02, hat_field(hat, rest[index]))
-    excess = share * np.maximum(height - 0.0015 - (1 - share) * 0.016, 0)
+    field = hat_field(hat, rest[index])
+    share = smoothstep(-0.75, 0.02, field)
+    # Hair is bent down where it comes out, so it also stands off less below; beneath the jaw it hangs as it likes.
+    most = 0.0015 + (1 - share) * 0.014
+    held = np.maximum(share, 0.85 * smoothstep(6.2, 6.7, rest[index, 1]))
+    excess = held * np.maximum(height - most, 0)
     return np.asarray((flat - excess[:, None] * skin.normals[index]).reshape(strands.shape))
 
 

@@ -131,16 +131,14 @@ def _hair(tree: Tree, settings: dict[str, float]) -> None:
     shade = tree.math("ADD", tree.math("MULTIPLY", info.outputs["Intercept"], 0.45), 0.7)
     vary = tree.math("ADD", tree.math("MULTIPLY", info.outputs["Random"], 0.4), 0.8)
     colour = tree.tint(tree.attribute("colour"), tree.math("MULTIPLY", shade, vary))
-    shader = tree.node(
-        "BsdfPrincipled",
-        {
-            "Base Color": colour,
-            "Roughness": settings.get("roughness", 0.42),
-            "Specular IOR Level": 0.45,
-            "Anisotropic": 0.5,
-        },
-    )
-    tree.surface(shader.outputs[0])
+    # Light along a strand is a band across the hair, not a dot on each ribbon; the rest is nearly diffuse.
+    matte = tree.node("BsdfDiffuse", {"Color": colour, "Roughness": 0.3}).outputs[0]
+    rough = settings.get("roughness", 0.42)
+    pale = tree.node("MixRGB", {"Fac": 0.45, "Color1": colour, "Color2": (1, 1, 1, 1)}).outputs[0]
+    gloss = tree.node(
+        "BsdfHair", {"Color": pale, "Offset": -0.05, "RoughnessU": 0.8 * rough, "RoughnessV": 1.0}, component="Reflection"
+    ).outputs[0]
+    tree.surface(tree.node("MixShader", {0: 0.26, 1: matte, 2: gloss}).outputs[0])
 
 
 def _cloth(tree: Tree, settings: dict[str, float]) -> None:

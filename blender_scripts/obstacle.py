@@ -20,6 +20,8 @@ class Obstacle:
     tree: cKDTree
     points: Floats
     normals: Floats
+    skin: int
+    """How many of the points are skin; the others are cloth."""
 
     @classmethod
     def of_parts(cls, body: Body, cloth: list[MeshPart]) -> "Obstacle":
@@ -32,7 +34,7 @@ class Obstacle:
                 points.append(part.vertices)
                 normals.append(vertex_normals(part.vertices, triangles))
         where = np.concatenate(points)
-        return cls(cKDTree(where), where, np.concatenate(normals))
+        return cls(cKDTree(where), where, np.concatenate(normals), len(on_head))
 
     def push(self, points: Floats, margin: Floats) -> Floats:
         """Move points that are nearer than ``margin`` metres to the outside, along the nearest normal."""
@@ -43,4 +45,15 @@ class Obstacle:
         lack = np.clip(margin[near] - height, 0, 0.03)
         moved = points.copy()
         moved[near] += lack[:, None] * self.normals[at]
+        return moved
+
+    def keep(self, points: Floats, least: Floats, most: Floats) -> Floats:
+        """Like :meth:`push`, and draw points that are further than ``most`` metres from skin back to that height."""
+        _, index = self.tree.query(points, distance_upper_bound=REACH_M)
+        near = np.flatnonzero(index < len(self.points))
+        at = index[near]
+        height = ((points[near] - self.points[at]) * self.normals[at]).sum(1)
+        excess = np.where(at < self.skin, np.maximum(height - most[near], 0), 0)
+        moved = points.copy()
+        moved[near] += (np.clip(least[near] - height, 0, 0.03) - excess)[:, None] * self.normals[at]
         return moved

@@ -62,15 +62,14 @@ def between_guides(roots: Floats, sides: Floats, guides: Floats, guide_sides: Fl
     return np.asarray(roots[:, None] + mixed * lengths[:, None, None])
 
 
-def clump(strands: Floats, spacing: int, strength: float, rng: np.random.Generator) -> Floats:
-    """Pull strands towards every ``spacing``-th one, more so at the tips."""
+def clump(strands: Floats, spacing: int, strength: float, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Pull strands towards every ``spacing``-th one, more so at the tips; also returns each strand's clump."""
     centres = strands[rng.permutation(len(strands))[: max(1, len(strands) // spacing)]]
     _, index = cKDTree(centres[:, 0]).query(strands[:, 0])
     t = np.linspace(0, 1, strands.shape[1])
     amount = strength * t**0.7 * (0.6 + 0.4 * rng.random((len(strands), 1)))
-    return np.asarray(
-        strands + amount[..., None] * (centres[index] - strands) * np.minimum(1, 1.15 - 0.5 * t)[None, :, None]
-    )
+    pulled = strands + amount[..., None] * (centres[index] - strands) * np.minimum(1, 1.15 - 0.5 * t)[None, :, None]
+    return np.asarray(pulled), np.asarray(index)
 
 
 def curl(
