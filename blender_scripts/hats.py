@@ -43,7 +43,7 @@ class Shape:
 
 
 SHAPES: Final[dict[str, Shape]] = {
-    "beanie": Shape(7.46, 0.32, 0.010, rib=420.0, sheen=0.4),
+    "beanie": Shape(7.46, 0.32, 0.010, rib=900.0, sheen=0.4),
     "cap": Shape(7.52, 0.29, 0.008),
     "bucket hat": Shape(7.54, 0.24, 0.012),
     "beret": Shape(7.62, 0.26, 0.007, sheen=0.5),
@@ -74,7 +74,7 @@ def build_hat(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     colour = linear(hat.colour)
     settings = {
         "melange": 0.15, "rib": shape.rib, "sheen": shape.sheen, "pattern": 0.0, "period": 1.0,
-        "accent r": 0.0, "accent g": 0.0, "accent b": 0.0,
+        "accent r": 0.0, "accent g": 0.0, "accent b": 0.0, "share": 0.5, "folds": 0.0,
     }  # fmt: skip
     around = np.arctan2(vertices[:, 0], vertices[:, 2]) * 0.09
     weave = np.stack((around, vertices[:, 1], vertices[:, 2]), -1)
