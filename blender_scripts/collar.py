@@ -238,7 +238,8 @@ def _hood(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str, float]
     behind = (0.5 - 0.5 * np.cos(2 * np.pi * u))[:, None]
     tip = np.exp(-0.5 * ((u - 0.5) / 0.13) ** 2)[:, None]
     stand = 0.019 + 0.018 * behind**1.5
-    fall = 0.030 + 0.040 * behind**2 + 0.055 * tip
+    room = float(np.clip((path[STEPS // 2, 1] - CUT_M - 0.035) / 0.125, 0.2, 1.0))
+    fall = 0.030 + room * (0.040 * behind**2 + 0.055 * tip)
     depth = 0.011 + 0.012 * behind + 0.014 * tip
     # The bag's tip is narrower than the shoulders.
     inward = -0.045 * smoothstep(0.12, 0.3, np.abs(u - 0.5))[:, None] * behind

@@ -152,13 +152,12 @@ def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> lis
     packed = np.concatenate(columns, 1)[used]
     field = opening(garment.style, packed[:, :3], packed[:, -1])
     vertices, triangles, packed = clip(surface[used], compact.reshape(-1, 3), -field, packed)
-    triangles = largest_component(triangles, len(vertices))
-    used, compact = np.unique(triangles, return_inverse=True)
-    vertices, triangles, packed = vertices[used], compact.reshape(-1, 3), packed[used]
+    vertices, triangles, packed = _whole(vertices, triangles, packed)
     seams = seams_m(packed[:, :3], packed[:, 11], garment.style == "shirt", not raglan)
     vertices = _folded(garment, cut, body, vertices, triangles, packed, seams, rng)
     packed = np.concatenate((packed, seams), 1)
     vertices, triangles, packed = clip(vertices, triangles, vertices[:, 1] - cut_height(vertices), packed)
+    vertices, triangles, packed = _whole(vertices, triangles, packed)
     rest, torso, sleeve, seams = packed[:, :3], packed[:, 6:9], packed[:, 9:12], packed[:, 13:16]
     settings = _settings(garment, cut, rng)
     fields = {"weave": torso, "sleeve": sleeve, "seams": seams}
@@ -172,9 +171,14 @@ def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> lis
     free = []
     for number, loop in enumerate(border_loops(triangles)):
         on_cut = np.abs(above[loop]) < 1e-4
-        if (garment.style == "jacket" and not on_cut.all()) or not on_cut.any():
+        if not on_cut.any():
             free.append(loop)
             continue
+        if garment.style == "jacket" and not on_cut.all():  # one loop is neck, front edges and cut
+            free.append(loop)
+            loop = np.roll(loop, -int(np.flatnonzero(on_cut & ~np.roll(on_cut, 1))[0]))
+            loop = loop[np.abs(above[loop]) < 1e-4]
+            on_cut = np.ones(len(loop), bool)
         ring, fan = fan_cap(vertices, loop)
         shade = np.repeat(0.5 * linear(garment.colour)[None], len(ring), 0)
         parts.append(MeshPart(f"cap {name} {number}", ring, fan, "cloth", "garment", shade, {"weave": ring}, plain))
@@ -189,6 +193,13 @@ def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> lis
     for number, loop in enumerate(free[1:]):  # armholes that lie above the cut
         parts += build_hems(vertices[loop], np.zeros(len(loop), bool), garment, plain, number)
     return parts + build_collar(garment, vertices[free[0]], cloth, plain)
+
+
+def _whole(vertices: Floats, triangles: Ints, packed: Floats) -> tuple[Floats, Ints, Floats]:
+    """The largest piece alone, with the attributes of its vertices."""
+    triangles = largest_component(triangles, len(vertices))
+    used, compact = np.unique(triangles, return_inverse=True)
+    return vertices[used], compact.reshape(-1, 3), packed[used]
 
 
 def tailored(spec: AvatarSpec) -> bool:

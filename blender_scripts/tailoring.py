@@ -89,9 +89,11 @@ def seams_m(rest: Floats, sleeve_m: Floats, yoke: bool, shoulder: bool) -> Float
     """(point, 3) signed distances to the seams of armhole, shoulder and yoke, in metres; ``FAR_M`` where not sewn."""
     on_torso = sleeve_m < 0
     across, below = 0.1 * (rest[:, 2] - SHOULDER_Z), 0.1 * (rest[:, 1] - 5.25)
-    # Where a seam is not, its distance keeps its sign: nothing crosses 0 between neighbours.
-    top = np.where((rest[:, 1] > 5.15) & on_torso & shoulder, across, np.copysign(FAR_M, across))
-    back = np.where(on_torso & (rest[:, 2] < SHOULDER_Z) & yoke, below, np.copysign(FAR_M, below))
+    # Where a seam is not, its distance changes sign only along other seams and under the arms.
+    top = np.where(on_torso, np.where((rest[:, 1] > 5.15) & shoulder, across, np.copysign(FAR_M, across)), FAR_M)
+    if not shoulder:
+        top = np.full(len(rest), FAR_M)
+    back = np.where(on_torso & (rest[:, 2] < SHOULDER_Z) & yoke, below, FAR_M)
     return np.stack((sleeve_m, top, back), -1)
 
 

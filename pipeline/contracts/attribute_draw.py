@@ -281,13 +281,13 @@ def draw_asymmetry(rng: np.random.Generator, population: PopulationConfig) -> tu
     return tuple((name, float(value)) for name, value in zip(ASYMMETRIES, values, strict=True))
 
 
-def draw_light(rng: np.random.Generator, population: PopulationConfig) -> LightSpec:
-    """A rig, turned and tinted."""
+def draw_light(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> LightSpec:
+    """A rig, turned and tinted, as bright as whoever takes a picture of this skin would have it."""
     record: dict[str, Any] = {
         "rig": choose(rng, population.lights),
         "azimuth_deg": float(rng.uniform(-60, 60)),
         "warmth": float(np.clip(rng.normal(0, 0.35), -1, 1)),
-        "strength": float(rng.uniform(0.88, 1.12)),
+        "strength": float(rng.uniform(0.88, 1.06) * (0.96 + 0.26 * ramp(skin.melanin, 0.25, 0.85))),
     }
     return LightSpec.model_validate(record)
 

@@ -142,7 +142,7 @@ def draw_avatar(
         glasses=draw.draw_glasses(rng("glasses"), population),
         hat=draw.draw_hat(rng("hat"), population, skin),
         earrings=draw.draw_earrings(rng("earrings"), population, male),
-        light=draw.draw_light(rng("light"), population),
+        light=draw.draw_light(rng("light"), population, skin),
         seed=seed_for(run_seed, index, f"{draw_name}/seed"),
         sub_seed=sub_seed,
         caption="?",
