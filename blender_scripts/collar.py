@@ -246,9 +246,7 @@ def _hood(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str, float]
     rise = [path + stand * p * UP + out * (0.002 + 0.010 * behind * p**2) for p in (0.0, 0.3, 0.6, 0.85, 0.96)]
     top = path + out * (0.002 + 0.010 * behind)
     arc = np.linspace(0.15 * np.pi, 0.85 * np.pi, 5)
-    roll = [
-        top + (stand * 0.96 + 0.25 * depth * np.sin(a)) * UP + out * depth * 0.5 * (1 - np.cos(a)) for a in arc
-    ]
+    roll = [top + (stand * 0.96 + 0.25 * depth * np.sin(a)) * UP + out * depth * 0.5 * (1 - np.cos(a)) for a in arc]
     edge = top + out * depth
     swell = 0.018 * behind * np.sin(np.pi * np.array((0.15, 0.35, 0.55, 0.75, 0.92)))[:, None, None]
     hang = [

@@ -131,13 +131,16 @@ def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     if garment.style != "jacket":
         return _layer("garment", spec, garment, body)
     style = INNER[spec.seed % len(INNER)] if tailored(spec) else "tee"
-    changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.5 * garment.folds}
+    changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
     inner = _layer("inner", spec, garment.model_copy(update=changes), body)
-    inner = [part if part.name.startswith("inner") else replace(part, name=f"inner {part.name}") for part in inner]
-    return inner + _layer("garment", spec, garment, body)
+    under = inner[0]
+    inner = [part if "inner" in part.name else replace(part, name=f"inner {part.name}") for part in inner]
+    return inner + _layer("garment", spec, garment, body, under)
 
 
-def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> list[MeshPart]:
+def _layer(
+    name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body, under: MeshPart | None = None
+) -> list[MeshPart]:
     cut, fine = CUTS[garment.style], topology(2)
     rng = np.random.Generator(np.random.PCG64([spec.seed, 8]))
     arms = arm_weights(2, body)
@@ -154,7 +157,7 @@ def _layer(name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body) -> lis
     vertices, triangles, packed = clip(surface[used], compact.reshape(-1, 3), -field, packed)
     vertices, triangles, packed = _whole(vertices, triangles, packed)
     seams = seams_m(packed[:, :3], packed[:, 11], garment.style == "shirt", not raglan)
-    vertices = _folded(garment, cut, body, vertices, triangles, packed, seams, rng)
+    vertices = _folded(garment, cut, body, vertices, triangles, packed, seams, rng, under)
     packed = np.concatenate((packed, seams), 1)
     vertices, triangles, packed = clip(vertices, triangles, vertices[:, 1] - cut_height(vertices), packed)
     vertices, triangles, packed = _whole(vertices, triangles, packed)
@@ -235,8 +238,9 @@ def _folded(
     packed: Floats,
     seams: Floats,
     rng: np.random.Generator,
+    under: MeshPart | None,
 ) -> Floats:
-    """Lay folds, draw the seams in, and keep the cloth off the skin."""
+    """Lay folds, draw the seams in, and keep the cloth off the skin and off what is worn ``under`` it."""
     rest, normals_rest = packed[:, :3], packed[:, 3:6]
     mean = adjacency(triangles, len(vertices))
     border = np.zeros(len(vertices), bool)
@@ -246,7 +250,7 @@ def _folded(
     free = smoothstep(0.02, 0.45, depth)
     swell = 0.0022 * waves(rest, rng, np.array((0.62, 0.20, 0.62)), 7)
     swell += 0.0010 * waves(rest, rng, np.array((1.6, 1.0, 1.6)))
-    share = 0.45 + 0.55 * garment.folds
+    share = 0.3 + 0.7 * garment.folds
     height = share * (swell + folds_m(rest, normals_rest, cut.hang, rng)) * free
     if garment.style != "tank":
         nearest = np.abs(seams[:, :2]).min(1)
@@ -257,6 +261,9 @@ def _folded(
     vertices = smooth(vertices, mean, 2, np.where(border, 0.0, 0.4))
     skin = (body.topology.rest[:, 1] < 6.6) & (body.vertices[:, 1] > cut_height(body.vertices) - 2 * BELOW_M)
     points, outward = body.vertices[skin], body.normals[skin]
+    if under is not None:
+        points = np.concatenate((points, under.vertices))
+        outward = np.concatenate((outward, vertex_normals(under.vertices, under.faces)))
     _, index = cKDTree(points).query(vertices)
     lack = CLEAR_M - ((vertices - points[index]) * outward[index]).sum(1)
     lack = smooth(np.clip(lack, 0, 0.03), mean, 3)
@@ -269,7 +276,7 @@ def _settings(garment: GarmentSpec, cut: Cut, rng: np.random.Generator) -> dict[
     # Narrower ones would not survive small images.
     period = rng.uniform(0.026, 0.05) if garment.style == "shirt" else rng.uniform(0.028, 0.075)
     return {
-        "melange": 0.9 if garment.pattern == "melange" else 0.12,
+        "melange": 0.6 if garment.pattern == "melange" else 0.12,
         "rib": cut.rib,
         "sheen": cut.sheen,
         "nap": cut.nap,

@@ -111,7 +111,8 @@ class Crown:
         weight = 1 / (far + 0.03) ** 2
         reach = ((self.distances[index] * weight).sum(1) / weight.sum(1)).reshape(up.shape)
         low = smoothstep(0.15, 0.0, np.clip(rows, 0, 1))[:, None]
-        reach = low * self.rim[None] + (1 - low) * reach
+        # Where the head bulges above the rim the blend must not cut into it.
+        reach = np.maximum(low * self.rim[None] + (1 - low) * reach, np.where(rows[:, None] > 0.02, reach, 0))
         for _ in range(4):
             reach = 0.5 * reach + 0.25 * (np.roll(reach, 1, 1) + np.roll(reach, -1, 1))
         share = np.broadcast_to(rows[:, None], up.shape)
@@ -184,7 +185,11 @@ def _cap(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Genera
     polar = np.linspace(0.02, 1.0, 6) * np.pi / 2
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     ball = np.stack(
-        [np.outer(np.sin(polar), np.cos(angle)), np.tile(np.cos(polar)[:, None] * 0.5, 20), np.outer(np.sin(polar), np.sin(angle))],
+        [
+            np.outer(np.sin(polar), np.cos(angle)),
+            np.tile(np.cos(polar)[:, None] * 0.5, 20),
+            np.outer(np.sin(polar), np.sin(angle)),
+        ],
         -1,
     )
     button = top + 0.0065 * ball - 0.0015 * UP
@@ -203,7 +208,7 @@ def _bucket(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gen
     """A wall that narrows upwards, a flat top with a seam round it, and a brim with rows of stitches."""
     phase = rng.uniform(0, 2 * np.pi)
     base = crown.rings(np.linspace(0, 1, 30), lambda angle, share: np.full_like(share, 0.0055))
-    height = float(((base[-1].mean(0) - crown.centre) @ crown.top)) + 0.006
+    height = float((base[-1].mean(0) - crown.centre) @ crown.top) + 0.006
     wall = base[0] - crown.centre
     wall_flat = wall - (wall @ crown.top)[:, None] * crown.top
     rows, corner = [], 0.90
@@ -214,7 +219,15 @@ def _bucket(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gen
         out = wall_flat / np.linalg.norm(wall_flat, axis=1, keepdims=True)
         rows.append(crown.centre + narrow * wall_flat + lift[:, None] * crown.top + dent[:, None] * out)
     edge = rows[-1] - (rows[-1] - crown.centre) @ crown.top[:, None] * crown.top - crown.centre
-    for scale, lift in ((0.995, 0.905), (0.97, 0.93), (0.9, 0.955), (0.75, 0.975), (0.5, 0.99), (0.25, 1.0), (0.02, 1.0)):
+    for scale, lift in (
+        (0.995, 0.905),
+        (0.97, 0.93),
+        (0.9, 0.955),
+        (0.75, 0.975),
+        (0.5, 0.99),
+        (0.25, 1.0),
+        (0.02, 1.0),
+    ):
         rows.append(crown.centre + scale * edge + lift * height * crown.top)
     rings = np.stack(rows)
     # Wherever the head is wider than the wall, the hat follows the head.
@@ -282,7 +295,11 @@ def _peak(loop: Floats, curve: float) -> Floats:
     span = np.linspace(-1, 1, len(edge))
     reach = 0.070 * np.clip(1 - np.abs(span) ** 2.6, 0, 1) ** 0.6
     t = np.linspace(0, 1, 14)
-    ahead = np.array((0, -0.30, 1.0)) + 0.30 * _outward(loop)[0] * (0, 0, 0) + np.stack((0.22 * span, 0 * span, 0 * span), -1)
+    ahead = (
+        np.array((0, -0.30, 1.0))
+        + 0.30 * _outward(loop)[0] * (0, 0, 0)
+        + np.stack((0.22 * span, 0 * span, 0 * span), -1)
+    )
     drop = 0.030 * curve * np.abs(edge[:, 0] / 0.075) ** 2
     return np.asarray(
         edge[:, None]

@@ -49,7 +49,7 @@ def build_front(
 def _lapels(
     path: Floats, at: Floats, first: float, last: float, colour: Floats, cloth: Cloth, settings: dict[str, float]
 ) -> MeshPart:
-    """One leaf turned back from the edge: the lapels, a notch each side, and the collar over a stand behind the neck."""
+    """A leaf turned back from the edge: lapels, a notch each side, and the collar over its stand behind the neck."""
     middle, half = (first + last) / 2, (last - first) / 2
     from_middle = np.abs(at - middle)
     to_end = np.minimum(at, at[-1] - at)

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg
+from scipy.sparse.linalg import spsolve
 
 from blender_scripts.assets import Floats
 from blender_scripts.body import topology
@@ -110,7 +110,7 @@ def _integrate(points: Floats, edges: np.ndarray[tuple[int, int], np.dtype[np.in
     ends = np.ones(len(edges))
     slope = sp.csr_matrix((np.r_[ends, -ends], (np.r_[rows, rows], np.r_[j, i])), shape=(len(edges), n))
     system = (slope.T @ slope + 1e-6 * sp.identity(n)).tocsc()
-    return np.asarray(sp.linalg.spsolve(system, slope.T @ wanted))
+    return np.asarray(spsolve(system, slope.T @ wanted))
 
 
 @dataclass(frozen=True)

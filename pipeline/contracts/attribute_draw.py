@@ -197,11 +197,7 @@ def draw_garment(rng: np.random.Generator, population: PopulationConfig, skin: S
     colours = cloth_colours(population, skin)
     name = pick(rng, colours)
     base = np.asarray(GARMENT_COLOURS[name])
-    apart = {
-        n: w
-        for n, w in colours.items()
-        if n != name and abs(sum(GARMENT_COLOURS[n]) - base.sum()) > 0.36
-    }
+    apart = {n: w for n, w in colours.items() if n != name and abs(sum(GARMENT_COLOURS[n]) - base.sum()) > 0.36}
     accent = GARMENT_COLOURS[pick(rng, apart)] if sum(apart.values()) > 0 else _rgb(0.6 * base)
     colour = np.clip(base * rng.uniform(0.92, 1.06) + rng.normal(0, 0.014, 3), 0.05, 0.82)
     record: dict[str, Any] = {
