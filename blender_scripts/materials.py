@@ -1,5 +1,6 @@
 """Shaders. Colour and regions come as mesh attributes; fine detail is noise in rest coordinates, so it sticks."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -142,47 +143,74 @@ def _hair(tree: Tree, settings: dict[str, float]) -> None:
 
 
 def _cloth(tree: Tree, settings: dict[str, float]) -> None:
-    rest = tree.attribute("weave", "Vector")
-    grain = tree.noise(rest, 150.0, 2.0)
-    melange = tree.noise(rest, 240.0, 3.0)
-    depth = tree.math("ADD", tree.math("MULTIPLY", melange, settings["melange"]), 1 - 0.5 * settings["melange"])
-    colour = tree.tint(_pattern(tree, rest, settings), depth)
+    """Heights are in metres. Threads run along 'weave'; on sewn cloth along 'sleeve' where that seam is crossed."""
+    weave, sewn = tree.attribute("weave", "Vector"), settings.get("sewn", 0.0) > 0.5
+    colour = tree.attribute("colour")
+    seam: Any = None
+    if sewn:
+        to_seam = tree.node("SeparateXYZ", {0: tree.attribute("seams", "Vector")})
+        on_sleeve = tree.math("GREATER_THAN", to_seam.outputs["X"], 0.0)
+        sleeve = tree.attribute("sleeve", "Vector")
+        weave = tree.node("MixRGB", {"Fac": on_sleeve, "Color1": weave, "Color2": sleeve}).outputs[0]
+        if settings.get("sleeves", 0.0) > 0.5:
+            colour = tree.node("MixRGB", {"Fac": on_sleeve, "Color1": colour, "Color2": _accent(settings)}).outputs[0]
+        away = [tree.math("ABSOLUTE", to_seam.outputs[axis], 0.0) for axis in "XYZ"]
+        nearest = tree.math("MINIMUM", tree.math("MINIMUM", away[0], away[1]), away[2])
+        seam = tree.node("MapRange", {0: nearest, 1: 0.0030, 2: 0.0004}).outputs[0]
+        pucker = tree.node("MapRange", {0: nearest, 1: 0.016, 2: 0.002}).outputs[0]
+    grain = tree.noise(weave, 420.0 / settings.get("nap", 1.0), 2.0)
+    melange = tree.noise(weave, 240.0, 3.0)
+    worn = tree.noise(weave, 11.0, 2.0)
+    depth = tree.math("ADD", tree.math("MULTIPLY", melange, settings["melange"]), 0.93 - 0.5 * settings["melange"])
+    depth = tree.math("ADD", depth, tree.math("MULTIPLY", worn, 0.14))
+    height = tree.math("MULTIPLY", grain, 0.0005 * settings.get("nap", 1.0))
     if settings["rib"] > 0:
-        x = tree.node("SeparateXYZ", {0: rest}).outputs["X"]
+        x = tree.node("SeparateXYZ", {0: weave}).outputs["X"]
         wave = tree.math("SINE", tree.math("MULTIPLY", x, settings["rib"]), 0.0)
-        height = tree.math("ADD", tree.math("MULTIPLY", wave, 0.5), grain)
-    else:
-        height = grain
-    bump = tree.node("Bump", {"Height": height, "Strength": 0.35, "Distance": 0.0012 / settings["extent_m"]})
+        height = tree.math("ADD", height, tree.math("MULTIPLY", wave, 0.30 / settings["rib"]))
+        depth = tree.math("ADD", depth, tree.math("MULTIPLY", wave, 0.05))
+    if sewn:
+        crease = tree.math("ABSOLUTE", tree.math("SUBTRACT", tree.noise(weave, 26.0, 2.0), 0.5), 0.0)
+        height = tree.math("ADD", height, tree.math("MULTIPLY", crease, -0.009 * (0.4 + 0.6 * settings["folds"])))
+        gathered = tree.math("MULTIPLY", tree.noise(weave, 75.0, 0.0), pucker)
+        height = tree.math("ADD", height, tree.math("MULTIPLY", gathered, 0.0022))
+        height = tree.math("ADD", height, tree.math("MULTIPLY", seam, -0.0016))
+        depth = tree.math("MULTIPLY", depth, tree.math("SUBTRACT", 1.0, tree.math("MULTIPLY", seam, 0.18)))
+    bump = tree.node("Bump", {"Height": height, "Strength": 1.0, "Distance": 1 / settings["extent_m"]})
     shader = tree.node(
         "BsdfPrincipled",
         {
-            "Base Color": colour,
+            "Base Color": tree.tint(_pattern(tree, colour, weave, settings), depth),
             "Roughness": 0.85,
-            "Specular IOR Level": 0.2,
+            "Specular IOR Level": 0.25,
             "Sheen Weight": settings["sheen"],
-            "Sheen Roughness": 0.4,
+            "Sheen Roughness": 0.5,
             "Normal": bump.outputs[0],
         },
     )
     tree.surface(shader.outputs[0])
 
 
-def _pattern(tree: Tree, weave: Any, settings: dict[str, float]) -> Any:
-    """Stripes (pattern 1) or checks (2) of the accent, along the cloth's coordinates."""
-    base = tree.attribute("colour")
+def _accent(settings: dict[str, float]) -> tuple[float, float, float, float]:
+    return settings["accent r"], settings["accent g"], settings["accent b"], 1.0
+
+
+def _pattern(tree: Tree, base: Any, weave: Any, settings: dict[str, float]) -> Any:
+    """Stripes (pattern 1) or checks (2) of the accent, along the cloth's threads; it takes a 'share' of each period."""
     if settings["pattern"] < 0.5:
         return base
     split = tree.node("SeparateXYZ", {0: weave})
-    frequency = 6.2832 / settings["period"]
-    bands = [tree.math("SINE", tree.math("MULTIPLY", split.outputs[axis], frequency), 0.0) for axis in ("Y", "X")]
-    edges = [tree.node("MapRange", {0: band, 1: 0.1, 2: 0.3}).outputs[0] for band in bands]
+    frequency = 2 * math.pi / settings["period"]
+    edge = math.cos(math.pi * settings["share"])
+    bands = []
+    for axis in ("Y", "X"):
+        wave = tree.math("COSINE", tree.math("MULTIPLY", split.outputs[axis], frequency), 0.0)
+        bands.append(tree.node("MapRange", {0: wave, 1: edge - 0.1, 2: edge + 0.1}).outputs[0])
     if settings["pattern"] < 1.5:
-        amount = edges[0]
+        amount = bands[0]
     else:
-        amount = tree.math("MULTIPLY", tree.math("ADD", edges[0], edges[1]), 0.45)
-    accent = (settings["accent r"], settings["accent g"], settings["accent b"], 1.0)
-    return tree.node("MixRGB", {"Fac": amount, "Color1": base, "Color2": accent}).outputs[0]
+        amount = tree.math("MULTIPLY", tree.math("ADD", bands[0], bands[1]), 0.45)
+    return tree.node("MixRGB", {"Fac": amount, "Color1": base, "Color2": _accent(settings)}).outputs[0]
 
 
 def _frame(tree: Tree, settings: dict[str, float]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from blender_scripts.camera import from_blender
 from blender_scripts.segmentation import pass_name
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.conventions import DEPTH_LEVELS, SEGMENTATION_CLASSES
+from pipeline.contracts.conventions import DEPTH_LEVELS, KNEE, SEGMENTATION_CLASSES
 
 PNG_LEVEL = 4
 """Of zlib: higher ones take longer than they save."""
@@ -50,9 +50,11 @@ def read_passes(path: Path) -> Passes:
 
 
 def encode_rgba(rgba: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Premultiplied linear to straight 8-bit sRGB; RGB is 0 where alpha is 0. No tone mapping."""
+    """Premultiplied linear to straight 8-bit colour (``conventions.COLOUR_TRANSFORM``); RGB is 0 where alpha is 0."""
     alpha = np.clip(rgba[..., 3:], 0, 1)
-    straight = np.clip(rgba[..., :3] / np.maximum(alpha, 1e-6), 0, 1)
+    straight = np.maximum(rgba[..., :3] / np.maximum(alpha, 1e-6), 0)
+    bright = KNEE + (1 - KNEE) * (1 - np.exp(-np.maximum(straight - KNEE, 0) / (1 - KNEE)))
+    straight = np.where(straight > KNEE, bright, straight)
     srgb = np.where(straight <= 0.0031308, 12.92 * straight, 1.055 * straight ** (1 / 2.4) - 0.055)
     pixels = np.rint(255 * np.concatenate((srgb, alpha), -1)).astype(np.uint8)
     pixels[pixels[..., 3] == 0] = 0

@@ -42,6 +42,13 @@ BEARDED: Final = 18.0
 MAX_ODDITY: Final = 1.28
 """Mean square of a face's independent parts, in units of their variance: above this it is drawn again (about 8 %)."""
 FACE_NOISE: Final = 0.13
+OUTER: Final = ("hoodie", "jacket")
+SKIN_TONES: Final = (
+    (0.92, 0.875, 0.765, 0.585, 0.42, 0.30),
+    (0.765, 0.70, 0.57, 0.415, 0.285, 0.20),
+    (0.69, 0.605, 0.445, 0.31, 0.21, 0.15),
+)
+"""Red, green and blue (sRGB) of skin at melanin 0, 0.2, 0.45, 0.65, 0.85 and 1."""
 
 
 def draw_age(rng: np.random.Generator, population: PopulationConfig) -> float:
@@ -162,18 +169,43 @@ def draw_facial_hair(rng: np.random.Generator, population: PopulationConfig, mal
     return FacialHairSpec.model_validate({"style": style if worn else "none", "length": float(rng.random())})
 
 
-def draw_garment(rng: np.random.Generator, population: PopulationConfig) -> GarmentSpec:
-    """Style, colours and pattern."""
-    names = tuple(GARMENT_COLOURS)
+def near_skin(colour: Rgb, melanin: float) -> bool:
+    """Whether cloth of this colour would look like the wearer's skin: differences of hue count most."""
+    r, g, b = (float(np.interp(melanin, (0, 0.2, 0.45, 0.65, 0.85, 1), tones)) for tones in SKIN_TONES)
+    level = sum(colour) / 3 - (r + g + b) / 3
+    warm, yellow = colour[0] - colour[1] - (r - g), colour[1] - colour[2] - (g - b)
+    return bool(np.hypot(0.6 * level, 1.5 * np.hypot(warm, yellow)) < 0.21)
+
+
+def cloth_colours(population: PopulationConfig, skin: SkinSpec) -> dict[str, float]:
+    """Weights of the colours that do not look like this skin; of all if none is left."""
+    stated = population.garment_colours.chances()
+    kept = {n: w for n, w in stated.items() if not near_skin(GARMENT_COLOURS[n], skin.melanin)}
+    return kept if sum(kept.values()) > 0 else stated
+
+
+def pattern_table(population: PopulationConfig, style: str) -> Table:
+    """Which table of patterns applies to a garment."""
+    if style == "shirt":
+        return population.patterns_shirt
+    return population.patterns_outer if style in OUTER else population.patterns_jersey
+
+
+def draw_garment(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> GarmentSpec:
+    """Style, colours that are not the skin's, and a pattern whose second colour shows."""
     style = choose(rng, population.garments)
-    first, second = rng.choice(len(names), 2, replace=False)
-    colour = np.clip(np.asarray(GARMENT_COLOURS[names[first]]) + rng.normal(0, 0.025, 3), 0.03, 0.95)
+    colours = cloth_colours(population, skin)
+    name = pick(rng, colours)
+    base = np.asarray(GARMENT_COLOURS[name])
+    apart = {n: w for n, w in colours.items() if n != name and abs(sum(GARMENT_COLOURS[n]) - base.sum()) > 0.36}
+    accent = GARMENT_COLOURS[pick(rng, apart)] if sum(apart.values()) > 0 else _rgb(0.6 * base)
+    colour = np.clip(base * rng.uniform(0.92, 1.06) + rng.normal(0, 0.014, 3), 0.05, 0.82)
     record: dict[str, Any] = {
         "style": style,
-        "colour_name": names[first],
+        "colour_name": name,
         "colour": _rgb(colour),
-        "accent": GARMENT_COLOURS[names[second]],
-        "pattern": choose(rng, population.patterns),
+        "accent": accent,
+        "pattern": choose(rng, pattern_table(population, style)),
         "folds": float(rng.uniform(0.3, 1)),
         "ease": float(rng.uniform(0, 1)),
     }
@@ -193,10 +225,10 @@ def draw_glasses(rng: np.random.Generator, population: PopulationConfig) -> Glas
     return GlassesSpec.model_validate(record) if worn else None
 
 
-def draw_hat(rng: np.random.Generator, population: PopulationConfig) -> HatSpec | None:
+def draw_hat(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> HatSpec | None:
     """A hat in one of the cloths' colours."""
     worn = bool(rng.random() < population.hat)
-    name = tuple(GARMENT_COLOURS)[int(rng.integers(len(GARMENT_COLOURS)))]
+    name = pick(rng, cloth_colours(population, skin))
     record: dict[str, Any] = {
         "style": choose(rng, population.hats),
         "colour_name": name,
@@ -245,13 +277,13 @@ def draw_asymmetry(rng: np.random.Generator, population: PopulationConfig) -> tu
     return tuple((name, float(value)) for name, value in zip(ASYMMETRIES, values, strict=True))
 
 
-def draw_light(rng: np.random.Generator, population: PopulationConfig) -> LightSpec:
-    """A rig, turned and tinted."""
+def draw_light(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> LightSpec:
+    """A rig, turned and tinted, as bright as whoever takes a picture of this skin would have it."""
     record: dict[str, Any] = {
         "rig": choose(rng, population.lights),
         "azimuth_deg": float(rng.uniform(-60, 60)),
         "warmth": float(np.clip(rng.normal(0, 0.35), -1, 1)),
-        "strength": float(rng.uniform(0.88, 1.12)),
+        "strength": float(rng.uniform(0.88, 1.06) * (0.96 + 0.26 * ramp(skin.melanin, 0.25, 0.85))),
     }
     return LightSpec.model_validate(record)
 

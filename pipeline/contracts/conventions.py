@@ -27,7 +27,13 @@ All three unordered pairs differ, so every pair of axes is seen by one plane.
 TEXEL_RULE: Final = "texel i of N is centred at (2 i + 1) / N - 1 (grid_sample with align_corners=False)"
 """Where a plane's texels sit in [-1, 1], at every resolution."""
 
-COLOUR_TRANSFORM: Final = "scene-linear Rec.709 through the sRGB transfer function (IEC 61966-2-1), no tone mapping"
+KNEE: Final = 0.5
+"""Linear value from which on highlights roll off: x becomes K + (1 - K)(1 - exp(-(x - K) / (1 - K))), smooth at K."""
+
+COLOUR_TRANSFORM: Final = (
+    f"scene-linear Rec.709; above K = {KNEE} each channel becomes K + (1 - K)(1 - exp(-(x - K) / (1 - K))); "
+    "then the sRGB transfer function (IEC 61966-2-1)"
+)
 """What was applied to the linear render to get 8-bit colour."""
 
 ALPHA: Final = "straight"

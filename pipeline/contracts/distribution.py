@@ -5,11 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.contracts.attribute_draw import ADULT, BEARDED, TIGHT_CURL
+from pipeline.contracts.appearance import GARMENT_COLOURS
+from pipeline.contracts.attribute_draw import ADULT, BEARDED, OUTER, TIGHT_CURL, near_skin
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.population import PopulationConfig
 
 BALD: Final = ("bald", "balding")
+NOBODYS_SKIN: Final = tuple(
+    name for name, colour in GARMENT_COLOURS.items() if not any(near_skin(colour, step / 50) for step in range(51))
+)
+"""Colours of cloth that are near no skin."""
+JERSEY: Final = ("tee", "v-neck", "tank", "polo", "turtleneck", "jumper")
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,19 @@ def _is_bald(spec: AvatarSpec) -> bool:
     return spec.hair.style in BALD
 
 
+def _pattern(spec: AvatarSpec) -> str:
+    return spec.garment.pattern
+
+
+def _sewn_of(styles: tuple[str, ...]) -> Callable[[AvatarSpec], bool]:
+    return lambda spec: spec.garment.style in styles
+
+
+def _safe_colours(population: PopulationConfig) -> dict[str, float]:
+    stated = {n: weight for n, weight in population.garment_colours.chances().items() if n in NOBODYS_SKIN}
+    return {name: weight / max(sum(stated.values()), 1e-9) for name, weight in stated.items()}
+
+
 ATTRIBUTES: Final[tuple[Attribute, ...]] = (
     Attribute("age", _everyone, _age_group, lambda p: p.ages.chances()),
     Attribute("female", _everyone, _yes(lambda s: not _male(s)), _chance(lambda p: p.female)),
@@ -165,7 +184,16 @@ ATTRIBUTES: Final[tuple[Attribute, ...]] = (
         _chance(lambda p: p.makeup),
     ),
     Attribute("garment", _everyone, lambda s: s.garment.style, lambda p: p.garments.chances()),
-    Attribute("pattern", _everyone, lambda s: s.garment.pattern, lambda p: p.patterns.chances()),
+    # Colours near some skins are rarer than stated; among the others the shares are those stated.
+    Attribute(
+        "garment colour",
+        lambda s: s.garment.colour_name in NOBODYS_SKIN,
+        lambda s: s.garment.colour_name,
+        _safe_colours,
+    ),
+    Attribute("pattern, jersey", _sewn_of(JERSEY), _pattern, lambda p: p.patterns_jersey.chances()),
+    Attribute("pattern, shirts", _sewn_of(("shirt",)), _pattern, lambda p: p.patterns_shirt.chances()),
+    Attribute("pattern, hoodies and jackets", _sewn_of(OUTER), _pattern, lambda p: p.patterns_outer.chances()),
     Attribute("neutral", _everyone, _yes(lambda s: s.expression == "neutral"), _chance(lambda p: p.neutral)),
     Attribute(
         "expression",

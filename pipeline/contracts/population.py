@@ -188,10 +188,61 @@ class GarmentTable(Table):
 class PatternTable(Table):
     """Patterns of cloth."""
 
+    plain: Weight = 0
+    stripes: Weight = 0
+    checks: Weight = 0
+    melange: Weight = 0
+
+
+class JerseyPatterns(PatternTable):
+    """Of tees, v-necks, tanks, polos, turtlenecks and jumpers."""
+
     plain: Weight = 62
-    stripes: Weight = 14
-    checks: Weight = 8
-    melange: Weight = 16
+    stripes: Weight = 18
+    checks: Weight = 3
+    melange: Weight = 17
+
+
+class ShirtPatterns(PatternTable):
+    """Of shirts."""
+
+    plain: Weight = 55
+    stripes: Weight = 15
+    checks: Weight = 26
+    melange: Weight = 4
+
+
+class OuterPatterns(PatternTable):
+    """Of hoodies and jackets."""
+
+    plain: Weight = 74
+    stripes: Weight = 3
+    checks: Weight = 3
+    melange: Weight = 20
+
+
+class ColourTable(Table):
+    """Colours of garments, where none is near the wearer's skin (``attribute_draw.near_skin``)."""
+
+    white: Weight = 11
+    cream: Weight = 4
+    black: Weight = 14
+    dark_grey: Weight = 9
+    grey: Weight = 10
+    navy: Weight = 12
+    blue: Weight = 6
+    light_blue: Weight = 6
+    teal: Weight = 3
+    green: Weight = 4
+    olive: Weight = 5
+    yellow: Weight = 2
+    orange: Weight = 1
+    red: Weight = 4
+    burgundy: Weight = 4
+    pink: Weight = 2
+    purple: Weight = 2
+    brown: Weight = 3
+    beige: Weight = 3
 
 
 class GlassesTable(Table):
@@ -306,7 +357,10 @@ class PopulationConfig(Record):
     makeup: Probability = 0.4
     """Of women of 16 and more."""
     garments: GarmentTable = GarmentTable()
-    patterns: PatternTable = PatternTable()
+    patterns_jersey: JerseyPatterns = JerseyPatterns()
+    patterns_shirt: ShirtPatterns = ShirtPatterns()
+    patterns_outer: OuterPatterns = OuterPatterns()
+    garment_colours: ColourTable = ColourTable()
 
     neutral: Probability = 0.34
     expressions: ExpressionTable = ExpressionTable()

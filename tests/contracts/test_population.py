@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.contracts.appearance import (
+    GARMENT_COLOURS,
     EarringStyle,
     Expression,
     FacialHairStyle,
@@ -15,7 +16,7 @@ from pipeline.contracts.appearance import (
     LightRig,
     Pattern,
 )
-from pipeline.contracts.attribute_draw import MAX_ODDITY
+from pipeline.contracts.attribute_draw import MAX_ODDITY, near_skin
 from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.distribution import ATTRIBUTES, attribute_bars, attribute_distributions
 from pipeline.contracts.population import GarmentTable, PopulationConfig
@@ -40,15 +41,24 @@ def test_tables_name_the_styles_that_exist() -> None:
     tables = {
         FacialHairStyle: POPULATION.facial_hair_styles,
         GarmentStyle: POPULATION.garments,
-        Pattern: POPULATION.patterns,
+        Pattern: POPULATION.patterns_jersey,
         GlassesShape: POPULATION.glasses_shapes,
         HatStyle: POPULATION.hats,
         EarringStyle: POPULATION.earring_styles,
         Expression: POPULATION.expressions,
         LightRig: POPULATION.lights,
     }
+    assert set(POPULATION.garment_colours.chances()) == set(GARMENT_COLOURS)
     for literal, table in tables.items():
         assert set(table.chances()) == set(get_args(literal)) - {"none", "neutral"}
+
+
+def test_nobody_wears_the_colour_of_their_skin() -> None:
+    assert not any(near_skin(GARMENT_COLOURS[spec.garment.colour_name], spec.skin.melanin) for spec in CROWD)
+    assert near_skin((0.80, 0.66, 0.56), 0.2) and not near_skin((0.80, 0.66, 0.56), 0.85)
+    for spec in CROWD:
+        base, accent = GARMENT_COLOURS[spec.garment.colour_name], spec.garment.accent
+        assert abs(sum(base) - sum(accent)) > 0.36, "a pattern's second colour shows"
 
 
 def test_other_proportions_are_obeyed_and_touch_nothing_else() -> None:
