@@ -30,7 +30,10 @@ def nothing_starts(monkeypatch):
         ("render.redraws=-1", "render.redraws"),
         ("render.passes.normal=1", "render.passes.normal: input should be a valid boolean"),
         ("render.passes.norml=true", "did you mean 'render.passes.normal'"),
-        ("render.population.glasses=1.5", "render.population.glasses: input should be less than or equal to 1, not 1.5"),
+        (
+            "render.population.glasses=1.5",
+            "render.population.glasses: input should be less than or equal to 1, not 1.5",
+        ),
         ("render.population.garments.tee=-1", "render.population.garments.tee"),
         ("render.population.garments.toga=1", "render.population.garments.toga"),
         ("render.population.female=nan", "render.population.female: input should be a finite number"),
