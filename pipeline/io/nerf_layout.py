@@ -231,7 +231,7 @@ def _read_matrix(value: Any, where: str) -> Array:
     """OpenCV cam2world of an OpenGL ``transform_matrix``."""
     try:
         matrix = np.array(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(())
     if matrix.shape == (3, 4):
         matrix = np.concatenate((matrix, [[0.0, 0.0, 0.0, 1.0]]))
@@ -288,7 +288,7 @@ def _number(tree: Mapping[str, Any], key: str, where: str) -> float | None:
     value = tree.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
         raise DataError(f"{where}: {key} is {_short(value)}, not a number")
     return float(value)
 
