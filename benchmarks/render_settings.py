@@ -30,7 +30,7 @@ from blender_scripts.passes import encode_rgba, read_passes
 from blender_scripts.preparation import Prepared, prepare
 from blender_scripts.scene import make_scene
 from blender_scripts.worker import render_frame
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.contracts.rendering import AvatarJob
 from pipeline.stages.render import avatar_jobs, render_job
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.session import ray_session
-from pipeline.config import load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.plane_store import create_plane_store
 from pipeline.stages.fit_decoder import fit_decoder
 from pipeline.stages.fit_planes import FitItem, fit_shard

@@ -51,7 +51,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
-    from pipeline.config import RUN_STAGES
+    from pipeline.fingerprint import RUN_STAGES
 
     _visit("run", RUN_STAGES, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
@@ -160,8 +160,8 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train the models on the fitted planes and the renders; resumes from the last checkpoint."""
-    from pipeline.config import MODELS
     from pipeline.contracts.errors import ConfigError
+    from pipeline.fingerprint import MODELS
 
     for name in models or ():
         if name not in MODELS:
@@ -189,7 +189,7 @@ def generate(
             raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
         if edit is not None and portrait is None:
             raise ConfigError("--edit changes a portrait: give one with --portrait")
-        from pipeline.config import load_config
+        from pipeline.config_file import load_config
         from pipeline.contracts.naming import RunLayout
         from pipeline.progress import simple_progress
         from pipeline.stages.generate import Request, generate_request
@@ -371,7 +371,7 @@ def _visit(
     dry_run: bool,
 ) -> None:
     with _for_the_user():
-        from pipeline.config import load_config
+        from pipeline.config_file import load_config
         from pipeline.contracts.naming import RunLayout
         from pipeline.driver import Visit, carry_out, check
         from pipeline.progress import stage_display
@@ -409,7 +409,7 @@ def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
 
 def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  # type: ignore[name-defined]
     """A run, once all that is imported to look into it is installed."""
-    from pipeline.config import load_config
+    from pipeline.config_file import load_config
     from pipeline.contracts.errors import ResourceError
     from pipeline.contracts.naming import RunLayout
 
@@ -421,7 +421,7 @@ def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  #
 
 
 def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
-    from pipeline.config import load_config
+    from pipeline.config_file import load_config
     from pipeline.contracts.naming import RunLayout
     from pipeline.nerf_export import export_nerf, nerf_path
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
+from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.io.publish import free_bytes
 from pipeline.plan import disk_bytes, survey
 from pipeline.summary import bytes_text

@@ -14,10 +14,11 @@ from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
 from pipeline.blender_process import check_blender
-from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig, stage_fingerprints
+from pipeline.config import RunConfig
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
 from pipeline.contracts.stage import DriverReport, Progress
+from pipeline.fingerprint import MODELS, STAGE_SECTIONS, stage_fingerprints
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
 from pipeline.io.publish import publish_text, require_disk, run_lock

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import RunConfig, load_config, stage_fingerprints
+from pipeline.config import RunConfig
+from pipeline.config_file import load_config
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.errors import ConfigError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
 from pipeline.contracts.stage import Progress
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
 from pipeline.io.publish import publish_text, require_disk, run_lock

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.attribute_chart import attribute_chart
-from pipeline.config import RunConfig, load_config, stage_fingerprints
+from pipeline.config import RunConfig
+from pipeline.config_file import load_config
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.distribution import attribute_bars, attribute_distributions
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.planes import FitReport
 from pipeline.contracts.rendering import AvatarFailure, Split
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.images import contact_sheet, encode_png, over_white
 from pipeline.io.avatar_folder import AVATAR_JSON
 from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import MODELS, STAGE_INPUTS, STAGE_SECTIONS, RunConfig, fields_read, stages_after
+from pipeline.config import RunConfig
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
+from pipeline.fingerprint import MODELS, STAGE_INPUTS, STAGE_SECTIONS, fields_read, stages_after
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_text
 from pipeline.io.shards import index_shard

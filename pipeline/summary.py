@@ -1,8 +1,9 @@
 """What a command says before (``--dry-run``) and after it: plain text."""
 
-from pipeline.config import MODELS, STAGE_SECTIONS, RunConfig
+from pipeline.config import RunConfig
 from pipeline.contracts.naming import format_avatar
 from pipeline.driver import Visit, VisitResult
+from pipeline.fingerprint import MODELS, STAGE_SECTIONS
 from pipeline.plan import StageState, disk_bytes, num_tasks
 from pipeline.progress import seconds_text
 from pipeline.provenance import own_reports

@@ -7,11 +7,12 @@ import torch
 from fake_blender import make_fake_blender
 from tiny import tiny_config
 
-from pipeline.config import RunConfig, stage_fingerprints
+from pipeline.config import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store
 from pipeline.provenance import decoder_sha256

@@ -8,7 +8,8 @@ from typing import Any
 
 from fake_blender import make_fake_blender
 
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig
+from pipeline.config_file import load_config
 
 NUM_AVATARS = 6
 SHARD_SIZE = 2

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.record import Record
+from pipeline.contracts.record import OPERATIONAL, Record
 
 UpAxis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 Triple = tuple[float, float, float]
@@ -36,7 +36,7 @@ WORLD_KEY: Final = "world"
 class IngestConfig(Record):
     """``rodin-pipe ingest``: captures that stand in place of renders. Of ``render``, such a run reads sizes only."""
 
-    captures: tuple[str, ...] = Field((), json_schema_extra={"operational": True})
+    captures: tuple[str, ...] = Field((), json_schema_extra=OPERATIONAL)
     """Folders in the NeRF layout, one an avatar; empty renders synthetic people."""
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """Of all that was read from them; filled in by ``ingest``. Not empty: the run is an ingested one."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config import STAGE_SECTIONS, RunConfig
+from pipeline.config import RunConfig
 from pipeline.contracts.camera import sphere_rig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_avatar
@@ -32,6 +32,7 @@ from pipeline.contracts.report import (
     TrainedModel,
 )
 from pipeline.contracts.stage import DriverReport, Progress, StageReport
+from pipeline.fingerprint import STAGE_SECTIONS
 from pipeline.images import encode_png, error_map, over_white, resized, to_uint8
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, read_ledgers
 from pipeline.io.plane_store import PlaneStore

@@ -264,6 +264,7 @@ def _sample_files(
         held_out_avatar=config.is_held_out(avatar),
         camera=placement.place(sight.camera),
         caption=caption,
+        caption_short=caption,
         extent_m=config.render.extent_m,
         depth_scale=0.0,
         alpha=ALPHA,

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import TrainingConfig
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
+from pipeline.model_config import TrainingConfig
 from pipeline.provenance import current_report, stage_inputs
 from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.recipes import Batch, Recipe, make_recipe

@@ -10,10 +10,10 @@ from commands import rodin, rodin_passes
 from PIL import Image
 from tiny import HELD_OUT, NUM_AVATARS, recorded_jobs
 
-from pipeline.config import RUN_STAGES
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.report import ReportData
 from pipeline.contracts.stage import DriverReport
+from pipeline.fingerprint import RUN_STAGES
 from pipeline.io.ledger import read_ledgers
 from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import fit_reports, plane_sources, render_reports, render_sources, stage_report

@@ -4,7 +4,7 @@ import pytest
 from commands import rodin_passes, rodin_refuses
 from tiny import arguments, tree_hashes
 
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.provenance import decoder_report, fit_reports, render_reports
 

@@ -3,17 +3,10 @@ import tomllib
 
 import pytest
 
-from pipeline.config import (
-    PRESETS,
-    STAGE_INPUTS,
-    STAGE_SECTIONS,
-    RunConfig,
-    load_config,
-    read_specs,
-    stage_fingerprints,
-    stages_after,
-)
+from pipeline.config import RunConfig
+from pipeline.config_file import PRESETS, load_config, read_specs
 from pipeline.contracts.errors import ConfigError
+from pipeline.fingerprint import STAGE_INPUTS, STAGE_SECTIONS, stage_fingerprints, stages_after
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -124,10 +117,10 @@ def test_every_field_is_documented():
     import ast
     import inspect
 
-    import pipeline.config
+    from pipeline import config, model_config
 
-    tree = ast.parse(inspect.getsource(pipeline.config))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    trees = [ast.parse(inspect.getsource(module)) for module in (config, model_config)]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     assert RunConfig.__name__ in {node.name for node in classes}
     for node in classes:
         assert ast.get_docstring(node), node.name

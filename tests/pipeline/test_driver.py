@@ -6,10 +6,11 @@ from ledgers import write_decoder, write_fit, write_render
 
 from cluster.dag import Task, TaskFailed, TaskResults, TaskTiming
 from cluster.session import SessionInfo
-from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import TrainNode, Visit, build_tasks, prepare_plane_store, stage_seconds, train_node
+from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.io.plane_store import PlaneStore
 
 SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")

@@ -13,9 +13,10 @@ from textured_ellipsoid import photograph
 from tiny import tiny_config, tree_hashes
 
 from pipeline import ingestion
-from pipeline.config import load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.contracts.rendering import RenderReport
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import read_ledger
 from pipeline.io.shards import read_avatar
 from pipeline.provenance import render_reports

@@ -5,9 +5,10 @@ import pytest
 from fake_blender import make_fake_blender
 from PIL import Image
 
-from pipeline.config import load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.errors import RunLockedError
 from pipeline.contracts.naming import RunLayout
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.inspection import clean_run, inspect_run, render_sheet
 from pipeline.io.publish import run_lock
 from pipeline.stages.render import RenderItem, render_shard

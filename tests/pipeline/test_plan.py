@@ -3,9 +3,10 @@ import json
 import pytest
 from ledgers import write_decoder, write_fit, write_render, write_stage
 
-from pipeline.config import STAGE_INPUTS, STAGE_SECTIONS, load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout
+from pipeline.fingerprint import STAGE_INPUTS, STAGE_SECTIONS, stage_fingerprints
 from pipeline.plan import (
     COMMANDS,
     READ_PLANES,

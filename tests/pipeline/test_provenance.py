@@ -3,7 +3,7 @@ import hashlib
 import pytest
 from ledgers import write_fit, write_render, write_stage
 
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.naming import RunLayout
 from pipeline.provenance import (

@@ -1,8 +1,9 @@
 import pytest
 
-from pipeline.config import RUN_STAGES, load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import Visit
+from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.plan import survey
 from pipeline.summary import bytes_text, describe_plan, estimated_cpu_hours
 

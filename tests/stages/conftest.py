@@ -11,8 +11,9 @@ import torch
 from tiny import recording_blender, tiny_config
 from torch import nn
 
-from pipeline.config import RunConfig, stage_fingerprints
+from pipeline.config import RunConfig
 from pipeline.contracts.naming import RunLayout, num_shards
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.plane_store import create_plane_store
 from pipeline.stages.encode import encode_avatars
 from pipeline.stages.fit_decoder import fit_decoder

@@ -12,11 +12,12 @@ from commands import rodin_passes
 from PIL import Image
 from tiny import tree_hashes
 
-from pipeline.config import load_config, stage_fingerprints
+from pipeline.config_file import load_config
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.planes import OwnFitReport
+from pipeline.fingerprint import stage_fingerprints
 from pipeline.images import over_white
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import planes_sha256

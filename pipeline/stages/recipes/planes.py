@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import DiffusionConfig, RunConfig, UNetConfig
+from pipeline.config import RunConfig
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.plane_store import Level, PlaneStatistics, PlaneStore
+from pipeline.model_config import DiffusionConfig, UNetConfig
 from pipeline.provenance import plane_sources
 from pipeline.stages.encode import load_latents
 from pipeline.stages.recipes import learnable

@@ -1,0 +1,149 @@
+"""How a configuration is put together: a preset, over it a TOML file of the user's, over it ``--set key=value``.
+
+Whatever is wrong is a ``ConfigError`` with one line that says which key, its value, and what would be right.
+"""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pipeline.config import RunConfig
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.fixed_spec import parse_specs
+from pipeline.contracts.record import Record
+
+PRESETS: Final = ("demo", "desk", "paper")
+
+
+def load_config(
+    *,
+    run_toml: Path | None = None,
+    preset: str | None = None,
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    renders: Path | None = None,
+) -> RunConfig:
+    """Compose a configuration; raises ``ConfigError`` with one line for whatever is wrong.
+
+    ``preset`` or ``file`` start afresh; without both, ``run_toml`` (an existing run's own configuration) is the
+    ground that ``settings`` change. ``renders`` is another run: its population is taken over with its renders.
+    """
+    tree: dict[str, Any] = {}
+    if preset is None and file is None and run_toml is not None:
+        tree = _read_toml(run_toml)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        text = (Path(__file__).parent / "presets" / f"{preset}.toml").read_text("utf-8")
+        tree = {"preset": preset, **tomllib.loads(text)}
+    if file is not None:
+        tree = _merged(tree, _read_toml(file))
+    for setting in settings:
+        tree = _merged(tree, _parse_setting(setting))
+    if renders is not None:
+        other = _read_toml(renders / "run.toml")
+        tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
+        tree["ingest"] = other.get("ingest", {})
+    try:
+        # Through JSON: there, arrays become tuples while everything else stays strict.
+        config = RunConfig.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from None
+    return _with_specs(config)
+
+
+def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
+    """The avatars that ``render.specs`` fixes; raises ``ConfigError`` with one line for whatever is wrong with it."""
+    where = f"spec file {config.render.specs}"
+    text = _spec_text(config)
+    if hashlib.sha256(text.encode()).hexdigest() != config.render.specs_sha256:
+        raise ConfigError(f"{where} is not what it was when the run was configured; start the command again")
+    return parse_specs(text, where, config.seed, config.render.population)
+
+
+def _spec_text(config: RunConfig) -> str:
+    try:
+        return Path(config.render.specs).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"spec file {config.render.specs} cannot be read: {error}") from None
+
+
+def _with_specs(config: RunConfig) -> RunConfig:
+    """The configuration with the hash of its spec file, checked; a run whose file has gone keeps the one it had."""
+    render = config.render
+    if not render.specs:
+        return config.model_copy(update={"render": render.model_copy(update={"specs_sha256": ""})})
+    if render.specs_sha256 and not Path(render.specs).exists():
+        return config
+    sha256 = hashlib.sha256(_spec_text(config).encode()).hexdigest()
+    path = str(Path(render.specs).resolve())
+    config = config.model_copy(update={"render": render.model_copy(update={"specs": path, "specs_sha256": sha256})})
+    read_specs(config)
+    return config
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {setting!r} is not of the form section.key=value, such as fit.steps=500")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    result: dict[str, Any] = value
+    return result
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"configuration file {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"configuration file {path} is no valid TOML: {error}") from None
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where, _all_keys(RunConfig), n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(_siblings(first['loc']))}"
+        return f"unknown configuration key {where!r}{hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"configuration: {message}{more}"
+    return f"configuration key {where}: {message[0].lower()}{message[1:]}, not {first['input']!r}{more}"
+
+
+def _all_keys(model: type[Record], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Record):
+            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    parent = ".".join(str(part) for part in location[:-1])
+    depth = len(location)
+    return [k for k in _all_keys(RunConfig) if k.count(".") == depth - 1 and k.startswith(parent)]

@@ -1,0 +1,164 @@
+"""Sections of the configuration that say how models are built and trained; see ``config`` for the whole tree."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.contracts.record import OPERATIONAL, Record
+
+
+class TrainingConfig(Record):
+    """What every training loop has."""
+
+    steps: int = Field(..., ge=1)
+    batch: int = Field(..., ge=1)
+    """Items a step, over all workers."""
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(100, ge=0)
+    ema_decay: float = Field(0.9999, ge=0, lt=1)
+    checkpoint_every: int = Field(5000, ge=1, json_schema_extra=OPERATIONAL)
+    """Steps between checkpoints; a restart goes on from the last."""
+    log_every: int = Field(50, ge=1, json_schema_extra=OPERATIONAL)
+    """Steps between points of the loss curve."""
+
+
+class ClipConfig(TrainingConfig):
+    """Stage ``clip``: the image and text encoder, trained from scratch or pretrained."""
+
+    pretrained: str = ""
+    """Path or hub name of a CLIPModel; empty trains our own on renders and captions."""
+    steps: int = Field(20_000, ge=1)
+    batch: int = Field(256, ge=2)
+    image_size: int = Field(128, ge=16)
+    patch_size: int = Field(16, ge=2)
+    width: int = Field(384, ge=16)
+    layers: int = Field(8, ge=1)
+    heads: int = Field(6, ge=1)
+    latent_dim: int = Field(256, ge=8)
+    """Dimension of the shared image and text latent."""
+    max_tokens: int = Field(48, ge=8)
+
+
+class DiffusionConfig(Record):
+    """Noise schedule and objective of one diffusion model."""
+
+    timesteps: int = Field(1000, ge=2)
+    schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    input_scale: float = Field(1.0, gt=0)
+    """Factor on the signal's amplitude: below 1, more noise, as large, redundant planes want it."""
+    prediction: Literal["epsilon", "v", "x0"] = "v"
+    sampler: Literal["ddim", "dpm"] = "ddim"
+    clip: float = Field(0.0, ge=0)
+    """Predicted x0 is clipped to +-clip standard deviations while sampling; 0 for no clipping."""
+
+
+class UNetConfig(Record):
+    """A UNet over rolled-out planes."""
+
+    width: int = Field(192, ge=8)
+    """Channels of the first level."""
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)
+    """Channels of each level over ``width``."""
+    blocks: int = Field(3, ge=1)
+    """Residual blocks a level."""
+    attention_sides: tuple[int, ...] = (32, 16, 8)
+    """Plane sides at which self-attention is used."""
+    aware_levels: int = Field(2, ge=0)
+    """Highest-resolution levels whose convolutions are 3D-aware."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class BaseConfig(TrainingConfig):
+    """Stage ``base``: latent-conditioned diffusion of the base planes."""
+
+    steps: int = Field(500_000, ge=1)
+    batch: int = Field(32, ge=1)
+    unet: UNetConfig = UNetConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    latent_dropout: float = Field(0.2, ge=0, le=1)
+    """Share of items whose latent is dropped (0.2 in the paper)."""
+
+
+class UpsamplerUNetConfig(UNetConfig):
+    """The upsampler's UNet: narrower, without attention."""
+
+    width: int = Field(128, ge=8)
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    attention_sides: tuple[int, ...] = ()
+    aware_levels: int = Field(1, ge=0)
+
+
+class UpsamplerDiffusionConfig(DiffusionConfig):
+    """The upsampler's process: few steps, predicting x0."""
+
+    timesteps: int = Field(100, ge=2)
+    schedule: Literal["cosine", "linear", "sigmoid"] = "sigmoid"
+    prediction: Literal["x0"] = "x0"
+
+
+class LatentDiffusionConfig(DiffusionConfig):
+    """The latent's process."""
+
+    prediction: Literal["epsilon", "v", "x0"] = "x0"
+
+
+class UpsamplerConfig(TrainingConfig):
+    """Stage ``upsampler``: base planes to full planes."""
+
+    steps: int = Field(300_000, ge=1)
+    batch: int = Field(8, ge=1)
+    unet: UpsamplerUNetConfig = UpsamplerUNetConfig()
+    diffusion: UpsamplerDiffusionConfig = UpsamplerDiffusionConfig()
+    latent_dropout: float = Field(0.2, ge=0, le=1)
+    augment_blur: float = Field(1.0, ge=0)
+    """Largest standard deviation in base texels of the blur of the low-resolution condition."""
+    augment_noise: float = Field(0.2, ge=0)
+    """Largest noise level of the low-resolution condition."""
+    image_weight: float = Field(0.1, ge=0)
+    """Weight of the image loss on rendered patches."""
+    patch: int = Field(64, ge=8)
+    """Side of those patches in pixels."""
+
+
+class LatentConfig(TrainingConfig):
+    """Stage ``latent``: diffusion of the image latent, with the caption's latent as a condition."""
+
+    steps: int = Field(100_000, ge=1)
+    batch: int = Field(256, ge=1)
+    width: int = Field(1024, ge=16)
+    layers: int = Field(8, ge=1)
+    diffusion: LatentDiffusionConfig = LatentDiffusionConfig()
+    text_dropout: float = Field(0.2, ge=0, le=1)
+
+
+class RefinerConfig(TrainingConfig):
+    """Stage ``refiner``: rendered image to refined image."""
+
+    steps: int = Field(200_000, ge=1)
+    batch: int = Field(16, ge=1)
+    width: int = Field(64, ge=16, multiple_of=16)
+    """Channels at the input's resolution."""
+    input_side: int = Field(256, ge=16)
+    """Side of the rendered image."""
+    scale: int = Field(4, ge=1)
+    """Output side over input side (1024 from 256)."""
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    """Channels of each level of the U-Net over ``width``."""
+    blocks: int = Field(2, ge=1)
+    """Residual blocks a level."""
+    views_per_avatar: int = Field(300, ge=1)
+    """Training views of an avatar that it learns from, and the frontal one."""
+    perceptual_weight: float = Field(0.1, ge=0)
+    """Weight of the distance of CLIP's feature maps on patches."""
+
+
+class TrainConfig(Record):
+    """Where training runs."""
+
+    workers: int = Field(1, ge=1)
+    """Ray Train workers a model."""
+    cpus_per_worker: int = Field(1, ge=1)
+    """CPUs and torch threads of a worker."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the networks' forward pass; weights stay float32."""
