@@ -45,7 +45,7 @@ def _lid_edge(side: str, row: int, centre: Floats, body: Body) -> Floats:
     path = np.stack([near[at == k].mean(0) for k in range(12) if (at == k).any()])
     for _ in range(2):
         path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
-    return path
+    return np.asarray(path)
 
 
 def _tear_line(side: str, centre: Floats, radius: float, edge: Floats) -> MeshPart:
