@@ -65,6 +65,8 @@ class Body:
     joints: dict[str, Floats]
     eyes: tuple[tuple[Floats, float], tuple[Floats, float]]
     """Centre and radius of the left and the right eyeball."""
+    folds: Floats
+    """(vertex,): metres by which folds have moved the skin along its normal; they are in ``vertices``."""
 
     def helper(self, group: str, levels: int) -> tuple[Floats, Ints]:
         """A helper group (teeth, tongue) as its own subdivided mesh: vertices and quads."""
@@ -112,7 +114,7 @@ def build_body(spec: AvatarSpec) -> Body:
     vertices = vertices + folds[:, None] * vertex_normals(vertices, shared.triangles)
     joints = {name: base[assets.base.group_vertices(f"joint-{name}")].mean(0) for name in JOINTS}
     normals = vertex_normals(vertices, shared.triangles)
-    return Body(vertices, normals, shared, base, joints, (eyes[0], eyes[1]))
+    return Body(vertices, normals, shared, base, joints, (eyes[0], eyes[1]), folds)
 
 
 def _offsets(assets: Assets, spec: AvatarSpec) -> Floats:

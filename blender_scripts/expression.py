@@ -32,8 +32,9 @@ EXPRESSIONS: Final[dict[str, Face]] = {
     "grin": Face(
         {
             "mouth-corner-puller": 0.9,
-            "mouth-parling": 0.8,
-            "mouth-open": 0.06,
+            "mouth-parling": 0.4,
+            "mouth-open": 0.09,
+            "mouth-retraction": 0.35,
             "nose-left-elevation": 0.15,
             "nose-right-elevation": 0.15,
         },

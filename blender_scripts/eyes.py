@@ -45,7 +45,7 @@ def _lid_edge(side: str, row: int, centre: Floats, body: Body) -> Floats:
     path = np.stack([near[at == k].mean(0) for k in range(12) if (at == k).any()])
     for _ in range(2):
         path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
-    return path
+    return np.asarray(path)
 
 
 def _tear_line(side: str, centre: Floats, radius: float, edge: Floats) -> MeshPart:
@@ -99,11 +99,11 @@ def _shaded(spec: AvatarSpec, ball: Floats, radius: float, lid: Floats) -> Float
     order = np.argsort(np.abs(lid[:, 0]))
     inward, height = np.abs(lid[order, 0]), np.interp(x, np.abs(lid[order, 0]), lid[order, 1])
     below = (height - ball[:, 1]) / radius
-    shadow = 0.55 * np.exp(-0.5 * (np.maximum(below, 0) / 0.13) ** 2)
-    corner = smoothstep(0.30, 0.02, (x - inward[0]) / radius)
-    outer = smoothstep(0.35, 0.0, (inward[-1] - x) / radius)
-    tint = 1 - shadow[:, None] * np.array((0.92, 1.0, 1.0)) - corner[:, None] * np.array((0.10, 0.42, 0.40))
-    tint -= outer[:, None] * np.array((0.15, 0.22, 0.22))
+    shadow = 0.42 * np.exp(-0.5 * (np.maximum(below, 0) / 0.13) ** 2)
+    corner = smoothstep(0.24, 0.02, (x - inward[0]) / radius)
+    outer = smoothstep(0.22, 0.0, (inward[-1] - x) / radius)
+    tint = 1 - shadow[:, None] * np.array((0.92, 1.0, 1.0)) - corner[:, None] * np.array((0.08, 0.34, 0.32))
+    tint -= outer[:, None] * np.array((0.08, 0.14, 0.14))
     aged = smoothstep(30, 85, np.asarray(spec.age_years)) + 0.5 * spec.skin.melanin
     return np.asarray(np.clip(tint, 0.05, 1) * (1 - aged * np.array((0.05, 0.09, 0.17))))
 

@@ -11,7 +11,7 @@ from blender_scripts.body import Body
 from blender_scripts.facial_hair import brow_density
 from blender_scripts.mesh import waves
 from blender_scripts.parts import linear, smoothstep
-from blender_scripts.relief import blob, fold_height
+from blender_scripts.relief import blob
 from blender_scripts.skin_line import lines, noise
 from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
@@ -66,7 +66,7 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     colour = colour * np.exp(uneven[:, None] * np.array((0.8, 1.0, 1.25)))
     shade = 0.20 * blob(rest, (0.27, 7.14, 1.42), (0.15, 0.05, 0.3)) * (0.25 + 0.45 * worn + 0.7 * skin.wrinkles)
     shade += 0.12 * smoothstep(0.2, 1.0, masks["eyelids"])
-    shade += 0.30 * np.clip(-fold_height(spec, rest, masks["lips"]) / 0.001, 0, 1)
+    shade += 0.30 * np.clip(-body.folds / 0.001, 0, 1)
     # The crease of the upper lid and the wings of the nose.
     shade += 0.10 * blob(rest, (0.30, 7.385, 1.42), (0.12, 0.022, 0.3)) + 0.16 * blob(
         rest, (0.17, 6.90, 1.45), (0.03, 0.05, 0.15)

@@ -329,7 +329,7 @@ def draw_face(
         "mouth/mouth-cupidsbow": 0.12 * mouth - 0.06 * sex - 0.15 * old,
         "mouth/mouth-lowerlip-height": 0.10 * mouth - 0.15 * old,
         "mouth/mouth-lowerlip-volume": 0.06 * african - 0.3 * old + 0.10 * mouth - 0.10 * sex,
-        "mouth/mouth-scale-horiz": 0.12 * broad + 0.05 * sex,
+        "mouth/mouth-scale-horiz": 0.10 * broad + 0.05 * sex + 0.08,
         "mouth/mouth-upperlip-height": 0.10 * mouth - 0.15 * old,
         "mouth/mouth-upperlip-volume": 0.06 * african - 0.35 * old + 0.10 * mouth - 0.12 * sex,
         "neck/neck-scale-horiz": 0.16 * sex + 0.4 * (weight - 0.5) - 0.10,
