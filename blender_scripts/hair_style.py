@@ -155,7 +155,8 @@ def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Flo
     """Long enough to hang to a height between ``low`` and ``high`` (chosen by the spec), layered a little."""
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
-        end = high + (low - high) * spec.hair.length
+        # On a child's small body the same length would reach the waist.
+        end = max(high + (low - high) * spec.hair.length, head.chin - 0.115)
         if spec.garment.style == "hoodie":
             # What is longer lies in the hood, and would come out of its underside.
             end = max(end, head.chin - 0.05)
