@@ -64,8 +64,10 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     line = np.interp(degrees, angles, heights)
     loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
     line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
-    ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5))) + 0.03 * waves(rest, rng, np.array((1.0, 1.0, 1.0)))
-    field = rest[:, 1] - line + ragged
+    # Only near the line does it matter how ragged it is.
+    near = np.flatnonzero((np.abs(rest[:, 1] - line) < 0.5) & (rest[:, 1] > 6.3))
+    line[near] += 0.03 * waves(rest[near], rng, np.full(3, 2.5)) + 0.03 * waves(rest[near], rng, np.full(3, 1.0))
+    field = rest[:, 1] - line
     return np.where((body.topology.masks["ears"] > 0.35) | (rest[:, 1] < 6.4), -1.0, field)
 
 
