@@ -174,7 +174,8 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     rng = np.random.Generator(np.random.PCG64([spec.seed, 7]))
     rest = body.topology.rest
     region = beard_region(spec, rest, body.topology.masks["lips"])
-    region = region * np.clip(0.8 + 0.35 * waves(rest, rng, np.array((1.5, 1.5, 1.5))), 0.15, 1)
+    grown = np.flatnonzero(region)
+    region[grown] *= np.clip(0.8 + 0.35 * waves(rest[grown], rng, np.full(3, 1.5)), 0.15, 1)
     beard = BEARDS[style]
     # Sparser where most ancestors were Asian.
     count = int(beard.strands * (1 - 0.35 * spec.ancestry[1]))

@@ -44,7 +44,9 @@ def hair_colour(spec: AvatarSpec) -> Floats:
     return (1 - spec.hair.grey) * pigment(spec) + spec.hair.grey * linear(np.asarray(GREY))
 
 
-def strand_colours(spec: AvatarSpec, count: int, rng: np.random.Generator, grey: float | Floats | None = None) -> Floats:
+def strand_colours(
+    spec: AvatarSpec, count: int, rng: np.random.Generator, grey: float | Floats | None = None
+) -> Floats:
     """A colour for each of ``count`` strands: some grey, all slightly different."""
     share = np.reshape(spec.hair.grey if grey is None else grey, (-1, 1))
     base = pigment(spec) * np.exp(rng.normal(0, 0.16, (count, 1)))
@@ -62,8 +64,10 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     line = np.interp(degrees, angles, heights)
     loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
     line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
-    ragged = 0.03 * waves(rest, rng, np.array((2.5, 2.5, 2.5))) + 0.03 * waves(rest, rng, np.array((1.0, 1.0, 1.0)))
-    field = rest[:, 1] - line + ragged
+    # Only near the line does it matter how ragged it is.
+    near = np.flatnonzero((np.abs(rest[:, 1] - line) < 0.5) & (rest[:, 1] > 6.3))
+    line[near] += 0.03 * waves(rest[near], rng, np.full(3, 2.5)) + 0.03 * waves(rest[near], rng, np.full(3, 1.0))
+    field = rest[:, 1] - line
     return np.where((body.topology.masks["ears"] > 0.35) | (rest[:, 1] < 6.4), -1.0, field)
 
 
@@ -109,7 +113,10 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
 
     def roots(count: int) -> _Roots:
         places = scatter(body.vertices, body.topology.triangles, density, count, rng)
-        at = [at_places(v, body.topology.triangles, places) for v in (body.vertices, body.normals, body.topology.rest, field)]
+        at = [
+            at_places(v, body.topology.triangles, places)
+            for v in (body.vertices, body.normals, body.topology.rest, field)
+        ]
         ahead = smoothstep(head.whorl[2] - 0.012, head.whorl[2] + 0.012, at[0][:, 2]) if not style.tie else 1.0
         width = 0.006 + 0.09 * (1 - ahead)
         sides = np.tanh((at[0][:, 0] - parting * ahead) / width)
@@ -144,9 +151,7 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     flying = rng.random(len(strands)) < 0.03
     strands = frizz(strands, style.frizz * np.where(flying, 2.0, 1.0) * rng.random(len(strands)), rng)
     if style.keeps_off_face:
-        aside = head.off_face(
-            strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004
-        )
+        aside = head.off_face(strands, np.sign(second.sides + 1e-9)[:, None] * np.ones(strands.shape[:2]), slack=0.004)
         fringe = (fringe_share(second.rest) > 0.4) & (style.comb == "fringe")
         strands = np.where(fringe[:, None, None], strands, aside)
     if style.tie:
@@ -172,4 +177,3 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     if style.tie:
         parts += build_tied(style.tie, spec, head, obstacle, strand_colours(spec, 2600, rng), rng)
     return parts
-

@@ -23,9 +23,7 @@ class Grower:
     obstacle: Obstacle
     rng: np.random.Generator
 
-    def grow(
-        self, style: Style, roots: Floats, normals: Floats, sides: Floats, rest: Floats, edge: Floats
-    ) -> Floats:
+    def grow(self, style: Style, roots: Floats, normals: Floats, sides: Floats, rest: Floats, edge: Floats) -> Floats:
         """Guides (strand, point, 3) from the scalp outwards, off skin, cloth and face.
 
         ``edge`` is each root's height above the hairline in decimetres: hair is shorter there.

@@ -155,7 +155,8 @@ def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Flo
     """Long enough to hang to a height between ``low`` and ``high`` (chosen by the spec), layered a little."""
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
-        end = high + (low - high) * spec.hair.length
+        # On a child's small body the same length would reach the waist.
+        end = max(high + (low - high) * spec.hair.length, head.chin - 0.115)
         if spec.garment.style == "hoodie":
             # What is longer lies in the hood, and would come out of its underside.
             end = max(end, head.chin - 0.05)
@@ -220,15 +221,15 @@ _TIED: Final[dict[str, Any]] = {
 
 STYLES: Final[dict[str, Style]] = {
     "buzz": Style(
-        _short(0.008, 0.005, 0.9), "forward", 0.62, 0.0, 0.9, 4, 18000, guides=500, layer=0.0, clump=0.0,
+        _short(0.008, 0.005, 0.9), "forward", 0.62, 0.0, 0.9, 4, 17000, guides=500, layer=0.0, clump=0.0,
         margin=(0.001, 0.002), frizz=0.0006, radius=0.00034, graded=0.5,
     ),
     "crop": Style(
-        _short(0.040, 0.018, 0.7), "forward", 0.42, 0.10, 0.66, 8, 19000, clump=0.5, frizz=0.0015, radius=0.00034,
+        _short(0.040, 0.018, 0.7), "forward", 0.42, 0.10, 0.66, 8, 17000, clump=0.5, frizz=0.0015, radius=0.00034,
         on_forehead=0.022, margin=(0.002, 0.007), close=0.010, graded=0.35, unevenness=0.14,
     ),
     "side part": Style(
-        _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.55, 10, 18000, clump=0.55, margin=(0.003, 0.010),
+        _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.55, 10, 17000, clump=0.55, margin=(0.003, 0.010),
         radius=0.00034, keeps_off_face=True, frizz=0.0016, close=0.008, graded=0.3, clump_size=20,
     ),
     "balding": Style(
@@ -236,7 +237,7 @@ STYLES: Final[dict[str, Style]] = {
         margin=(0.001, 0.005), close=0.005, graded=0.4,
     ),
     "swept back": Style(
-        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.58, 12, 18000, clump=0.6, margin=(0.003, 0.010),
+        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.58, 12, 17000, clump=0.6, margin=(0.003, 0.010),
         radius=0.00034, frizz=0.0016, clump_size=18, close=0.010, graded=0.25,
     ),
     "fringe": Style(
@@ -245,11 +246,11 @@ STYLES: Final[dict[str, Style]] = {
         frizz=0.0022, close=0.008,
     ),
     "bob": Style(
-        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 16000, margin=(0.003, 0.011), layer=0.005,
+        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.003, 0.011), layer=0.005,
         clump=0.45, clump_size=22, keeps_off_face=True, unevenness=0.03, radius=0.00038, frizz=0.0020, close=0.005,
     ),
     "long straight": Style(
-        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 16000, margin=(0.003, 0.012), layer=0.005,
+        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 15500, margin=(0.003, 0.012), layer=0.005,
         clump=0.5, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.0020, radius=0.00036, close=0.005,
     ),
     "wavy": Style(
@@ -259,18 +260,18 @@ STYLES: Final[dict[str, Style]] = {
     ),
     "curly": Style(
         _round(0.045, 0.095, 0.75),
-        "radial", 0.55, 0.38, 0.5, 26, 13000, margin=(0.005, 0.014), layer=0.005, clump=0.8, clump_size=34,
+        "radial", 0.55, 0.38, 0.5, 26, 12000, margin=(0.005, 0.014), layer=0.005, clump=0.8, clump_size=34,
         unevenness=0.12, frizz=0.0025, radius=0.00040, on_forehead=0.016, graded=0.5, close=float("inf"),
         curl=lambda spec: Curl(0.0048, 0.026 - 0.007 * spec.hair.curl, 0.1),
     ),
     "afro": Style(
         _round(0.022, 0.066, 0.7),
-        "radial", 0.97, 0.0, 0.95, 18, 16000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
+        "radial", 0.97, 0.0, 0.95, 18, 15000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
         unevenness=0.06, frizz=0.0020, radius=0.00040, curl=_tight, on_forehead=0.008, graded=0.6,
         close=float("inf"),
     ),
-    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 15000, tie="bun", **_TIED),
-    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="ponytail", **_TIED),
-    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="pigtails", **_TIED),
-    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 15000, tie="braids", **_TIED),
+    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 14000, tie="bun", **_TIED),
+    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="ponytail", **_TIED),
+    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="pigtails", **_TIED),
+    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="braids", **_TIED),
 }  # fmt: skip

@@ -137,7 +137,9 @@ def _hair(tree: Tree, settings: dict[str, float]) -> None:
     rough = settings.get("roughness", 0.42)
     pale = tree.node("MixRGB", {"Fac": 0.45, "Color1": colour, "Color2": (1, 1, 1, 1)}).outputs[0]
     gloss = tree.node(
-        "BsdfHair", {"Color": pale, "Offset": -0.05, "RoughnessU": 0.8 * rough, "RoughnessV": 1.0}, component="Reflection"
+        "BsdfHair",
+        {"Color": pale, "Offset": -0.05, "RoughnessU": 0.8 * rough, "RoughnessV": 1.0},
+        component="Reflection",
     ).outputs[0]
     tree.surface(tree.node("MixShader", {0: 0.26, 1: matte, 2: gloss}).outputs[0])
 

@@ -108,6 +108,31 @@ def test_hair_leaves_the_face_free_and_starts_on_the_scalp(style: str) -> None:
     assert (height > -0.003).mean() > 0.97, "tips end outside the skin"
 
 
+def test_a_fringe_falls_down_the_forehead() -> None:
+    spec = draw_avatar(0, 11)
+    spec = spec.model_copy(update={"hair": spec.hair.model_copy(update={"style": "fringe", "recession": 0.0})})
+    body, (hair, *_) = build_body(spec), _hair(spec)
+    head, skin = Head.of(body), Obstacle.of_parts(body, [])
+    points = hair.points.reshape(-1, 3)
+    before = (np.abs(points[:, 0]) < 0.04) & (points[:, 2] > EYES_M[2]) & (points[:, 1] < head.hairline)
+    assert before.sum() > 500, "there is one"
+    distance, _ = skin.tree.query(points[before])
+    assert np.quantile(distance, 0.98) < 0.022, "and it stands off like no visor"
+
+
+def test_kept_points_lie_between_their_heights() -> None:
+    body = build_body(draw_avatar(0, 11))
+    skin = Obstacle.of_parts(body, [])
+    crown = np.flatnonzero(skin.points[:, 1] > Head.of(body).hairline + 0.01)
+    heights = np.random.default_rng(0).uniform(-0.01, 0.04, len(crown))
+    kept = skin.keep(
+        skin.points[crown] + heights[:, None] * skin.normals[crown],
+        np.full(len(crown), 0.004), np.full(len(crown), 0.009),
+    )  # fmt: skip
+    distance, _ = skin.tree.query(kept)
+    assert np.quantile(distance, 0.02) > 0.0035 and np.quantile(distance, 0.98) < 0.0115
+
+
 def _hair(spec: AvatarSpec) -> list[StrandPart]:
     from blender_scripts.hair import build_hair
 
