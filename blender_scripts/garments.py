@@ -89,7 +89,7 @@ def neckline(style: str, rest: Floats) -> Floats:
         line = line + front * np.minimum(0, vee - line)
     line = line + cut.bow * smoothstep(0.15, 0.6, z) * np.minimum(x / 0.6, 1.2) ** 2
     near_neck = smoothstep(0.96, 0.78, x)
-    return (y - line) * near_neck - 1.6 * (1 - near_neck)
+    return np.asarray((y - line) * near_neck - 1.6 * (1 - near_neck))
 
 
 def opening(style: str, rest: Floats, arms: Floats) -> Floats:

@@ -151,7 +151,7 @@ def _strokes(rng: np.random.Generator, hang: Hang) -> list[tuple[Floats, Floats,
     """Begin, control point, end and size of the folds of one quarter: armpit, shoulder, chest and sleeve."""
 
     def near(x: float, y: float, by: float = 0.14) -> Floats:
-        return np.array((x, y)) + rng.normal(0, by, 2)
+        return np.asarray(np.array((x, y)) + rng.normal(0, by, 2))
 
     found = []
     kinds = (
