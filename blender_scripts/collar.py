@@ -279,6 +279,7 @@ def _cords(path: Floats, garment: GarmentSpec, cloth: Floats) -> list[MeshPart]:
         top = path[index] + np.array((0, 0.004, 0.009))
         t = np.linspace(0, 1, 14)[:, None]
         length = 0.055 + 0.035 * garment.ease + (0.008 if side == "l" else 0.0)
+        length = min(length, float(top[1]) - CUT_M - 0.03)
         line = top + t * np.array((0.006 * np.sign(top[0]), -length, 0.0))
         line[:, 0] += 0.0025 * np.sin(5 * t[:, 0] + index)
         line[2:, 2] = _front(cloth, line[2:, 0], line[2:, 1]) + 0.0030

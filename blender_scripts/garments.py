@@ -43,7 +43,7 @@ class Cut:
     """Depth of the V below the plane, in decimetres."""
     offset_m: float = 0.006
     ease_m: float = 0.008
-    sheen: float = 0.2
+    sheen: float = 0.1
     rib: float = 0.0
     """Waves of a knit's ribs, in radians a metre."""
     raglan: float = 0.0
@@ -55,11 +55,11 @@ class Cut:
 CUTS: Final[dict[str, Cut]] = {
     "tee": Cut(5.80, 0.50, Hang(0.20, 0.0080, 1.0), bow=0.20, sheen=0.08, raglan=0.15),
     "v-neck": Cut(5.88, 0.46, Hang(0.24, 0.0065, 0.8), vee=0.46, rib=1250.0, nap=1.5),
-    "turtleneck": Cut(6.24, 0.20, Hang(0.24, 0.0055, 0.7), rib=1100.0, sheen=0.3, nap=1.5),
+    "turtleneck": Cut(6.24, 0.20, Hang(0.24, 0.0055, 0.7), rib=1100.0, sheen=0.15, nap=1.5),
     "shirt": Cut(5.98, 0.44, Hang(0.18, 0.0080, 1.2), vee=0.22, ease_m=0.010, sheen=0.04, nap=0.6),
     "hoodie": Cut(5.88, 0.46, Hang(0.30, 0.0100, 1.0), offset_m=0.009, ease_m=0.014, raglan=0.3, nap=1.3),
     "jumper": Cut(
-        5.84, 0.47, Hang(0.28, 0.0095, 0.9), bow=0.16, offset_m=0.008, ease_m=0.011, rib=700.0, sheen=0.35,
+        5.84, 0.47, Hang(0.28, 0.0095, 0.9), bow=0.16, offset_m=0.008, ease_m=0.011, rib=700.0, sheen=0.15,
         raglan=0.3, nap=2.5,
     ),
     "tank": Cut(5.76, 0.44, Hang(0.18, 0.0030, 0.6), bow=0.12, offset_m=0.004, ease_m=0.004, sheen=0.04),
@@ -89,7 +89,7 @@ def neckline(style: str, rest: Floats) -> Floats:
         line = line + front * np.minimum(0, vee - line)
     line = line + cut.bow * smoothstep(0.15, 0.6, z) * np.minimum(x / 0.6, 1.2) ** 2
     near_neck = smoothstep(0.96, 0.78, x)
-    return (y - line) * near_neck - 1.6 * (1 - near_neck)
+    return np.asarray((y - line) * near_neck - 1.6 * (1 - near_neck))
 
 
 def opening(style: str, rest: Floats, arms: Floats) -> Floats:

@@ -61,23 +61,23 @@ RIGS: Final[dict[str, Rig]] = {
     "softbox": Rig(
         (
             Lamp(32, 28, 5.0, 2.8, 420),
-            Lamp(-45, 8, 5.5, 3.8, 190),
+            Lamp(-45, 8, 5.5, 3.8, 150),
             Lamp(170, 40, 5.0, 1.8, 200),
         ),
         zenith=(0.95, 0.97, 1.0),
         horizon=(0.85, 0.85, 0.86),
         ground=(0.6, 0.58, 0.56),
-        ambient=0.42,
+        ambient=0.35,
     ),
     "window": Rig(
         (
-            Lamp(55, 16, 4.2, 3.4, 400, (0.95, 0.98, 1.0)),
-            Lamp(-70, 8, 6.0, 4.5, 170, (1.0, 0.94, 0.87)),
+            Lamp(55, 16, 4.2, 3.4, 450, (0.95, 0.98, 1.0)),
+            Lamp(-70, 8, 6.0, 4.5, 115, (1.0, 0.94, 0.87)),
         ),
         zenith=(0.9, 0.92, 0.96),
         horizon=(0.8, 0.79, 0.78),
         ground=(0.55, 0.5, 0.46),
-        ambient=0.48,
+        ambient=0.37,
     ),
     "overcast": Rig(
         (Lamp(10, 48, 5.0, 5.0, 380, (0.97, 0.99, 1.0)), Lamp(0, -12, 5.5, 5.0, 90, (1.0, 0.97, 0.93))),
@@ -88,48 +88,48 @@ RIGS: Final[dict[str, Rig]] = {
     ),
     "evening": Rig(
         (
-            Lamp(58, 14, 5.0, 1.8, 340, (1.0, 0.87, 0.72)),
-            Lamp(-35, 12, 5.5, 3.6, 230, (0.88, 0.94, 1.0)),
+            Lamp(58, 14, 5.0, 1.8, 410, (1.0, 0.87, 0.72)),
+            Lamp(-35, 12, 5.5, 3.6, 160, (0.88, 0.94, 1.0)),
             Lamp(-150, 25, 5.0, 1.6, 160, (1.0, 0.9, 0.76)),
         ),
         zenith=(0.75, 0.84, 1.0),
         horizon=(0.95, 0.88, 0.8),
         ground=(0.5, 0.45, 0.42),
-        ambient=0.46,
+        ambient=0.38,
     ),
     "rim": Rig(
         (
             Lamp(28, 22, 5.0, 2.6, 330),
             Lamp(-50, 6, 5.5, 3.6, 150),
-            Lamp(145, 22, 4.5, 1.4, 240, (1.0, 0.96, 0.9)),
-            Lamp(-145, 22, 4.5, 1.4, 240, (0.9, 0.95, 1.0)),
+            Lamp(145, 22, 4.5, 1.4, 330, (1.0, 0.96, 0.9)),
+            Lamp(-145, 22, 4.5, 1.4, 330, (0.9, 0.95, 1.0)),
         ),
         zenith=(0.85, 0.87, 0.9),
         horizon=(0.75, 0.75, 0.78),
         ground=(0.5, 0.5, 0.52),
-        ambient=0.40,
+        ambient=0.32,
     ),
     "clamshell": Rig(
         (Lamp(0, 38, 4.6, 2.6, 360), Lamp(0, -28, 4.8, 2.6, 170), Lamp(180, 35, 5.0, 2.0, 130)),
         zenith=(0.95, 0.95, 0.97),
         horizon=(0.88, 0.88, 0.88),
         ground=(0.7, 0.69, 0.68),
-        ambient=0.42,
+        ambient=0.35,
     ),
     "shade": Rig(
-        (Lamp(20, 35, 5.5, 4.5, 170, (0.93, 0.97, 1.0)),),
+        (Lamp(20, 35, 5.5, 4.5, 230, (0.93, 0.97, 1.0)),),
         zenith=(0.75, 0.88, 1.1),
         horizon=(0.82, 0.86, 0.9),
         ground=(0.34, 0.36, 0.27),
-        ambient=0.62,
+        ambient=0.58,
         patches=(Patch(25, 40, 20, 75, (1.1, 1.15, 1.25)), Patch(-140, 15, 15, 55, (0.5, 0.42, 0.3))),
     ),
     "room": Rig(
-        (Lamp(40, 30, 4.5, 2.4, 190, (1.0, 0.95, 0.87)),),
+        (Lamp(40, 30, 4.5, 2.4, 240, (1.0, 0.95, 0.87)),),
         zenith=(0.72, 0.69, 0.65),
         horizon=(0.62, 0.58, 0.53),
         ground=(0.36, 0.29, 0.23),
-        ambient=0.62,
+        ambient=0.54,
         patches=(
             Patch(48, 14, 16, 40, (2.4, 2.5, 2.7)),
             Patch(-60, 5, 25, 70, (0.35, 0.27, 0.2)),
@@ -147,7 +147,7 @@ def make_lights(scene: Any, light: LightSpec) -> None:
         data = bpy.data.lights.new(f"lamp {number}", "AREA")
         data.shape = "DISK"
         data.size = lamp.size
-        data.energy = 0.88 * lamp.power * light.strength
+        data.energy = 0.96 * lamp.power * light.strength
         data.color = np.clip(np.asarray(lamp.colour) * tint, 0, 1.2).tolist()
         item = bpy.data.objects.new(data.name, data)
         position = orbit_position(light.azimuth_deg + lamp.azimuth_deg, lamp.elevation_deg, lamp.distance)

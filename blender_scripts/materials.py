@@ -175,8 +175,8 @@ def _cloth(tree: Tree, settings: dict[str, float]) -> None:
         crease = tree.math("ABSOLUTE", tree.math("SUBTRACT", tree.noise(weave, 26.0, 2.0), 0.5), 0.0)
         height = tree.math("ADD", height, tree.math("MULTIPLY", crease, -0.009 * (0.4 + 0.6 * settings["folds"])))
         gathered = tree.math("MULTIPLY", tree.noise(weave, 75.0, 0.0), pucker)
-        height = tree.math("ADD", height, tree.math("MULTIPLY", gathered, 0.0022))
-        height = tree.math("ADD", height, tree.math("MULTIPLY", seam, -0.0016))
+        height = tree.math("ADD", height, tree.math("MULTIPLY", gathered, 0.0014))
+        height = tree.math("ADD", height, tree.math("MULTIPLY", seam, -0.0009))
         depth = tree.math("MULTIPLY", depth, tree.math("SUBTRACT", 1.0, tree.math("MULTIPLY", seam, 0.18)))
     bump = tree.node("Bump", {"Height": height, "Strength": 1.0, "Distance": 1 / settings["extent_m"]})
     shader = tree.node(

@@ -54,8 +54,9 @@ def clip(vertices: Floats, triangles: Ints, field: Floats, attributes: Floats) -
     lonely = np.where(inside.sum(1) == 1, inside.argmax(1), (~inside).argmax(1))
     cut = np.take_along_axis(cut, (lonely[:, None] + np.arange(3)) % 3, 1)
     edges = np.sort(np.concatenate((cut[:, (0, 1)], cut[:, (0, 2)])), 1)
-    unique, index = np.unique(edges, axis=0, return_inverse=True)
-    index = index.reshape(-1) + len(vertices)
+    keys, index = np.unique(edges[:, 0] * len(vertices) + edges[:, 1], return_inverse=True)
+    unique = np.stack(np.divmod(keys, len(vertices)), 1)
+    index = index + len(vertices)
     low, high = field[unique[:, 0]], field[unique[:, 1]]
     t = np.clip(low / np.where(low == high, 1.0, low - high), 1e-4, 1 - 1e-4)[:, None]
     new_vertices = vertices[unique[:, 0]] * (1 - t) + vertices[unique[:, 1]] * t
@@ -76,8 +77,9 @@ def clip(vertices: Floats, triangles: Ints, field: Floats, attributes: Floats) -
 def border_loops(triangles: Ints) -> list[Ints]:
     """Closed loops of border edges as vertex indices, longest first, running with the surface on their left."""
     ends = np.concatenate((triangles[:, (0, 1)], triangles[:, (1, 2)], triangles[:, (2, 0)]))
-    _, index, counts = np.unique(np.sort(ends, 1), axis=0, return_inverse=True, return_counts=True)
-    border = ends[counts[index.reshape(-1)] == 1]
+    low, high = np.sort(ends, 1).T
+    _, index, counts = np.unique(low * (ends.max() + 1) + high, return_inverse=True, return_counts=True)
+    border = ends[counts[index] == 1]
     follow = {int(a): int(b) for a, b in border}
     loops = []
     while follow:

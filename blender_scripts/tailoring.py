@@ -134,7 +134,10 @@ def folds_m(rest: Floats, normals: Floats, hang: Hang, rng: np.random.Generator)
             weight = side * face
             chosen = np.flatnonzero(weight > 0.02)
             for start, middle, end, size in _strokes(rng, hang):
-                total[chosen] += weight[chosen] * size * _stroke(mirrored[chosen], start, middle, end, hang.width)
+                low = np.minimum(np.minimum(start, middle), end) - 2.6 * hang.width
+                high = np.maximum(np.maximum(start, middle), end) + 2.6 * hang.width
+                near = chosen[((mirrored[chosen] > low) & (mirrored[chosen] < high)).all(1)]
+                total[near] += weight[near] * size * _stroke(mirrored[near], start, middle, end, hang.width)
     for turn in (1, -1):  # swags between the two halves of the chest and of the back
         face = front if turn > 0 else 1 - front
         for _ in range(rng.poisson(1.6 * hang.count)):
@@ -151,7 +154,7 @@ def _strokes(rng: np.random.Generator, hang: Hang) -> list[tuple[Floats, Floats,
     """Begin, control point, end and size of the folds of one quarter: armpit, shoulder, chest and sleeve."""
 
     def near(x: float, y: float, by: float = 0.14) -> Floats:
-        return np.array((x, y)) + rng.normal(0, by, 2)
+        return np.asarray(np.array((x, y)) + rng.normal(0, by, 2))
 
     found = []
     kinds = (
@@ -175,9 +178,8 @@ def _stroke(points: Floats, start: Floats, middle: Floats, end: Floats, width: f
     curve = ((1 - t) ** 2)[:, None] * start + (2 * t * (1 - t))[:, None] * middle + (t**2)[:, None] * end
     tangent = np.gradient(curve, axis=0)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-    offset = points[:, None] - curve[None]
-    nearest = (offset**2).sum(-1).argmin(1)
-    here, along = offset[np.arange(len(points)), nearest], tangent[nearest]
+    nearest = ((curve**2).sum(1) - 2 * points @ curve.T).argmin(1)
+    here, along = points - curve[nearest], tangent[nearest]
     across = (here[:, 0] * along[:, 1] - here[:, 1] * along[:, 0]) / width
     beyond = (here * along).sum(1) / width
     taper = np.sin(np.pi * (0.06 + 0.88 * t[nearest])) ** 0.7

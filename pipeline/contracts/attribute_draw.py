@@ -283,7 +283,7 @@ def draw_light(rng: np.random.Generator, population: PopulationConfig, skin: Ski
         "rig": choose(rng, population.lights),
         "azimuth_deg": float(rng.uniform(-60, 60)),
         "warmth": float(np.clip(rng.normal(0, 0.35), -1, 1)),
-        "strength": float(rng.uniform(0.88, 1.06) * (0.96 + 0.26 * ramp(skin.melanin, 0.25, 0.85))),
+        "strength": float(rng.uniform(0.88, 1.06) * (0.90 + 0.32 * ramp(skin.melanin, 0.25, 0.85))),
     }
     return LightSpec.model_validate(record)
 
