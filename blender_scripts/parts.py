@@ -57,7 +57,7 @@ def linear(srgb: tuple[float, float, float] | Floats) -> Floats:
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
-def smoothstep(low: float, high: float, value: Floats) -> Floats:
+def smoothstep(low: float | Floats, high: float | Floats, value: Floats) -> Floats:
     """0 at ``low``, 1 at ``high`` (which may be the smaller), smooth between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
