@@ -60,4 +60,4 @@ def linear(srgb: tuple[float, float, float] | Floats) -> Floats:
 def smoothstep(low: float | Floats, high: float | Floats, value: Floats) -> Floats:
     """0 at ``low``, 1 at ``high`` (which may be the smaller), smooth between."""
     t = np.clip((value - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t))
