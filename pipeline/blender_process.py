@@ -10,14 +10,16 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.record import validation_summary
@@ -28,6 +30,9 @@ LOG_TAIL_CHARACTERS: Final = 4000
 
 CHECK_TIMEOUT_S: Final = 120.0
 """How long :func:`check_blender` waits for an answer."""
+
+MESH_TIMEOUT_S: Final = 300.0
+"""How long :func:`build_person_mesh` waits for its file."""
 
 _POLL_S: Final = 0.1
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -114,20 +119,37 @@ def check_blender(python: str) -> None:
 
     Raises ``ResourceError`` with what is missing, in one line.
     """
+    _ask(python, ("blender_scripts.worker", "--check"), CHECK_TIMEOUT_S)
+
+
+def build_person_mesh(spec: AvatarSpec, extent_m: float, path: Path, *, python: str) -> None:
+    """Have the interpreter build an avatar's own mesh and write it as binary glTF to ``path``; starts no Blender.
+
+    Raises ``ResourceError`` with what it said, in one line.
+    """
+    with tempfile.TemporaryDirectory(prefix="rodin-person-") as folder:
+        given = Path(folder) / "spec.json"
+        given.write_text(spec.to_json())
+        module = ("blender_scripts.mesh_export", str(given), str(path.absolute()), "--extent-m", str(extent_m))
+        _ask(python, module, MESH_TIMEOUT_S)
+
+
+def _ask(python: str, module: Sequence[str], timeout_s: float) -> None:
+    """Run a module of ours to its end; what it complains of is a ``ResourceError``."""
     try:
         found = subprocess.run(
-            [_program(python), "-m", "blender_scripts.worker", "--check"],
+            [_program(python), "-m", *module],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             env=_environment(1),
-            timeout=CHECK_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except OSError as error:
         raise _cannot_start(python, error) from None
     except subprocess.TimeoutExpired:
-        raise ResourceError(f"render.python is {python!r}, which did not answer for {CHECK_TIMEOUT_S:g} s") from None
+        raise ResourceError(f"render.python is {python!r}, which did not answer for {timeout_s:g} s") from None
     if found.returncode:
         said = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
         raise ResourceError(f"render.python is {python!r}: {said[-1].removeprefix('error: ')}")

@@ -235,13 +235,18 @@ class ExportFormat(StrEnum):
 
     GLB = "glb"
     NERF = "nerf"
+    PERSON = "person"
 
 
 @app.command()
 def export(
     out: Out,
     format_: Annotated[
-        ExportFormat, typer.Argument(metavar="[glb|nerf]", help="A mesh, or the photographs in the NeRF layout.")
+        ExportFormat,
+        typer.Argument(
+            metavar="[glb|nerf|person]",
+            help="A mesh of the planes, the photographs in the NeRF layout, or the mesh that was photographed.",
+        ),
     ] = ExportFormat.GLB,
     avatar: Avatar = None,
     own: Own = False,
@@ -252,17 +257,17 @@ def export(
         typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), or an avatar's photographs with their
-    cameras in the NeRF layout, which other programs and `ingest` read.
+    """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), an avatar's photographs with their
+    cameras in the NeRF layout, which other programs and `ingest` read, or the synthetic person's own mesh.
     """
     with _for_the_user():
         from pipeline.contracts.errors import ConfigError
 
         name = _shown(avatar, own, sample)
-        if format_ is ExportFormat.NERF:
+        if format_ is not ExportFormat.GLB:
             if avatar is None:
-                raise ConfigError("export nerf: say whose photographs, with --avatar 12; samples have none")
-            _export_nerf(out, avatar, file)
+                raise ConfigError(f"export {format_.value}: say whose, with --avatar 12; samples have none")
+            (_export_nerf if format_ is ExportFormat.NERF else _export_person)(out, avatar, file)
             return
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
@@ -429,6 +434,17 @@ def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
     folder = file or nerf_path(layout, avatar)
     views = export_nerf(layout, load_config(run_toml=_existing_run(layout)), avatar, folder)
     typer.echo(f"{folder}: {views} views, OpenGL cameras; rodin-pipe ingest {folder} reads it back")
+
+
+def _export_person(out: Path, avatar: int, file: Path | None) -> None:
+    from pipeline.config_file import load_config
+    from pipeline.contracts.naming import RunLayout
+    from pipeline.person_export import export_person, person_path
+
+    layout = RunLayout(out.resolve())
+    path = file or person_path(layout, avatar)
+    export_person(layout, load_config(run_toml=_existing_run(layout)), avatar, path)
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, one node a part, with classes and landmarks")
 
 
 def _existing_run(layout: "RunLayout") -> Path:  # type: ignore[name-defined]

@@ -1,7 +1,7 @@
 """Two avatars through the command line with the real worker, and the check of this machine."""
 
 import pytest
-from commands import rodin_passes
+from commands import rodin_passes, rodin_refuses
 from tiny import arguments, tiny_config
 
 from pipeline.contracts.naming import RunLayout
@@ -31,6 +31,12 @@ def test_render_two_avatars(tmp_path):
     text = rodin_passes("inspect", "--out", layout.root)
     assert "2 avatars in 1 shards" in text
     assert (layout.report / "renders.png").is_file()
+    rodin_passes("export", "person", "--out", layout.root, "--avatar", "1")
+    length = (layout.root / "meshes" / "a000001-person.glb").read_bytes()[8:12]
+    assert int.from_bytes(length, "little") == (layout.root / "meshes" / "a000001-person.glb").stat().st_size
+    assert "rendered no a000007" in rodin_refuses("export", "person", "--out", layout.root, "--avatar", "7")
+    line = rodin_refuses("export", "person", "--out", layout.root, "--avatar", "1", "--file", layout.root / "x.obj")
+    assert "x.obj is no name of a .glb file" in line
 
 
 def test_doctor_finds_this_machine_sound(tmp_path):
