@@ -1,6 +1,7 @@
 """Ledger entries of a run with shards of two avatars, written without doing the work."""
 
 from pipeline.contracts.avatar import draw_avatar
+from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
@@ -12,7 +13,7 @@ def write_render(layout, shard, done, sources="s", fingerprint="f"):
     """A shard of two avatars of which those in ``done`` were rendered, with hashes such as ``s3``."""
     avatars = range(2 * shard, 2 * shard + 2)
     report = RenderReport(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         fingerprint=fingerprint,
         shard=shard,
         done=tuple(done),
@@ -49,7 +50,7 @@ def write_fit(layout, shard, avatars, planes="p", fingerprint="f"):
         for a in avatars
     )
     report = FitShardReport(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         fingerprint=fingerprint,
         shard=shard,
         decoder_sha256="d",
@@ -66,7 +67,7 @@ def write_fit(layout, shard, avatars, planes="p", fingerprint="f"):
 def write_decoder(layout, avatars, sources="s", fingerprint="f"):
     """A decoder with hash ``d``."""
     report = DecoderReport(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         fingerprint=fingerprint,
         avatars=avatars,
         sources={format_avatar(a): f"{sources}{a}" for a in avatars},
@@ -85,7 +86,7 @@ def write_decoder(layout, avatars, sources="s", fingerprint="f"):
 def write_stage(layout, stage, avatars, inputs, outputs=None, fingerprint="f"):
     """A stage that is one piece of work."""
     report = StageReport(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         stage=stage,
         fingerprint=fingerprint,
         avatars=avatars,

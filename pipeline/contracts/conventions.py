@@ -12,7 +12,7 @@ Depth
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Version of every file layout in a run; readers refuse another one."""
 
 PLANE_NAMES: Final = ("uv", "wu", "vw")

@@ -10,6 +10,7 @@ from commands import rodin, rodin_passes, rodin_refuses
 from tiny import arguments
 
 from pipeline import driver
+from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout
 
 pytestmark = pytest.mark.slow
@@ -127,7 +128,7 @@ def test_planes_of_another_schema(without, damage, told):
 
 def test_a_ledger_of_another_schema(copied):
     ledger = copied.ledger("render", "shard-00000")
-    ledger.write_text(ledger.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    ledger.write_text(ledger.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
     for command in ("run", "fit", "inspect"):
         line = rodin_refuses(command, "--out", copied.root)
         assert "shard-00000.json" in line and "schema version 99" in line
