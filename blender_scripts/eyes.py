@@ -124,7 +124,7 @@ def _paint(rho: Floats, reach: Floats, phi: Floats, iris: IrisSpec, rng: np.rand
     colour = 0.72 * tone * bright[:, None] * (1 + 0.45 * collar[:, None] * np.array((1.2, 1.0, 0.6)))
     colour = colour * (1 - 0.8 * smoothstep(0.74, 0.97, rho))[:, None]
     colour = colour * smoothstep(iris.pupil - 0.03, iris.pupil + 0.05, rho)[:, None] + 0.004
-    white = linear(np.array((0.86, 0.835, 0.82)))
+    white = linear(np.array((0.79, 0.765, 0.75)))
     red = smoothstep(1.2, 2.9, reach)[:, None]
     veins = smoothstep(0.9, 1.6, np.sin(phi * 9 + 3 * np.sin(reach * 5)) + 0.7 * np.sin(phi * 17 + 4 * reach))
     sclera = white * (1 - red * np.array((0.12, 0.38, 0.4))) * (1 - 0.12 * veins[:, None] * np.array((0, 1, 1)))

@@ -62,6 +62,9 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     degrees = np.degrees(np.arctan2(np.abs(rest[:, 0]), rest[:, 2] - 0.5))
     angles, heights = np.asarray(HAIRLINE).T
     line = np.interp(degrees, angles, heights)
+    # Lower on the forehead of women and children.
+    manly = spec.gender * float(smoothstep(10, 18, np.asarray(spec.age_years)))
+    line = line - (0.13 - 0.07 * manly) * np.exp(-((degrees / 50) ** 2))
     loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
     line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
     # Only near the line does it matter how ragged it is.
@@ -86,7 +89,7 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
         8.0, 8.3, rest[:, 1]
     )
-    soft = 0.45 if spec.hair.style == "buzz" else 0.30
+    soft = 0.45 if spec.hair.style == "buzz" else 0.24
     return np.asarray(smoothstep(-0.06, soft, field) * (1 - np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85) * crown))
 
 

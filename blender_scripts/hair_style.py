@@ -58,7 +58,7 @@ class Head:
             centre=near((0.0, 8.49, 0.5)) * (0, 0.45, 0) + near((0.74, 7.5, 0.46)) * (0, 0.55, 1),
             top=float(near((0.0, 8.49, 0.5))[1]),
             brow=float(near((0.3, 7.5, 1.44))[1]),
-            hairline=float(near((0.0, 8.05, 1.37))[1]),
+            hairline=float(near((0.0, 7.95, 1.40))[1]),
             chin=float(near((0.0, 6.2, 1.45))[1]),
             ear_z=float(vertices[ears, 2].mean()),
             half_width=float(near((0.72, 7.2, 0.64))[0]),
@@ -225,7 +225,7 @@ STYLES: Final[dict[str, Style]] = {
         margin=(0.001, 0.002), frizz=0.0006, radius=0.00034, graded=0.5,
     ),
     "crop": Style(
-        _short(0.040, 0.018, 0.7), "forward", 0.42, 0.10, 0.66, 8, 17000, clump=0.5, frizz=0.0015, radius=0.00034,
+        _short(0.032, 0.018, 0.6), "forward", 0.34, 0.10, 0.66, 8, 17000, clump=0.5, frizz=0.0015, radius=0.00034,
         on_forehead=0.022, margin=(0.002, 0.007), close=0.010, graded=0.35, unevenness=0.14,
     ),
     "side part": Style(

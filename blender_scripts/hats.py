@@ -249,10 +249,11 @@ def _beret(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gene
     side, phase = rng.choice((-1, 1)) * 0.9, rng.uniform(0, 2 * np.pi)
 
     def felt(angle: Floats, share: Floats) -> Floats:
-        lean = 1 + 0.55 * np.cos(angle - side * np.pi / 2 - 0.4)
-        disc = 0.034 * lean * smoothstep(0.06, 0.24, share) * smoothstep(0.85, 0.35, share)
+        # Close to the head on one side, and wide on the other, where the felt sags over the band.
+        lean = 0.5 + 0.5 * np.cos(angle - side * np.pi / 2)
+        disc = (0.006 + 0.044 * lean**1.3) * smoothstep(0.02, 0.16, share) * smoothstep(0.75, 0.22, share)
         fold = 0.0024 * np.sin(7 * angle + phase + 5 * share) * np.sin(np.pi * np.clip(share * 1.6, 0, 1))
-        return np.asarray(0.0055 + disc + fold + 0.004 * smoothstep(0.3, 0.9, share))
+        return np.asarray(0.0055 + disc + fold)
 
     rings = crown.rings(np.linspace(0, 1, 30) ** 1.15, felt)
     top = rings[-1].mean(0)
