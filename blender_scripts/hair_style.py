@@ -65,7 +65,7 @@ class Head:
             whorl=near((0.0, 8.3, 0.02)),
             crown=near((0.0, 8.42, 0.2)),
             nape=near((0.0, 7.85, -0.45)),
-            temple=near((0.66, 7.75, 0.05)),
+            temple=near((0.66, 7.5, -0.02)),
             behind=near((0.55, 7.05, 0.0)),
         )
 

@@ -211,19 +211,19 @@ def _bucket(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gen
     height = float((base[-1].mean(0) - crown.centre) @ crown.top) + 0.006
     wall = base[0] - crown.centre
     wall_flat = wall - (wall @ crown.top)[:, None] * crown.top
-    rows, corner = [], 0.90
+    rows, corner = [], 0.84
     for share in np.linspace(0, 1, 16):
-        narrow = 1.0 - 0.15 * share**1.5
+        narrow = 1.0 - 0.11 * share**1.5
         lift = (1 - share) * (wall @ crown.top) + share * height * corner
         dent = 0.0016 * np.sin(5 * 2 * np.pi * np.arange(STEPS) / STEPS + phase + 4 * share) * np.sin(np.pi * share)
         out = wall_flat / np.linalg.norm(wall_flat, axis=1, keepdims=True)
         rows.append(crown.centre + narrow * wall_flat + lift[:, None] * crown.top + dent[:, None] * out)
     edge = rows[-1] - (rows[-1] - crown.centre) @ crown.top[:, None] * crown.top - crown.centre
     for scale, lift in (
-        (0.995, 0.905),
-        (0.97, 0.93),
-        (0.9, 0.955),
-        (0.75, 0.975),
+        (0.99, 0.86),
+        (0.96, 0.89),
+        (0.88, 0.925),
+        (0.73, 0.96),
         (0.5, 0.99),
         (0.25, 1.0),
         (0.02, 1.0),

@@ -59,6 +59,8 @@ def _hanging(tie: str, knot: Floats, head: Head, length: float, obstacle: Obstac
     direction = unit(knot - head.centre + np.array((0, 0.02, 0)))
     # Braids are brought forward over the shoulders; tails hang behind.
     pull = np.array((0.0, -1.0, 0.38 if tie == "braids" else 0.0))
+    if tie == "braids":  # they leave the head hanging, so that they lie on narrow shoulders too
+        direction = unit(0.3 * direction + pull)
     points = [knot]
     for k in range(1, steps):
         direction = unit((0.62 if k < 6 else 0.5) * direction + (0.10 + 0.04 * k) * pull)

@@ -23,7 +23,7 @@ def test_a_hat_is_outside_the_head_and_sits_on_it(style: str, index: int) -> Non
     assert all(part.label == "hat" for part in parts) and len({part.name for part in parts}) == len(parts)
     shell = next(part for part in parts if part.name == "hat")
     scalp = np.flatnonzero((hat_field(hat, body.topology.rest) > 0.15) & (body.topology.masks["ears"] < 0.1))
-    _, nearest = cKDTree(shell.vertices).query(body.vertices[scalp])
+    distance, nearest = cKDTree(shell.vertices).query(body.vertices[scalp])
     height = ((shell.vertices[nearest] - body.vertices[scalp]) * body.normals[scalp]).sum(1)
     # What is nearest to skin deep under a wide hat may lie sideways of it.
     assert ((height < 0) & (distance < 0.01)).mean() < 0.005, "the scalp is under the hat"
