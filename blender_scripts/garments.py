@@ -133,9 +133,20 @@ def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     style = INNER[spec.seed % len(INNER)] if tailored(spec) else "tee"
     changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
     inner = _layer("inner", spec, garment.model_copy(update=changes), body)
-    under = inner[0]
+    outer = _layer("garment", spec, garment, body, inner[0])
+    inner[0] = _unhidden(inner[0], outer[0])
     inner = [part if "inner" in part.name else replace(part, name=f"inner {part.name}") for part in inner]
-    return inner + _layer("garment", spec, garment, body, under)
+    return inner + outer
+
+
+def _unhidden(inner: MeshPart, outer: MeshPart) -> MeshPart:
+    """The inner layer without what lies close under the outer one, away from its edges, where it might come through."""
+    edge = outer.vertices[np.concatenate(border_loops(outer.faces))]
+    edge = edge[edge[:, 1] - cut_height(edge) > 0.004]
+    inside = cKDTree(edge).query(outer.vertices)[0] > 0.022
+    gap, nearest = cKDTree(outer.vertices).query(inner.vertices)
+    hidden = inside[nearest] & (gap < 0.030)
+    return replace(inner, faces=inner.faces[~hidden[inner.faces].all(1)])
 
 
 def _layer(
