@@ -68,6 +68,8 @@ CUTS: Final[dict[str, Cut]] = {
 }  # fmt: skip
 INNER: Final = ("shirt", "tee", "shirt", "turtleneck", "v-neck")
 """Worn under a jacket with lapels."""
+ADULT_M: Final = 0.215
+"""Half an adult's width across the shoulders."""
 PINCH_M: Final = 0.0016
 """How deep seams draw the cloth in."""
 CLEAR_M: Final = 0.0025
@@ -261,7 +263,9 @@ def _folded(
     free = smoothstep(0.02, 0.45, depth)
     swell = 0.0022 * waves(rest, rng, np.array((0.62, 0.20, 0.62)), 7)
     swell += 0.0010 * waves(rest, rng, np.array((1.6, 1.0, 1.6)))
-    share = 0.3 + 0.7 * garment.folds
+    # A child's clothes are no adult's shrunk: their folds are as shallow as the child is small.
+    small = float(np.clip(np.abs(vertices[:, 0]).max() / ADULT_M, 0.4, 1.0)) ** 2
+    share = small * (0.3 + 0.7 * garment.folds)
     height = share * (swell + folds_m(rest, normals_rest, cut.hang, rng)) * free
     if garment.style != "tank":
         nearest = np.abs(seams[:, :2]).min(1)

@@ -162,7 +162,7 @@ def test_landmarks_are_seen_where_they_are_said_to_be(
     visible = np.array(told.visible)
     sure = visible & on_surface
     # Of a closed mouth the inner lips' points lie up to TOLERANCE behind the lips' line, where no pixel can show them.
-    assert visible.sum() >= 50 and sure.sum() >= visible.sum() - 8
+    assert visible.sum() >= 45 and sure.sum() >= visible.sum() - 8
     assert error[visible].mean() < 0.1
     assert np.median(error[visible]) < 0.03
 
