@@ -111,7 +111,7 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     # From the hair before the ear down to the jaw, wider and sparser there.
     front = np.interp(y, (6.55, 6.75, 7.0, 7.2), (1.08, 0.96, 0.78, 0.74))
     sideburn = (
-        smoothstep(front + 0.06, front - 0.10, z)
+        smoothstep(0.06, -0.10, z - front)
         * smoothstep(6.52, 6.84, y)
         * smoothstep(7.26, 7.06, y)
         * smoothstep(0.46, 0.58, z)

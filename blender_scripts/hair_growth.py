@@ -34,6 +34,8 @@ class Grower:
         step = (lengths / (style.points - 1))[:, None]
         margin = self.rng.uniform(*style.margin, count)
         front = fringe_share(rest)[:, None] if style.comb == "fringe" else np.zeros((count, 1))
+        # The forehead curves back under a fringe, and locks cut its corners.
+        margin = margin + 0.004 * front[:, 0]
         knots = self.head.knots(style.tie) if style.tie else np.zeros((1, 3))
         knot = knots[(roots[:, 0] < 0).astype(int)] if len(knots) == 2 else knots
         comb = self.comb(style.comb, roots, sides, front, knot)
@@ -70,7 +72,7 @@ class Grower:
     def gathered(self, points: Floats, before: Floats) -> Floats:
         """The way down for long hair: below the chin in towards the neck, before or behind the shoulder."""
         below = smoothstep(self.head.chin + 0.03, self.head.chin - 0.05, points[:, 1])
-        wide = smoothstep(0.065, 0.10, np.abs(points[:, 0]))
+        wide = smoothstep(0.075, 0.11, np.abs(points[:, 0]))
         aside = -np.sign(points[:, 0]) * 0.5 * below * wide
         return unit(np.stack((aside, np.full(len(points), -1.0), 0.55 * below * before), -1))
 
