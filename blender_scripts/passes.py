@@ -51,14 +51,16 @@ def read_passes(path: Path) -> Passes:
 
 def encode_rgba(rgba: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Premultiplied linear to straight 8-bit colour (``conventions.COLOUR_TRANSFORM``); RGB is 0 where alpha is 0."""
-    alpha = np.clip(rgba[..., 3:], 0, 1)
-    straight = np.maximum(rgba[..., :3] / np.maximum(alpha, 1e-6), 0)
+    levels = np.rint(255 * np.clip(rgba[..., 3], 0, 1)).astype(np.uint8)
+    seen = levels > 0
+    straight = np.maximum(rgba[seen, :3] / np.clip(rgba[seen, 3:], 1e-6, 1), 0)
     bright = KNEE + (1 - KNEE) * (1 - np.exp(-np.maximum(straight - KNEE, 0) / (1 - KNEE)))
     straight = np.where(straight > KNEE, bright, straight)
     srgb = np.where(straight <= 0.0031308, 12.92 * straight, 1.055 * straight ** (1 / 2.4) - 0.055)
-    pixels = np.rint(255 * np.concatenate((srgb, alpha), -1)).astype(np.uint8)
-    pixels[pixels[..., 3] == 0] = 0
-    return np.asarray(pixels)
+    pixels = np.zeros(rgba.shape, np.uint8)
+    pixels[seen, :3] = np.rint(255 * srgb)
+    pixels[..., 3] = levels
+    return pixels
 
 
 def encode_depth(depth: npt.NDArray[np.float32], alpha: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint16]:

@@ -151,7 +151,7 @@ class RenderedAvatar(Record):
     avatar: int
     files: tuple[RenderedFile, ...]
     seconds: dict[str, float]
-    """Seconds per step: scene, first_frame, frames; build and write, which run beside them, and the wait for those."""
+    """Seconds per step: scene, first_frame, frames, wait; and CPU seconds of build and write, which run beside them."""
     sub_seed: int = 0
     """Which draw this is."""
     rejections: tuple[Rejection, ...] = ()
