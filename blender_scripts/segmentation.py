@@ -5,6 +5,8 @@ class first; the largest share gives the pixel's id, alpha that of the backgroun
 that way, and no value is ever a mixture. Clear surfaces (corneas, lenses) write nothing: what lies behind them does.
 """
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +32,10 @@ def pass_name(name: str) -> str:
     return f"class {name}"
 
 
+SPARSE: Final = {"brows": 3.0, "facial hair": 3.0}
+"""What the share of a class counts, where it is not 1: see ``conventions.SEGMENTATION_CLASSES``."""
+
+
 def encode_segmentation(coverage: npt.NDArray[np.float32], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Shares [row, column, class without background] to ids; background where alpha is 0.
 
@@ -37,5 +43,6 @@ def encode_segmentation(coverage: npt.NDArray[np.float32], alpha: npt.NDArray[np
     """
     assert coverage.shape[-1] == len(SEGMENTATION_CLASSES) - 1
     background = 1 - alpha[..., None] / 255
-    ids = np.concatenate((background, coverage), -1).argmax(-1)
+    counted = coverage * np.array([SPARSE.get(name, 1.0) for name in SEGMENTATION_CLASSES[1:]])
+    ids = np.concatenate((background, counted), -1).argmax(-1)
     return np.where(alpha > 0, ids, 0).astype(np.uint8)

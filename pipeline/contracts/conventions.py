@@ -65,6 +65,7 @@ SEGMENTATION_CLASSES: Final = (
 )
 """Names of the ids of ``segmentation.png``: the class that covers most of the pixel, never a mixture.
 
+Hairs of brows and beards count threefold, because they stand sparse on the skin whose region they mark.
 Lashes count as eyes, the lenses of glasses as what is seen through them; the mouth's interior is tongue and lining.
 """
 
