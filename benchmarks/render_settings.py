@@ -1,12 +1,12 @@
-"""What Cycles' settings cost and give: images/s and PSNR against many samples, on the same scenes, in one process.
+"""What Cycles' settings cost and give: seconds and PSNR against many samples, on the same scenes, in one process.
 
     python benchmarks/render_settings.py [--avatars 3] [--views 4] [--resolution 256] [--threads 2] [--samples 16]
                                          [--truth 256] [--only NAME ...]
 
 Each try changes one thing of what ``blender_scripts.cycles`` sets. Of each avatar the first frame, which syncs the
 scene, is not timed. The truth is not denoised and has a seed of its own, so its noise bounds what a try can reach:
-``truth again`` says how far. PSNR is over white, of 8-bit images, averaged over images. The last line is one JSON
-object.
+``truth again`` says how far. PSNR is over white, of 8-bit images, averaged over images. Beside images/s stand the CPU
+seconds of an image, which other work on the machine disturbs less. The last line is one JSON object.
 """
 
 import argparse
@@ -123,17 +123,17 @@ def tries(samples: int) -> dict[str, Callable[[Any], None]]:
 
 def frames(
     scene: Any, job: AvatarJob, change: Callable[[Any], None], seed: int, path: Path
-) -> tuple[list[Image], float]:
-    """The avatar's images over white in 0..1, and seconds of all but the first frame."""
+) -> tuple[list[Image], Image]:
+    """The avatar's images over white in 0..1, and seconds and CPU seconds of all but the first frame."""
     change(scene)
-    images, seconds = [], 0.0
+    images, seconds = [], np.zeros(2)
     for number, view in enumerate((job.views[0], *job.views)):
         cycles.seed_view(scene, seed + view.view)
         place_camera(scene, view.camera)
-        started = time.perf_counter()
+        started = np.array((time.perf_counter(), time.process_time()))
         render_frame(scene, path)
         if number:
-            seconds += time.perf_counter() - started
+            seconds += np.array((time.perf_counter(), time.process_time())) - started
             rgba = encode_rgba(read_passes(path).rgba).astype(float) / 255
             images.append(rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:])
     return images, seconds
@@ -165,7 +165,7 @@ def main() -> None:
     chosen = {name: change for name, change in tries(given.samples).items() if not given.only or name in given.only}
     noise: list[float] = []
     quality: dict[str, list[float]] = {name: [] for name in chosen}
-    spent = dict.fromkeys(chosen, 0.0)
+    spent = {name: np.zeros(2) for name in chosen}
     with tempfile.TemporaryDirectory(prefix="rodin-settings-") as folder:
         path = Path(folder) / "frame.exr"
         for avatar in job.avatars:
@@ -174,11 +174,12 @@ def main() -> None:
 
             def shoot(
                 change: Callable[[Any], None], seed: int, avatar: AvatarJob = avatar, prepared: Prepared = prepared
-            ) -> tuple[list[Image], float]:
+            ) -> tuple[list[Image], Image]:
                 scene = make_scene(prepared.parts, prepared.spec.light, job.settings.extent_m)
                 cycles.configure(scene, job.settings, device)
                 return frames(scene, avatar, change, seed, path)
 
+            print(f"avatar {avatar.avatar}", flush=True)
             truth, _ = shoot(set_samples(given.truth, denoise=False), 10_000)
             noise.append(psnr(shoot(set_samples(given.truth, denoise=False), 20_000)[0], truth))
             for name, change in chosen.items():
@@ -186,10 +187,17 @@ def main() -> None:
                 quality[name].append(psnr(images, truth))
                 spent[name] += seconds
     count = given.avatars * given.views
-    table = {name: [round(float(np.mean(quality[name])), 2), round(count / spent[name], 3)] for name in chosen}
+    table = {
+        name: [
+            round(float(np.mean(quality[name])), 2),
+            round(count / float(spent[name][0]), 3),
+            round(float(spent[name][1]) / count, 3),
+        ]
+        for name in chosen
+    }
     print(f"truth again: {np.mean(noise):.2f} dB")
-    for name, (decibel, rate) in table.items():
-        print(f"{name:34s} {decibel:6.2f} dB  {rate:6.3f} images/s")
+    for name, (decibel, rate, cpu) in table.items():
+        print(f"{name:34s} {decibel:6.2f} dB  {rate:6.3f} images/s  {cpu:6.3f} CPU s")
     print(json.dumps({"truth_again_db": round(float(np.mean(noise)), 2), "tries": table, "load": os.getloadavg()[0]}))
 
 

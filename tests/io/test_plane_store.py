@@ -229,7 +229,7 @@ def edit_attributes(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 7}, "schema version 7, and this program reads version 1"),
+        ({"schema_version": 7}, f"schema version 7, and this program reads version {SCHEMA_VERSION}"),
         ({"plane_names": ["uv", "uw", "vw"]}, "plane_names is .'uv', 'uw'"),
         ({"spec": {"resolution": "8"}}, "damaged spec .resolution: "),
         ({"decoder_sha256": 3}, "decoder_sha256 is 3"),

@@ -240,7 +240,7 @@ DAMAGES: dict[str, tuple[Callable[[Files], Files], str]] = {
     "8-bit depth": (lambda f: [f[0], (f[1][0], png(np.zeros((12, 12), np.uint8))), *f[2:]], "kind L, not I;16"),
     "no alpha": (lambda f: [(f[0][0], png(np.zeros((12, 12, 3), np.uint8))), *f[1:]], "kind RGB, not RGBA"),
     "other size": (lambda f: [(f[0][0], png(np.zeros((12, 11, 4), np.uint8))), *f[1:]], r"its camera \(12, 12\)"),
-    "other schema": (change_record(lambda r: r.update(schema_version=2)), "schema version 2, and this program reads"),
+    "other schema": (change_record(lambda r: r.update(schema_version=99)), "schema version 99, and this program reads"),
     "unknown field": (change_record(lambda r: r.update(colour=2)), "a000003_v001: .json is no valid SampleRecord"),
     "other view": (change_record(lambda r: r.update(view=3)), "a000003_v001 says it is view 3 of a000003"),
     "no json": (lambda f: [*f[:2], (f[2][0], b"{"), *f[3:]], r"a000003_v000: \.json is no JSON"),
