@@ -51,6 +51,45 @@ class TruncatedExp(torch.autograd.Function):
         return grad * bounded
 
 
+class _FrozenDecoder(torch.autograd.Function):
+    """A decoder of one octave that is not trained: the same numbers, the gradient of the features alone.
+
+    Written out, because a fit spends most of its time here: the embedding is never put together, but each part has its
+    product, and backward reads the sine and cosine that forward left.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, seen_from: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        trunk, trunk_bias, dense, dense_bias, middle, middle_bias, last, last_bias = weights
+        of_features, of_sine, of_cosine = trunk.t().chunk(3)
+        sine = features * math.pi
+        cosine = sine.cos()
+        sine.sin_()
+        hidden = torch.addmm(trunk_bias, features, of_features)
+        hidden.addmm_(sine, of_sine).addmm_(cosine, of_cosine).relu_()
+        density = torch.addmv(dense_bias, hidden, dense[0]).clamp_(-_EXPONENT_BOUND, _EXPONENT_BOUND).exp_()
+        colour = torch.addmm(middle_bias, hidden, middle.t())
+        colour.view(len(seen_from), -1, colour.shape[1]).add_(seen_from[:, None])
+        colour.relu_()
+        rgb = torch.addmm(last_bias, colour, last.t()).sigmoid_()
+        ctx.save_for_backward(sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last)
+        return density, rgb
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_density: Tensor, grad_rgb: Tensor) -> tuple[Tensor | None, ...]:
+        sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last = ctx.saved_tensors
+        of_features, of_sine, of_cosine = trunk.chunk(3, 1)
+        grad = torch.ops.aten.sigmoid_backward(grad_rgb, rgb) @ last
+        grad = torch.ops.aten.threshold_backward(grad, colour, 0)
+        grad = torch.addmm(torch.outer(grad_density * density, dense[0]), grad, middle)
+        grad = torch.ops.aten.threshold_backward(grad, hidden, 0)
+        grad_features = grad @ of_features
+        grad_features.addcmul_(grad @ (of_sine * math.pi), cosine)
+        grad_features.addcmul_(grad @ (of_cosine * math.pi), sine, value=-1)
+        return (grad_features,) + (None,) * 9
+
+
 def fourier_embedding(values: Float[Tensor, "*batch width"], frequencies: int) -> Float[Tensor, "*batch embedded"]:
     """The values, then sin(2^k pi v) and cos(2^k pi v) for k < ``frequencies``."""
     parts = [values]
@@ -80,12 +119,26 @@ class Decoder(nn.Module):
         self, features: Float[Tensor, "*batch channel"], directions: Float[Tensor, "*#batch 3"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3"]]:
         """Density and colour; directions may be one a ray, ``[ray, 1, 3]`` beside ``[ray, sample, channel]``."""
+        if self.settings.frequencies == 1 and features.numel() and not any(p.requires_grad for p in self.parameters()):
+            return self._forward_frozen(features, directions)
         hidden = self._hidden(features)
         return self._density(hidden), self._colour(hidden, directions)
 
     def density_of(self, features: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch"]:
         """Density alone."""
         return self._density(self._hidden(features))
+
+    def _forward_frozen(self, features: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        seen_from = self.colour_direction(fourier_embedding(directions, self.settings.direction_frequencies))
+        batch = features.shape[:-1]
+        # One row a ray where rays share a direction over their samples, else one a sample.
+        shared = directions.dim() == features.dim() and directions.shape[:-1] == (*batch[:-1], 1)
+        seen_from = seen_from if shared else seen_from.expand(*batch, -1)
+        layers = (self.trunk, self.density, self.colour_feature, self.colour)
+        weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        flat = features.reshape(-1, features.shape[-1])
+        density, rgb = _FrozenDecoder.apply(flat, seen_from.reshape(-1, seen_from.shape[-1]), *weights)
+        return density.reshape(batch), rgb.reshape(*batch, 3)
 
     def _hidden(self, features: Tensor) -> Tensor:
         return torch.relu(self.trunk(fourier_embedding(features, self.settings.frequencies)))

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rodin_models.decoder import Decoder
-from rodin_models.occupancy import Occupancy, cell_index, make_occupancy, march, visual_hull
+from rodin_models.occupancy import Occupancy, cell_index, dilate, make_occupancy, march, surface_cells, visual_hull
 from rodin_models.render import PlaneField, planes_occupancy, render_image
 from rodin_models.triplane import compactness, random_rescale, smoothness, sparsity, to_planes, to_table
 from rodin_models.views import RayPool, Views
@@ -62,6 +62,8 @@ class FitSettings:
     limit: float = 1.0
     """Planes are held within [-limit, limit]."""
     hull_resolution: int = 64
+    shell_cells: int = 1
+    """With depth: cells on both sides of those with a surface in which samples may lie."""
     density_decay: float = 0.95
     """What a step leaves of the coarse density that guides samples, where it saw nothing denser."""
     visit_steps: int = 25
@@ -78,16 +80,30 @@ class FitResult:
     losses: tuple[float, ...]
 
 
+SURFACE_THICKNESS = 2.0
+"""Optical thickness of a cell with a surface, as the guide of samples knows it before the first step."""
+
+
 class PlaneFit:
     """Planes under way: the table, its Adam, the hull, and what is known of the density in it."""
 
     def __init__(
-        self, planes: Float[Tensor, "3 channel height width"], hull: Bool[Tensor, "x y z"], settings: FitSettings
+        self,
+        planes: Float[Tensor, "3 channel height width"],
+        hull: Bool[Tensor, "x y z"],
+        settings: FitSettings,
+        *,
+        surface: Bool[Tensor, "x y z"] | None = None,
     ) -> None:
+        """``surface`` are the cells in which depth images show one: samples then lie there and beside them only."""
         self.settings = settings
+        self.hull = hull
         self.table = to_table(planes.float()).requires_grad_()
         self.adam = torch.optim.Adam([self.table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
         self.occupancy = make_occupancy(hull)
+        if surface is not None:
+            shell = dilate(surface, settings.shell_cells) & hull
+            self.occupancy = make_occupancy(shell, surface * (SURFACE_THICKNESS / self.occupancy.cell))
         self.steps_done = 0
 
     @property
@@ -134,7 +150,8 @@ class PlaneFit:
         return {
             "table": self.table.detach().clone(),
             "adam": adam_state(self.adam),
-            "hull": self.occupancy.grid.clone(),
+            "hull": self.hull.clone(),
+            "occupied": self.occupancy.grid.clone(),
             "density": self.occupancy.density.clone(),
             "steps_done": self.steps_done,
         }
@@ -144,8 +161,9 @@ class PlaneFit:
         with torch.no_grad():
             self.table.copy_(state["table"])
         load_adam_state(self.adam, state["adam"])
-        hull, density = (state[name].to(self.table.device).clone() for name in ("hull", "density"))
-        self.occupancy = make_occupancy(hull, density)
+        device = self.table.device
+        self.hull, occupied, density = (state[n].to(device).clone() for n in ("hull", "occupied", "density"))
+        self.occupancy = make_occupancy(occupied, density)
         self.steps_done = int(state["steps_done"])
 
     def _table_of_step(self, generator: torch.Generator) -> Tensor:
@@ -156,7 +174,7 @@ class PlaneFit:
 
     def _empty_points(self, generator: torch.Generator) -> Tensor:
         points = torch.rand(self.settings.empty_points, 3, generator=generator, device=self.table.device) * 2 - 1
-        return points[~self.occupancy.grid.reshape(-1)[cell_index(points, len(self.occupancy.grid))]]
+        return points[~self.hull.reshape(-1)[cell_index(points, len(self.hull))]]
 
     @torch.no_grad()
     def _note_density(self, points: Tensor, density: Tensor) -> None:
@@ -190,6 +208,13 @@ def carve_hull(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"]:
     return visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
 
 
+def find_surface(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"] | None:
+    """Where depth images show a surface; nothing where there are none."""
+    if views.depth is None:
+        return None
+    return surface_cells(views.depth, views.cam2world, views.intrinsics, settings.hull_resolution)
+
+
 def learning_rate_share(step: int, steps: int, end: float) -> float:
     """Cosine from 1 to ``end``."""
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
@@ -210,7 +235,7 @@ def fit_planes(
     ``generator`` lives on the device of ``views``; ``on_step(step, loss)`` is told of every step.
     """
     hull = carve_hull(views, settings)
-    fit = PlaneFit(initial, hull, settings)
+    fit = PlaneFit(initial, hull, settings, surface=find_surface(views, settings))
     pool = RayPool.around(views, hull)
     losses = []
     for step in range(settings.steps):

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from rodin_models.rays import Rays, RaySamples, intersect_box, strata
+from rodin_models.rays import Rays, RaySamples, intersect_box, pixel_rays, strata
 
 
 class Occupancy(NamedTuple):
@@ -84,10 +84,11 @@ def visual_hull(
     while side % 2 == 0 and side > 16:
         side //= 2
     cells = torch.ones(side, side, side, dtype=torch.bool, device=masks.device).nonzero()
+    sums = summed_areas(masks)
     while True:
         radius = math.sqrt(3) / side
-        for mask, matrix, pinhole in zip(masks, cam2world, intrinsics, strict=True):
-            cells = cells[_maybe_inside(cell_centres(cells, side), radius, mask, matrix, pinhole)]
+        for sum_, matrix, pinhole in zip(sums, cam2world, intrinsics, strict=True):
+            cells = cells[_maybe_inside(cell_centres(cells, side), radius, sum_, matrix, pinhole)]
         if side == resolution:
             break
         side *= 2
@@ -96,6 +97,22 @@ def visual_hull(
     grid = torch.zeros(resolution, resolution, resolution, dtype=torch.bool, device=masks.device)
     grid[tuple(cells.unbind(-1))] = True
     return grid
+
+
+def surface_cells(
+    depth: Float[Tensor, "view height width"],
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    resolution: int,
+) -> Bool[Tensor, "{resolution} {resolution} {resolution}"]:
+    """Cells in which some photograph shows a surface; ``depth`` is z-depth in world units, 0 where there is none."""
+    grid = torch.zeros(resolution**3, dtype=torch.bool, device=depth.device)
+    view, row, column = (depth > 0).nonzero().unbind(-1)
+    rays = pixel_rays(cam2world, intrinsics, view, column, row)
+    distance = depth[view, row, column] / rays.cosines
+    points = rays.origins + distance[:, None] * rays.directions
+    grid[cell_index(points, resolution).long()[(points.abs() <= 1).all(-1)]] = True
+    return grid.view(resolution, resolution, resolution)
 
 
 def grid_pixels(
@@ -152,14 +169,25 @@ def _project_balls(
     return _Balls(column, row, reach, touches_camera, in_sight & ~touches_camera, whole & ~touches_camera)
 
 
-def _maybe_inside(centres: Tensor, radius: float, mask: Tensor, cam2world: Tensor, intrinsics: Tensor) -> Tensor:
-    """Whether balls around ``centres`` may touch what the mask shows."""
+def summed_areas(masks: Bool[Tensor, "view height width"]) -> Int[Tensor, "view _ _"]:
+    """Set pixels above and to the left of each pixel's corner: any rectangle is counted from four of them."""
+    sums = torch.zeros(len(masks), masks.shape[1] + 1, masks.shape[2] + 1, dtype=torch.int32, device=masks.device)
+    sums[:, 1:, 1:] = masks.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+    return sums
+
+
+def _maybe_inside(centres: Tensor, radius: float, sums: Tensor, cam2world: Tensor, intrinsics: Tensor) -> Tensor:
+    """Whether balls around ``centres`` may touch what a mask, given by its summed areas, shows."""
     if not len(centres):
         return torch.zeros(0, dtype=torch.bool, device=centres.device)
-    height, width = mask.shape
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
     ball = _project_balls(centres, radius, cam2world, intrinsics, height, width)
-    wide = dilate_mask(mask, ball.reach)
-    return ~ball.whole | wide[ball.row.clamp(0, height - 1), ball.column.clamp(0, width - 1)]
+    stride = width + 1
+    top, bottom = ((ball.row + d).clamp(0, height) * stride for d in (-ball.reach, ball.reach + 1))
+    left, right = ((ball.column + d).clamp(0, width) for d in (-ball.reach, ball.reach + 1))
+    flat = sums.reshape(-1)
+    set_pixels = flat[bottom + right] - flat[bottom + left] - flat[top + right] + flat[top + left]
+    return ~ball.whole | (set_pixels > 0)
 
 
 def dilate_mask(mask: Bool[Tensor, "height width"], reach: int) -> Bool[Tensor, "height width"]:
@@ -211,9 +239,11 @@ def march(rays: Rays, occupancy: Occupancy, samples: int, generator: torch.Gener
     middles = near[:, None] + (torch.arange(pieces, device=near.device) + 0.5) * piece
     points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
     cells = cell_index(points, resolution)
-    filled = (occupancy.grid.reshape(-1)[cells] & (piece > 0)).to(near.dtype)
+    # One gather for both: cells that are not occupied read as -1.
+    known = torch.where(occupancy.grid, occupancy.density.to(near.dtype), -1).reshape(-1)[cells]
+    filled = ((known >= 0) & (piece > 0)).to(near.dtype)
     total = filled.sum(-1, keepdim=True)
-    mass = _seen_mass(occupancy.density.reshape(-1)[cells].to(near.dtype) * filled * piece) * filled
+    mass = _seen_mass(known * filled * piece) * filled
     mass = mass + filled * (EVEN_MASS / total.clamp(min=1))
     cumulated = mass.cumsum(-1)
 

@@ -3,6 +3,7 @@
 With gradients (to planes and decoder) for single rays or patches; without for pictures.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -52,9 +53,29 @@ class PlaneField:
     def _features(self, points: Tensor) -> Tensor:
         features = sample_table(self.table, points.reshape(-1, 3))
         if self.noise and self.generator is not None:
-            draw = torch.empty_like(features).normal_(0, self.noise, generator=self.generator)
-            features = features + draw
+            features = torch.add(features, _standard_normal(features, self.generator), alpha=self.noise)
         return features.reshape(*points.shape[:-1], features.shape[-1])
+
+
+_BANK = 2**20
+
+
+@lru_cache(maxsize=4)
+def _normal_bank(width: int, device: torch.device) -> Tensor:
+    generator = torch.Generator(device).manual_seed(0)
+    return torch.randn(_BANK // width * 2, width, generator=generator, device=device)
+
+
+def _standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal numbers of the shape of ``like``: a stretch of a fixed bank from a random row on.
+
+    Drawing them anew takes as long as reading the planes does; noise that comes back now and then serves as well.
+    """
+    bank = _normal_bank(like.shape[1], like.device)
+    if len(like) > len(bank):
+        return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    start = int(torch.randint(len(bank) - len(like) + 1, (), generator=generator, device=generator.device))
+    return bank[start : start + len(like)].to(like.dtype)
 
 
 def _inside(points: Tensor) -> Tensor:

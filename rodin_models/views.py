@@ -20,6 +20,8 @@ class Views:
     """OpenCV camera axes to world."""
     intrinsics: Float[Tensor, "view 4"]
     """fx, fy, cx, cy in pixels."""
+    depth: Float[Tensor, "view height width"] | None = None
+    """z-depth of the first surface in world units, 0 where there is none; a fit does without it."""
 
     def __post_init__(self) -> None:
         counts = {len(self.rgba), len(self.cam2world), len(self.intrinsics)}

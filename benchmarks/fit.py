@@ -1,0 +1,245 @@
+"""How much faster the fast fit reaches 32 dB than the plain one: a ratio, measured in one process.
+
+    python -m benchmarks.fit FOLDER [--avatars 3] [--threads 2] [--depth] [--device cpu]
+
+FOLDER comes from ``python -m benchmarks.fit_views FOLDER``; measuring needs torch, numpy, einops and jaxtyping only. Both
+ways fit the same views with the same frozen decoder, planes of the same size, equally many rays a step and learning rates
+tuned for each; the plain one is ``tests/plain_fit.py``. At fixed steps the planes, rounded as they are stored, render the
+held-out views; the seconds until their mean whole-image PSNR over white first reaches ``--psnr`` count everything but that:
+hull, rays, steps. ``speedup`` is the geometric mean of the avatars' ratios. Printed beside it: what the plain step takes
+over its own bare ``grid_sample`` calls and matrix products, and how far the fast step is from the floor that its
+multiply-adds and bytes set on this machine. The last line is one JSON object.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rodin_models.decoder import Decoder, DecoderSettings
+from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, evaluate_views, find_surface, learning_rate_share
+from rodin_models.views import RayPool, Views
+from tests.plain_fit import PlainFit
+
+FAST = FitSettings(resolution=128, steps=400, rays=2048, samples=16)
+PLAIN = FitSettings(resolution=128, steps=1000, rays=2048)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is fitted."""
+
+    train: Views
+    held_out: Views
+    decoder: Decoder
+    mean_planes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a fit first reached the wanted PSNR."""
+
+    step: int
+    seconds: float
+    cpu_seconds: float
+    psnr_db: float
+
+
+def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool) -> list[Subject]:
+    """Views of the first avatars, and the decoder."""
+    saved = np.load(folder / "decoder.npz")
+    decoder = Decoder(DecoderSettings(**json.loads(str(saved["settings"]))), torch.Generator())
+    weights = {n.removeprefix("weight_"): torch.from_numpy(saved[n]) for n in saved.files if n.startswith("weight_")}
+    decoder.load_state_dict(weights)
+    decoder.requires_grad_(False).to(device)
+    mean_planes = torch.from_numpy(saved["mean_planes"]).to(device)
+
+    def views(arrays: np.lib.npyio.NpzFile, split: str) -> Views:
+        names = ("rgba", "cam2world", "intrinsics", *(("depth",) if depth else ()))
+        return Views(**{name: torch.from_numpy(arrays[f"{split}_{name}"]).to(device) for name in names})
+
+    files = [np.load(folder / f"avatar-{i:02d}.npz") for i in range(count)]
+    return [Subject(views(f, "train"), views(f, "held_out"), decoder, mean_planes) for f in files]
+
+
+def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[torch.Tensor]:
+    """Planes after each step of the fast fit; the first come before any, with the hull carved."""
+    generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
+    hull = carve_hull(subject.train, settings)
+    fit = PlaneFit(subject.mean_planes, hull, settings, surface=find_surface(subject.train, settings))
+    pool = RayPool.around(subject.train, hull)
+    yield fit.planes
+    for step in range(settings.steps):
+        loss = fit.loss(pool, subject.decoder, generator)
+        (grad,) = torch.autograd.grad(loss, (fit.table,))
+        fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        yield fit.planes
+
+
+def plain_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[torch.Tensor]:
+    """Planes after each step of the plain fit."""
+    generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
+    start = 0.01 * torch.randn(subject.mean_planes.shape, generator=generator, device=generator.device)
+    fit = PlainFit(start, subject.train, subject.decoder, settings)
+    yield fit.planes
+    for step in range(settings.steps):
+        fit.step(generator, learning_rate_share(step, settings.steps, settings.lr_end))
+        yield fit.planes
+
+
+def reach(steps: Iterator[torch.Tensor], quality: Callable[[torch.Tensor], float], wanted: float, every: int) -> Reached:
+    """Step until the wanted PSNR; only what is spent in ``steps`` counts."""
+    wall = cpu = 0.0
+    best = -math.inf
+    for step in itertools.count():
+        wall_before, cpu_before = time.perf_counter(), time.process_time()
+        planes = next(steps, None)
+        wall, cpu = wall + time.perf_counter() - wall_before, cpu + time.process_time() - cpu_before
+        if planes is None:
+            raise SystemExit(f"{wanted} dB not reached in {step - 1} steps, {wall:.1f} s: the best was {best:.2f} dB")
+        if step and step % every == 0:
+            best = max(best, quality(planes))
+            print(f"    step {step}: {wall:.2f} s, {cpu:.2f} s of CPU, best so far {best:.2f} dB", flush=True)
+            if best >= wanted:
+                return Reached(step, wall, cpu, best)
+    raise AssertionError("unreachable")
+
+
+def quality_of(subject: Subject, samples: int) -> Callable[[torch.Tensor], float]:
+    """Mean whole-image PSNR over white of the held-out views, from planes rounded as they are stored."""
+
+    def quality(planes: torch.Tensor) -> float:
+        stored = planes.detach().to(torch.float16).float()
+        scores = evaluate_views(stored, subject.decoder, subject.held_out, samples=samples).psnr_db
+        return sum(scores) / len(scores)
+
+    return quality
+
+
+def shortest(call: Callable[[], object], rounds: int) -> float:
+    """Seconds of CPU or, on a device, of wall time: the least of some rounds, after one to warm up."""
+    call()
+    spent = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def plain_step_ratio(subject: Subject, settings: FitSettings) -> tuple[float, float]:
+    """Seconds of a plain step, and their ratio to its bare ``grid_sample`` calls and matrix products."""
+    generator = torch.Generator().manual_seed(0)
+    fit = PlainFit(subject.mean_planes, subject.train, subject.decoder, settings)
+    step, bare = math.inf, math.inf
+    for _ in range(5):  # in turn, so that whatever else the machine does strikes both
+        step = min(step, shortest(lambda: fit.step(generator, 0.0), 1))
+        bare = min(bare, shortest(fit.bare_products, 1))
+    return step, step / bare
+
+
+def floor_seconds(decoder: Decoder, settings: FitSettings) -> tuple[float, float]:
+    """Least seconds of a fast step by its multiply-adds and by its bytes, at this machine's measured rates.
+
+    A sample needs each weight once forward and once backward, and twelve texels read, then read and written again
+    for the gradient. The rates are those of a large matrix product and of a copy as large as the planes.
+    """
+    samples, channels = settings.rays * settings.samples, decoder.settings.channels
+    layers = (decoder.trunk, decoder.density, decoder.colour_feature, decoder.colour)
+    multiply_adds = 2 * samples * sum(layer.weight.numel() for layer in layers)
+    moved = 3 * samples * 12 * channels * 4
+    square, table = torch.rand(1024, 1024), torch.rand(3 * settings.resolution**2 * channels)
+    other = torch.empty_like(table)
+    rate = 1024**3 / shortest(lambda: square @ square, 10)
+    bandwidth = 2 * table.numel() * 4 / shortest(lambda: other.copy_(table), 10)
+    return multiply_adds / rate, moved / bandwidth
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--avatars", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--psnr", type=float, default=32.0)
+    parser.add_argument("--every", type=int, default=10, help="steps between two evaluations")
+    parser.add_argument("--render-samples", type=int, default=16, help="samples a ray of the evaluation")
+    parser.add_argument("--depth", action="store_true", help="give the fast fit the rendered depth as well")
+    parser.add_argument("--only", choices=("fast", "plain"), help="measure one way; there is no speedup then")
+    parser.add_argument("--first", type=int, default=0, help="the first avatar")
+    parser.add_argument("--seed", type=int, default=0)
+    for way in ("fast", "plain"):
+        parser.add_argument(f"--{way}", nargs="*", default=[], metavar="NAME=VALUE", help=f"settings of the {way} fit")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    fast, plain = changed(FAST, given.fast), changed(PLAIN, given.plain)
+    subjects = load_subjects(given.folder, given.first + given.avatars, torch.device("cpu"), depth=given.depth)
+    reached: dict[str, list[Reached]] = {"fast": [], "plain": []}
+    for number, subject in enumerate(subjects[given.first :], given.first):
+        quality = quality_of(subject, given.render_samples)
+        for way, steps in (
+            ("fast", fast_steps(subject, fast, given.seed)),
+            ("plain", plain_steps(subject, plain, given.seed)),
+        ):
+            if given.only in (None, way):
+                print(f"avatar {number}, {way}", flush=True)
+                reached[way].append(reach(steps, quality, given.psnr, given.every))
+    for way, found in reached.items():
+        if found:
+            told = ", ".join(f"{r.seconds:.2f} s (CPU {r.cpu_seconds:.2f}) in {r.step} steps" for r in found)
+            print(f"{way}: {given.psnr} dB after {told}")
+    if given.only:
+        return
+    step, ratio = plain_step_ratio(subjects[0], plain)
+    print(f"a plain step: {step * 1e3:.0f} ms, {ratio:.2f} times its bare grid_samples and matrix products")
+    fast_step = sum(r.seconds for r in reached["fast"]) / sum(r.step for r in reached["fast"])
+    arithmetic, transport = floor_seconds(subjects[0].decoder, fast)
+    rate = fast.rays * fast.samples / fast_step
+    print(
+        f"a fast step with its share of the hull: {fast_step * 1e3:.1f} ms, {rate / 1e6:.2f} M samples/s, "
+        f"{fast_step / (arithmetic + transport):.1f} times the floor "
+        f"({arithmetic * 1e3:.1f} ms of multiply-adds, {transport * 1e3:.1f} ms of bytes)"
+    )
+    wall, cpu = ratios(reached, "seconds"), ratios(reached, "cpu_seconds")
+    print("speedup by avatar:", ", ".join(f"{x:.1f}" for x in wall), f"; by CPU seconds {geometric_mean(cpu):.1f}")
+    summary = {
+        "speedup": round(geometric_mean(wall), 3),
+        "seconds_fast": round(geometric_mean([r.seconds for r in reached["fast"]]), 3),
+        "seconds_reference": round(geometric_mean([r.seconds for r in reached["plain"]]), 3),
+        "samples_per_s": round(rate),
+        "floor_ratio": round(fast_step / (arithmetic + transport), 2),
+        "reference_step_over_bare": round(ratio, 3),
+        "speedup_cpu": round(geometric_mean(cpu), 3),
+        "depth": given.depth,
+        "threads": given.threads,
+        "load": round(os.getloadavg()[0], 2),
+    }
+    print(json.dumps(summary))
+
+
+def changed(settings: FitSettings, assignments: list[str]) -> FitSettings:
+    """Settings with some fields given as NAME=VALUE."""
+    values = dict(assignment.split("=", 1) for assignment in assignments)
+    return replace(settings, **{name: type(getattr(settings, name))(value) for name, value in values.items()})
+
+
+def ratios(reached: dict[str, list[Reached]], field: str) -> list[float]:
+    """Plain over fast, by avatar."""
+    return [getattr(p, field) / getattr(f, field) for f, p in zip(reached["fast"], reached["plain"], strict=True)]
+
+
+def geometric_mean(values: list[float]) -> float:
+    """Geometric mean."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+if __name__ == "__main__":
+    main()
