@@ -87,8 +87,7 @@ def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[t
 def plain_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[torch.Tensor]:
     """Planes after each step of the plain fit."""
     generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
-    start = 0.01 * torch.randn(subject.mean_planes.shape, generator=generator, device=generator.device)
-    fit = PlainFit(start, subject.train, subject.decoder, settings)
+    fit = PlainFit(subject.mean_planes, subject.train, subject.decoder, settings)
     yield fit.planes
     for step in range(settings.steps):
         fit.step(generator, learning_rate_share(step, settings.steps, settings.lr_end))

@@ -21,7 +21,7 @@ from torch import Tensor
 from rodin_models.decoder import Decoder
 from rodin_models.occupancy import Occupancy, cell_index, dilate, make_occupancy, march, surface_cells, visual_hull
 from rodin_models.render import PlaneField, planes_occupancy, render_image
-from rodin_models.triplane import compactness, random_rescale, smoothness, sparsity, to_planes, to_table
+from rodin_models.triplane import compactness, random_rescale, resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.views import RayPool, Views
 from rodin_models.volume import composite, positions
 
@@ -59,6 +59,8 @@ class FitSettings:
     """Share of the steps that see the planes through a random coarser side."""
     rescale_smallest: float = 0.5
     """The coarsest such side, as a share of the resolution."""
+    coarse: tuple[tuple[float, int], ...] = ((0.15, 4), (0.4, 2))
+    """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
     limit: float = 1.0
     """Planes are held within [-limit, limit]."""
     hull_resolution: int = 64
@@ -98,22 +100,23 @@ class PlaneFit:
         """``surface`` are the cells in which depth images show one: samples then lie there and beside them only."""
         self.settings = settings
         self.hull = hull
-        self.table = to_table(planes.float()).requires_grad_()
-        self.adam = torch.optim.Adam([self.table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self.steps_done = 0
+        self._start(to_table(resized(planes.float(), self._side())))
         self.occupancy = make_occupancy(hull)
         if surface is not None:
             shell = dilate(surface, settings.shell_cells) & hull
             self.occupancy = make_occupancy(shell, surface * (SURFACE_THICKNESS / self.occupancy.cell))
-        self.steps_done = 0
 
     @property
     def planes(self) -> Float[Tensor, "3 channel height width"]:
-        """The planes as they stand."""
-        return to_planes(self.table.detach())
+        """The planes as they stand, at full resolution also while they are coarse."""
+        return resized(to_planes(self.table.detach()), self.settings.resolution)
 
     def loss(self, pool: RayPool, decoder: Decoder, generator: torch.Generator) -> Float[Tensor, ""]:
         """The loss of the next step on freshly drawn rays; notes the densities met."""
         settings = self.settings
+        if len(self.table[0]) != self._side():
+            self._start(to_table(resized(to_planes(self.table.detach()), self._side())))
         table = self._table_of_step(generator)
         field = PlaneField(table, decoder, noise=settings.noise, generator=generator)
         rays, rgb, alpha = pool.draw(settings.rays, generator)
@@ -158,13 +161,25 @@ class PlaneFit:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state`."""
-        with torch.no_grad():
-            self.table.copy_(state["table"])
-        load_adam_state(self.adam, state["adam"])
         device = self.table.device
+        self._start(state["table"].to(device).clone())
+        load_adam_state(self.adam, state["adam"])
         self.hull, occupied, density = (state[n].to(device).clone() for n in ("hull", "occupied", "density"))
         self.occupancy = make_occupancy(occupied, density)
         self.steps_done = int(state["steps_done"])
+
+    def _side(self) -> int:
+        """Texels a side of the planes of the next step."""
+        done = self.steps_done / self.settings.steps
+        factor = next((factor for until, factor in self.settings.coarse if done < until), 1)
+        return -(-self.settings.resolution // factor)
+
+    def _start(self, table: Tensor) -> None:
+        """Fit this table from now on, with a fresh Adam."""
+        self.table = table.requires_grad_()
+        self.adam = torch.optim.Adam(
+            [self.table], lr=self.settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True
+        )
 
     def _table_of_step(self, generator: torch.Generator) -> Tensor:
         settings = self.settings

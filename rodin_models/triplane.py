@@ -191,6 +191,13 @@ def random_rescale(
     return table if through == side else rescale_table(table, through)
 
 
+def resized(planes: Float[Tensor, "3 channel _ _"], side: int) -> Float[Tensor, "3 channel {side} {side}"]:
+    """Planes at another side, bicubic and antialiased; themselves if they have it."""
+    if planes.shape[-2:] == (side, side):
+        return planes
+    return F.interpolate(planes, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
+
+
 def downsample(
     planes: Float[Tensor, "*batch 3 channel height width"], side: int
 ) -> Float[Tensor, "*batch 3 channel {side} {side}"]:
@@ -217,7 +224,7 @@ class _Smoothness(torch.autograd.Function):
             if side < 2:
                 continue
             difference = table.narrow(axis, 1, side - 1) - table.narrow(axis, 0, side - 1)
-            value = value + torch.dot(difference.view(-1), difference.view(-1)) / difference.numel()
+            value = value + torch.dot(difference.reshape(-1), difference.reshape(-1)) / difference.numel()
             share = 2 / difference.numel()
             grad.narrow(axis, 1, side - 1).add_(difference, alpha=share)
             grad.narrow(axis, 0, side - 1).sub_(difference, alpha=share)

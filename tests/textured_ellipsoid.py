@@ -55,7 +55,18 @@ def photograph(cam2world, focal, size, supersampling=4):
     return mean
 
 
-def make_views(num_views, size=48, *, seed=0, bits=8):
+def z_depth(cam2world, focal, size):
+    """z-depth of the surface at pixel centres, 0 beside it."""
+    place = np.arange(size) + 0.5 - size / 2
+    column, row = np.meshgrid(place, place)
+    directions = np.stack((column / focal, row / focal, np.ones_like(row)), -1) @ cam2world[:3, :3].T
+    origin, slope = (cam2world[:3, 3] - CENTRE) / AXES, directions / AXES
+    a, b, c = (slope**2).sum(-1), (slope * origin).sum(-1), (origin**2).sum() - 1
+    root = b * b - a * c
+    return np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, 0)
+
+
+def make_views(num_views, size=48, *, seed=0, bits=8, depth=False):
     """Photographs from all around, at distance 4 with a field of view of 30 degrees."""
     generator = np.random.default_rng(seed)
     focal = size / 2 / math.tan(math.radians(15))
@@ -68,4 +79,5 @@ def make_views(num_views, size=48, *, seed=0, bits=8):
         rgba=(rgba * 255).round().to(torch.uint8) if bits == 8 else rgba,
         cam2world=torch.from_numpy(np.stack(matrices)).float(),
         intrinsics=torch.tensor([[focal, focal, size / 2, size / 2]]).expand(num_views, 4).contiguous(),
+        depth=torch.from_numpy(np.stack([z_depth(m, focal, size) for m in matrices])).float() if depth else None,
     )

@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from rodin_models.decoder import Decoder, DecoderSettings, TruncatedExp, fourier_embedding
@@ -57,3 +58,30 @@ def test_a_decoder_comes_from_its_generator_alone():
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, same.state_dict()[name])
     assert not torch.equal(first.trunk.weight, other.trunk.weight)
+
+
+@pytest.mark.parametrize("directions_shape", [(5, 1, 3), (5, 7, 3), (1, 3)])
+def test_a_frozen_decoder_gives_the_numbers_and_gradients_of_a_trained_one(directions_shape):
+    generator = torch.Generator().manual_seed(0)
+    decoder = Decoder(DecoderSettings(channels=4), generator).double()
+    features = torch.randn(5, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    directions = torch.nn.functional.normalize(
+        torch.randn(directions_shape, generator=generator, dtype=torch.float64), dim=-1
+    )
+    results = []
+    for trained in (True, False):
+        decoder.requires_grad_(trained)
+        density, rgb = decoder(features, directions)
+        (grad,) = torch.autograd.grad(density.log().square().sum() + rgb.square().sum(), features)
+        results.append((density, rgb, grad))
+    for trained, frozen in zip(*results, strict=True):
+        assert torch.allclose(trained, frozen, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda f: decoder(f, directions), (features,))
+
+
+def test_a_frozen_decoder_of_other_octaves_and_of_nothing_works():
+    decoder = Decoder(DecoderSettings(channels=4, frequencies=2), torch.Generator()).requires_grad_(False)
+    density, rgb = decoder(torch.zeros(2, 3, 4), torch.zeros(2, 1, 3))
+    assert (density.shape, rgb.shape) == ((2, 3), (2, 3, 3))
+    decoder = Decoder(DecoderSettings(channels=4), torch.Generator()).requires_grad_(False)
+    assert decoder(torch.zeros(0, 3, 4), torch.zeros(0, 1, 3))[1].shape == (0, 3, 3)

@@ -2,16 +2,24 @@ import dataclasses
 
 import pytest
 import torch
-from textured_ellipsoid import make_views
+from textured_ellipsoid import AXES, CENTRE, make_views
 
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings, carve_hull, evaluate_views, fit_planes, learning_rate_share
+from rodin_models.fitting import (
+    FitSettings,
+    PlaneFit,
+    carve_hull,
+    evaluate_views,
+    find_surface,
+    fit_planes,
+    learning_rate_share,
+)
 from rodin_models.joint_fit import JointFit
 from rodin_models.occupancy import make_occupancy, march
 from rodin_models.rays import image_rays
 from rodin_models.render import PlaneField
 from rodin_models.views import RayPool, Views
-from rodin_models.volume import render_samples
+from rodin_models.volume import positions, render_samples
 
 SETTINGS = FitSettings(
     resolution=24, steps=80, rays=256, samples=6, hull_resolution=32, visit_steps=10, empty_points=128
@@ -121,6 +129,41 @@ def test_a_frozen_decoder_fits_another_colouring(joint, avatars, held_out):
     start = evaluate_views(joint.mean_planes(), joint.decoder, unseen, samples=24)
     assert min(scores.psnr_db) > 22
     assert sum(scores.psnr_db) > sum(start.psnr_db) + 3 * 4
+
+
+def test_planes_grow_from_coarse_to_fine(joint, avatars):
+    settings = dataclasses.replace(SETTINGS, steps=10, coarse=((0.2, 4), (0.5, 2)))
+    hull, generator = carve_hull(avatars[0], settings), _generator(0)
+    fit, pool = PlaneFit(joint.mean_planes(), hull, settings), RayPool.around(avatars[0], hull)
+    sides = []
+    for _ in range(settings.steps):
+        before = fit.planes
+        loss = fit.loss(pool, joint.decoder, generator)
+        assert before.shape == fit.planes.shape == (3, 8, 24, 24)
+        assert (before - fit.planes).abs().max() < 0.1 * before.abs().max()  # growing changes next to nothing
+        fit.step(*torch.autograd.grad(loss, (fit.table,)), 1.0)
+        sides.append(fit.table.shape[1])
+    assert sides == [6, 6, 12, 12, 12, 24, 24, 24, 24, 24]
+
+
+def test_depth_puts_the_samples_at_the_surface(joint, avatars):
+    views = make_views(12, depth=True)
+    hull, surface = carve_hull(views, SETTINGS), find_surface(views, SETTINGS)
+    guided = PlaneFit(joint.mean_planes(), hull, SETTINGS, surface=surface)
+    rays, _, alpha = RayPool.around(views, hull).draw(400, _generator(0))
+    spread = []
+    for occupancy in (make_occupancy(hull), guided.occupancy):
+        placed = march(rays.select(alpha == 1), occupancy, 8, None)
+        points = positions(rays.select(alpha == 1), placed)
+        radius = ((points - torch.from_numpy(CENTRE).float()) / torch.from_numpy(AXES).float()).norm(dim=-1)
+        spread.append(float((radius - 1).abs().mean()))
+    assert spread[1] < 0.6 * spread[0]
+    assert find_surface(avatars[0], SETTINGS) is None
+    settings = dataclasses.replace(SETTINGS, steps=30)
+    fits = [
+        fit_planes(v, joint.decoder, settings, _generator(4), initial=joint.mean_planes()) for v in (avatars[0], views)
+    ]
+    assert sum(fits[1].losses[:10]) < sum(fits[0].losses[:10])
 
 
 def test_a_fit_comes_from_its_generator_alone(joint, avatars):

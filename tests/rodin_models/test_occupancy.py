@@ -30,6 +30,31 @@ def test_carving_from_coarse_to_fine_loses_no_cell(views):
     assert fine.float().mean() < coarse.float().mean()
 
 
+def test_carving_asks_every_pixel_that_a_cell_may_touch():
+    """On masks of scattered pixels, against dilated masks: the plain way to say the same."""
+    views = make_views(6, size=40, seed=3)
+    masks = torch.rand(views.masks().shape, generator=torch.Generator().manual_seed(0)) < 0.01
+    side = 16
+    cells = torch.ones(side, side, side, dtype=torch.bool).nonzero()
+    keep = torch.ones(len(cells), dtype=torch.bool)
+    for mask, matrix, pinhole in zip(masks, views.cam2world, views.intrinsics, strict=True):
+        ball = O._project_balls(O.cell_centres(cells, side), 3**0.5 / side, matrix, pinhole, 40, 40)
+        keep &= ~ball.whole | O.dilate_mask(mask, ball.reach)[ball.row.clamp(0, 39), ball.column.clamp(0, 39)]
+    hull = O.visual_hull(masks, views.cam2world, views.intrinsics, side)
+    assert torch.equal(hull.reshape(-1), keep)
+    assert 0 < keep.float().mean() < 1
+
+
+def test_surface_cells_are_where_the_surface_is():
+    views = make_views(12, size=80, depth=True)
+    surface = O.surface_cells(views.depth, views.cam2world, views.intrinsics, 16)
+    corners = (torch.ones(16, 16, 16).nonzero()[:, None] + torch.ones(2, 2, 2).nonzero()) / 8 - 1
+    inside = torch.from_numpy(contains(corners.double().numpy()))
+    crossed = (inside.any(-1) & ~inside.all(-1)).reshape(16, 16, 16)
+    assert (crossed & surface).sum() > 0.9 * crossed.sum()
+    assert (surface <= O.dilate(crossed)).all()
+
+
 def test_what_no_view_shows_is_kept(views):
     aside = views.intrinsics.clone()
     aside[:, 2] = -1000.0  # the whole cube lies beyond the images' left border

@@ -112,3 +112,25 @@ def test_regularisers_by_hand():
     assert torch.isclose(triplane.sparsity(table), torch.tensor(2 / 12))
     # ln 2 of thickness halves the light.
     assert torch.isclose(triplane.compactness(torch.tensor([0.0, 2.0]), 0.34657359), torch.tensor(0.25))
+
+
+@pytest.mark.parametrize("corners", [1, 4, 12])
+def test_rows_are_scattered_alike_with_and_without_scipy(generator, monkeypatch, corners):
+    index = torch.randint(0, 40, (300, corners), generator=generator, dtype=torch.int32)
+    weight = torch.rand(300, corners, generator=generator, dtype=torch.float64)
+    rows = torch.randn(300, 5, generator=generator, dtype=torch.float64)
+    fast = triplane.scatter_rows(index, weight, rows, 50)
+    monkeypatch.setattr(triplane, "sparse", None)
+    assert torch.allclose(triplane.scatter_rows(index, weight, rows, 50), fast, atol=1e-12)
+    one = torch.zeros(50, 40, dtype=torch.float64)
+    one[:40] = torch.eye(40, dtype=torch.float64)
+    spread = (one[:, index.long()] * weight).sum(-1)
+    assert torch.allclose(fast, spread @ rows, atol=1e-12)
+
+
+def test_smoothness_has_the_gradient_of_its_definition(generator):
+    table = torch.randn(3, 5, 4, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    plain = (table[:, 1:] - table[:, :-1]).square().mean() + (table[:, :, 1:] - table[:, :, :-1]).square().mean()
+    assert torch.isclose(triplane.smoothness(table), plain)
+    assert torch.autograd.gradcheck(triplane.smoothness, (table,))
+    assert triplane.smoothness(torch.ones(3, 1, 1, 2)) == 0
