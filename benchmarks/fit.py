@@ -1,14 +1,15 @@
 """How much faster the fast fit reaches 32 dB than the plain one: a ratio, measured in one process.
 
-    python -m benchmarks.fit FOLDER [--avatars 3] [--threads 2] [--depth] [--device cpu]
+    python -m benchmarks.fit FOLDER [--avatars 3] [--threads 2] [--depth] [--fast samples=16] [--plain lr_planes=0.03]
 
-FOLDER comes from ``python -m benchmarks.fit_views FOLDER``; measuring needs torch, numpy, einops and jaxtyping only. Both
-ways fit the same views with the same frozen decoder, planes of the same size, equally many rays a step and learning rates
-tuned for each; the plain one is ``tests/plain_fit.py``. At fixed steps the planes, rounded as they are stored, render the
-held-out views; the seconds until their mean whole-image PSNR over white first reaches ``--psnr`` count everything but that:
-hull, rays, steps. ``speedup`` is the geometric mean of the avatars' ratios. Printed beside it: what the plain step takes
-over its own bare ``grid_sample`` calls and matrix products, and how far the fast step is from the floor that its
-multiply-adds and bytes set on this machine. The last line is one JSON object.
+FOLDER comes from ``python -m benchmarks.fit_views FOLDER``; measuring needs torch, numpy, einops and jaxtyping only.
+Both ways fit the same views with the same frozen decoder from the same mean planes, planes of the same size, equally
+many rays a step and learning rates tuned for each; the plain one is ``tests/plain_fit.py``. At fixed steps the planes,
+rounded as they are stored, render the held-out views; the seconds until their mean whole-image PSNR over white first
+reaches ``--psnr`` count everything but that: hull, rays, steps. ``speedup`` is the geometric mean of the avatars'
+ratios. Printed beside it: what the plain step takes over its own bare ``grid_sample`` calls and matrix products, and
+how far the fast step is from the floor that its multiply-adds and bytes set on this machine. Without SciPy the fast
+way is slower on a CPU; which it was is printed. The last line is one JSON object.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rodin_models import triplane
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, evaluate_views, find_surface, learning_rate_share
 from rodin_models.views import RayPool, Views
@@ -70,42 +72,44 @@ def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool
     return [Subject(views(f, "train"), views(f, "held_out"), decoder, mean_planes) for f in files]
 
 
-def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[torch.Tensor]:
-    """Planes after each step of the fast fit; the first come before any, with the hull carved."""
+def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlaneFit]:
+    """The fast fit after each step, and before the first, with the hull carved."""
     generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
     hull = carve_hull(subject.train, settings)
     fit = PlaneFit(subject.mean_planes, hull, settings, surface=find_surface(subject.train, settings))
     pool = RayPool.around(subject.train, hull)
-    yield fit.planes
+    yield fit
     for step in range(settings.steps):
         loss = fit.loss(pool, subject.decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fit.table,))
         fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
-        yield fit.planes
+        yield fit
 
 
-def plain_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[torch.Tensor]:
-    """Planes after each step of the plain fit."""
+def plain_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlainFit]:
+    """The plain fit after each step, and before the first."""
     generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
     fit = PlainFit(subject.mean_planes, subject.train, subject.decoder, settings)
-    yield fit.planes
+    yield fit
     for step in range(settings.steps):
         fit.step(generator, learning_rate_share(step, settings.steps, settings.lr_end))
-        yield fit.planes
+        yield fit
 
 
-def reach(steps: Iterator[torch.Tensor], quality: Callable[[torch.Tensor], float], wanted: float, every: int) -> Reached:
+def reach(
+    steps: Iterator[PlaneFit] | Iterator[PlainFit], quality: Callable[[torch.Tensor], float], wanted: float, every: int
+) -> Reached:
     """Step until the wanted PSNR; only what is spent in ``steps`` counts."""
     wall = cpu = 0.0
     best = -math.inf
     for step in itertools.count():
         wall_before, cpu_before = time.perf_counter(), time.process_time()
-        planes = next(steps, None)
+        fit = next(steps, None)
         wall, cpu = wall + time.perf_counter() - wall_before, cpu + time.process_time() - cpu_before
-        if planes is None:
+        if fit is None:
             raise SystemExit(f"{wanted} dB not reached in {step - 1} steps, {wall:.1f} s: the best was {best:.2f} dB")
         if step and step % every == 0:
-            best = max(best, quality(planes))
+            best = max(best, quality(fit.planes))
             print(f"    step {step}: {wall:.2f} s, {cpu:.2f} s of CPU, best so far {best:.2f} dB", flush=True)
             if best >= wanted:
                 return Reached(step, wall, cpu, best)
@@ -124,7 +128,7 @@ def quality_of(subject: Subject, samples: int) -> Callable[[torch.Tensor], float
 
 
 def shortest(call: Callable[[], object], rounds: int) -> float:
-    """Seconds of CPU or, on a device, of wall time: the least of some rounds, after one to warm up."""
+    """The least wall time of some rounds, after one to warm up."""
     call()
     spent = []
     for _ in range(rounds):
@@ -170,7 +174,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--psnr", type=float, default=32.0)
     parser.add_argument("--every", type=int, default=10, help="steps between two evaluations")
-    parser.add_argument("--render-samples", type=int, default=16, help="samples a ray of the evaluation")
+    parser.add_argument("--render-samples", type=int, default=32, help="samples a ray of the evaluation")
     parser.add_argument("--depth", action="store_true", help="give the fast fit the rendered depth as well")
     parser.add_argument("--only", choices=("fast", "plain"), help="measure one way; there is no speedup then")
     parser.add_argument("--first", type=int, default=0, help="the first avatar")
@@ -179,6 +183,7 @@ def main() -> None:
         parser.add_argument(f"--{way}", nargs="*", default=[], metavar="NAME=VALUE", help=f"settings of the {way} fit")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    print("gradients of planes scattered by", "SciPy" if triplane.sparse is not None else "index_add: no SciPy here")
     fast, plain = changed(FAST, given.fast), changed(PLAIN, given.plain)
     subjects = load_subjects(given.folder, given.first + given.avatars, torch.device("cpu"), depth=given.depth)
     reached: dict[str, list[Reached]] = {"fast": [], "plain": []}

@@ -2,8 +2,8 @@
 
     python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--threads 1]
 
-The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed cameras.
-The decoder's are drawn by another seed: 20 views each. Both are rendered by stage ``render``, the decoder is fitted by
+The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
+cameras. The decoder's are drawn by another seed: 20 views each. Both are rendered by stage ``render``, the decoder is fitted by
 stage ``decoder``, and a command that was killed goes on where it was. Written are ``decoder.npz`` and one
 ``avatar-NN.npz`` each; the runs stay in ``FOLDER/runs``. Needs the whole pipeline, Blender too.
 """
@@ -32,7 +32,9 @@ SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
 
 
-def configuration(avatars: int, *, train_views: int, held_out_views: int, threads: int, settings: list[str]) -> RunConfig:
+def configuration(
+    avatars: int, *, train_views: int, held_out_views: int, threads: int, settings: list[str]
+) -> RunConfig:
     """Planes of 128 x 128 x 32 at 256 pixels, all avatars one shard, none of them held out."""
     return load_config(
         preset="desk",
@@ -72,10 +74,8 @@ def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int) -
     splits: tuple[Split, ...] = ("train", "held_out")
     for split in splits:
         samples = read_samples(config, layout, avatar, (split,))
-        views = views_of(samples, CPU)
+        views = views_of(samples, CPU, depth=True)
         arrays |= {f"{split}_{field.name}": getattr(views, field.name).numpy() for field in dataclasses.fields(views)}
-        levels = [s.depth for s in samples if s.depth is not None]
-        arrays[f"{split}_depth"] = np.stack(levels) * np.float32(samples[0].record.depth_scale)
     np.savez_compressed(path, **arrays)
 
 

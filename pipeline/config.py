@@ -138,7 +138,7 @@ class FitConfig(Record):
     learning_rate: float = Field(2e-2, gt=0)
     """Adam's, for the planes."""
     alpha_weight: float = Field(0.1, ge=0)
-    tv_weight: float = Field(0.1, ge=0)
+    tv_weight: float = Field(0.3, ge=0)
     """Smooth: total variation of the planes."""
     sparse_weight: float = Field(1e-4, ge=0)
     compact_weight: float = Field(0.3, ge=0)
@@ -146,12 +146,26 @@ class FitConfig(Record):
     """Standard deviation of the noise added to the features while fitting."""
     rescale_probability: float = Field(0.1, ge=0, le=1)
     """Share of steps in which the planes are resized to a random side and back before rendering."""
-    hull_resolution: int = Field(64, ge=8)
+    coarse: tuple[tuple[float, int], ...] = ((0.2, 4), (0.6, 2))
+    """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
+    hull_resolution: int = Field(128, ge=8)
     """Cells a side of the visual hull."""
+    depth: bool = True
+    """Place samples by the rendered depth where there is one; without, by the hull and what the fit has seen."""
     min_psnr: float = Field(20.0, ge=0)
     """A fit whose held-out PSNR is lower is a failure, and training never reads it."""
     threads: int = Field(2, ge=1)
     """Torch threads of one task. In the fingerprint, because the last bits depend on it."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "FitConfig":
+        shares, factors = [share for share, _ in self.coarse], [factor for _, factor in self.coarse]
+        rising = all(0 < share < 1 for share in shares) and shares == sorted(set(shares))
+        if not rising or factors != sorted(set(factors), reverse=True) or min(factors, default=2) < 2:
+            raise ValueError(
+                f"fit.coarse is {self.coarse}; shares must rise within (0, 1), factors fall and be at least 2"
+            )
+        return self
 
 
 class OwnConfig(Record):

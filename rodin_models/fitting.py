@@ -46,7 +46,7 @@ class FitSettings:
     decoder_weight_decay: float = 0.01
     alpha: float = 0.1
     """Weight of the opacity's squared error."""
-    tv: float = 0.1
+    tv: float = 0.3
     sparse: float = 1e-4
     compact: float = 0.3
     regularise_every: int = 4
@@ -59,11 +59,11 @@ class FitSettings:
     """Share of the steps that see the planes through a random coarser side."""
     rescale_smallest: float = 0.5
     """The coarsest such side, as a share of the resolution."""
-    coarse: tuple[tuple[float, int], ...] = ((0.15, 4), (0.4, 2))
+    coarse: tuple[tuple[float, int], ...] = ((0.2, 4), (0.6, 2))
     """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
     limit: float = 1.0
     """Planes are held within [-limit, limit]."""
-    hull_resolution: int = 64
+    hull_resolution: int = 128
     shell_cells: int = 1
     """With depth: cells on both sides of those with a surface in which samples may lie."""
     density_decay: float = 0.95
@@ -177,9 +177,7 @@ class PlaneFit:
     def _start(self, table: Tensor) -> None:
         """Fit this table from now on, with a fresh Adam."""
         self.table = table.requires_grad_()
-        self.adam = torch.optim.Adam(
-            [self.table], lr=self.settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True
-        )
+        self.adam = torch.optim.Adam([self.table], lr=self.settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
     def _table_of_step(self, generator: torch.Generator) -> Tensor:
         settings = self.settings

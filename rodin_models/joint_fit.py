@@ -13,7 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rodin_models.decoder import Decoder
-from rodin_models.fitting import FitSettings, PlaneFit, adam_state, carve_hull, learning_rate_share, load_adam_state
+from rodin_models.fitting import (
+    FitSettings,
+    PlaneFit,
+    adam_state,
+    carve_hull,
+    find_surface,
+    learning_rate_share,
+    load_adam_state,
+)
 from rodin_models.views import RayPool, Views
 
 INITIAL_DEVIATION = 0.01
@@ -132,8 +140,9 @@ class JointFit:
         if pool is None:
             views = self._views(avatar)
             if avatar not in self._fits:
-                self._fits[avatar] = PlaneFit(self._initial, carve_hull(views, self.settings), self.settings)
-            pool = RayPool.around(views, self._fits[avatar].occupancy.grid)
+                hull, surface = carve_hull(views, self.settings), find_surface(views, self.settings)
+                self._fits[avatar] = PlaneFit(self._initial, hull, self.settings, surface=surface)
+            pool = RayPool.around(views, self._fits[avatar].hull)
         self._pools[avatar] = pool
         while len(self._pools) > self._pools_in_memory:
             del self._pools[next(iter(self._pools))]

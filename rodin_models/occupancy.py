@@ -78,25 +78,41 @@ def visual_hull(
     """Cells that no view shows to be empty (Laurentini 1994), conservatively: the hull contains the true shape.
 
     A cell falls when some view shows all of its circumscribed ball, and no mask pixel there.
-    What a view does not show it cannot carve. Coarse cells are carved first and only survivors are split.
+    What a view does not show it cannot carve. Coarse cells are carved first; of the survivors those that have an empty
+    neighbour are split and carved again, since what stands behind them cannot fall before them.
     """
     side = resolution
     while side % 2 == 0 and side > 16:
         side //= 2
-    cells = torch.ones(side, side, side, dtype=torch.bool, device=masks.device).nonzero()
     sums = summed_areas(masks)
+    grid = torch.ones(side, side, side, dtype=torch.bool, device=masks.device)
+    cells = grid.nonzero()
     while True:
         radius = math.sqrt(3) / side
+        left = cells
         for sum_, matrix, pinhole in zip(sums, cam2world, intrinsics, strict=True):
-            cells = cells[_maybe_inside(cell_centres(cells, side), radius, sum_, matrix, pinhole)]
+            left = left[_maybe_inside(cell_centres(left, side), radius, sum_, matrix, pinhole)]
+        grid[tuple(cells.unbind(-1))] = False
+        grid[tuple(left.unbind(-1))] = True
         if side == resolution:
-            break
-        side *= 2
+            return grid
         corner = torch.ones(2, 2, 2, dtype=torch.bool, device=masks.device).nonzero()
-        cells = (cells[:, None] * 2 + corner).reshape(-1, 3)
-    grid = torch.zeros(resolution, resolution, resolution, dtype=torch.bool, device=masks.device)
-    grid[tuple(cells.unbind(-1))] = True
-    return grid
+        cells = (outermost(grid).nonzero()[:, None] * 2 + corner).reshape(-1, 3)
+        for axis in range(3):
+            grid = grid.repeat_interleave(2, axis)
+        side *= 2
+
+
+def outermost(grid: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
+    """Occupied cells with a face on an empty cell or on the border."""
+    inner = grid.clone()
+    for axis in range(3):
+        rest = grid.shape[axis] - 1
+        inner.narrow(axis, 0, 1).fill_(False)
+        inner.narrow(axis, rest, 1).fill_(False)
+        inner.narrow(axis, 1, rest).logical_and_(grid.narrow(axis, 0, rest))
+        inner.narrow(axis, 0, rest).logical_and_(grid.narrow(axis, 1, rest))
+    return grid & ~inner
 
 
 def surface_cells(
@@ -124,7 +140,7 @@ def grid_pixels(
 ) -> Bool[Tensor, "view {height} {width}"]:
     """Pixels whose rays may meet an occupied cell; no other ray does."""
     side = grid.shape[0]
-    centres = cell_centres(grid.nonzero(), side)
+    centres = cell_centres(outermost(grid).nonzero(), side)
     pictures = torch.zeros(len(cam2world), height, width, dtype=torch.bool, device=grid.device)
     if not len(centres):
         return pictures

@@ -138,7 +138,9 @@ class _GatherCorners(torch.autograd.Function):
 
 
 def scatter_rows(
-    index: Int[Tensor, "point corner"], weight: Float[Tensor, "point corner"], rows: Float[Tensor, "point channel"],
+    index: Int[Tensor, "point corner"],
+    weight: Float[Tensor, "point corner"],
+    rows: Float[Tensor, "point channel"],
     count: int,
 ) -> Float[Tensor, "{count} channel"]:
     """``out[index[n, k]] += weight[n, k] * rows[n]``, from zeros; points in order, whatever the number of threads.

@@ -117,7 +117,7 @@ def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) ->
         started_at=started_at,
         finished_at=time.time(),
         seconds=round(seconds_before + time.monotonic() - start, 3),
-        versions=package_versions(("torch", "numpy")),
+        versions=package_versions(("torch", "numpy", "scipy")),
         processor=processor_name(),
     )
     write_ledger(ledger, report)
@@ -164,6 +164,7 @@ def fit_settings(config: RunConfig, *, steps: int) -> FitSettings:
         compact=fit.compact_weight,
         noise=fit.plane_noise,
         rescale_probability=fit.rescale_probability,
+        coarse=fit.coarse,
         hull_resolution=fit.hull_resolution,
         visit_steps=config.decoder.visit_steps,
     )

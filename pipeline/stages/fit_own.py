@@ -119,7 +119,7 @@ def fit_own(item: OwnItem, inputs: tuple[Any, ...], progress: Progress) -> OwnFi
         outputs=outputs,
         started_at=started_at,
         finished_at=time.time(),
-        versions=package_versions(("torch", "numpy")),
+        versions=package_versions(("torch", "numpy", "scipy")),
         processor=processor_name(),
     )
     write_ledger(ledger, report)

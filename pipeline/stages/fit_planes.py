@@ -95,7 +95,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
         failures=tuple(failures),
         started_at=started_at,
         finished_at=time.time(),
-        versions=package_versions(("torch", "numpy", "zarr")),
+        versions=package_versions(("torch", "numpy", "scipy", "zarr")),
         processor=processor_name(),
     )
     write_ledger(ledger, report)

@@ -65,15 +65,17 @@ def read_views(
     config: RunConfig, layout: RunLayout, avatar: int, splits: tuple[Split, ...], device: torch.device
 ) -> Views:
     """One avatar's views as the tensors that fitting takes."""
-    return views_of(read_samples(config, layout, avatar, splits), device)
+    return views_of(read_samples(config, layout, avatar, splits), device, depth=config.fit.depth)
 
 
-def views_of(samples: Sequence[Sample], device: torch.device) -> Views:
-    """Samples of one size as the tensors that fitting takes."""
+def views_of(samples: Sequence[Sample], device: torch.device, *, depth: bool = False) -> Views:
+    """Samples of one size as the tensors that fitting takes, with depth if it is wanted and all of them have it."""
+    levels = [s.depth * np.float32(s.record.depth_scale) for s in samples if s.depth is not None]
     return Views(
         rgba=torch.from_numpy(np.stack([sample.rgba for sample in samples])).to(device),
         cam2world=torch.from_numpy(np.stack([s.record.camera.matrix() for s in samples])).float().to(device),
         intrinsics=torch.tensor([intrinsics(s.record.camera) for s in samples], device=device),
+        depth=torch.from_numpy(np.stack(levels)).to(device) if depth and len(levels) == len(samples) else None,
     )
 
 
