@@ -31,8 +31,8 @@ from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, evaluate_vie
 from rodin_models.views import RayPool, Views
 from tests.plain_fit import PlainFit
 
-FAST = FitSettings(resolution=128, steps=400, rays=2048, samples=16)
-PLAIN = FitSettings(resolution=128, steps=1000, rays=2048)
+FAST = FitSettings(resolution=128, steps=300, rays=2048, samples=12)
+PLAIN = FitSettings(resolution=128, steps=1200, rays=2048)
 
 
 @dataclass(frozen=True)

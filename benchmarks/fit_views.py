@@ -3,8 +3,8 @@
     python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--threads 1]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
-cameras. The decoder's are drawn by another seed: 20 views each. Both are rendered by stage ``render``, the decoder is fitted by
-stage ``decoder``, and a command that was killed goes on where it was. Written are ``decoder.npz`` and one
+cameras. The decoder's are drawn by another seed: 20 views each. Both are rendered by stage ``render``, the decoder is
+fitted by stage ``decoder``, and a command that was killed goes on where it was. Written are ``decoder.npz`` and one
 ``avatar-NN.npz`` each; the runs stay in ``FOLDER/runs``. Needs the whole pipeline, Blender too.
 """
 

@@ -159,11 +159,8 @@ def test_depth_puts_the_samples_at_the_surface(joint, avatars):
         spread.append(float((radius - 1).abs().mean()))
     assert spread[1] < 0.6 * spread[0]
     assert find_surface(avatars[0], SETTINGS) is None
-    settings = dataclasses.replace(SETTINGS, steps=30)
-    fits = [
-        fit_planes(v, joint.decoder, settings, _generator(4), initial=joint.mean_planes()) for v in (avatars[0], views)
-    ]
-    assert sum(fits[1].losses[:10]) < sum(fits[0].losses[:10])
+    result = fit_planes(views, joint.decoder, SETTINGS, _generator(4), initial=joint.mean_planes())
+    assert min(evaluate_views(result.planes.half(), joint.decoder, make_views(3, seed=9), samples=24).psnr_db) > 22
 
 
 def test_a_fit_comes_from_its_generator_alone(joint, avatars):
