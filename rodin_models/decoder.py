@@ -51,11 +51,12 @@ class TruncatedExp(torch.autograd.Function):
         return grad * bounded
 
 
-class _FrozenDecoder(torch.autograd.Function):
-    """A decoder of one octave that is not trained: the same numbers, the gradient of the features alone.
+class _OneOctave(torch.autograd.Function):
+    """A decoder whose features are embedded in one octave, written out; a fit spends most of its time here.
 
-    Written out, because a fit spends most of its time here: the embedding is never put together, but each part has its
-    product, and backward reads the sine and cosine that forward left.
+    The embedding is never put together, but each part has its product, and backward reads the sine and cosine that
+    forward left. ``seen_from [ray, colour_hidden]`` is the directions' product, shared by all samples of a ray.
+    Gradients of the weights are made for a decoder that is trained and left out for a frozen one.
     """
 
     @staticmethod
@@ -72,22 +73,40 @@ class _FrozenDecoder(torch.autograd.Function):
         colour.view(len(seen_from), -1, colour.shape[1]).add_(seen_from[:, None])
         colour.relu_()
         rgb = torch.addmm(last_bias, colour, last.t()).sigmoid_()
-        ctx.save_for_backward(sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last)
+        trained = features if any(ctx.needs_input_grad[1:]) else None
+        ctx.save_for_backward(trained, sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last)
+        ctx.num_rays = len(seen_from)
         return density, rgb
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_density: Tensor, grad_rgb: Tensor) -> tuple[Tensor | None, ...]:
-        sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last = ctx.saved_tensors
+        features, sine, cosine, hidden, density, colour, rgb, trunk, dense, middle, last = ctx.saved_tensors
         of_features, of_sine, of_cosine = trunk.chunk(3, 1)
-        grad = torch.ops.aten.sigmoid_backward(grad_rgb, rgb) @ last
-        grad = torch.ops.aten.threshold_backward(grad, colour, 0)
-        grad = torch.addmm(torch.outer(grad_density * density, dense[0]), grad, middle)
-        grad = torch.ops.aten.threshold_backward(grad, hidden, 0)
-        grad_features = grad @ of_features
-        grad_features.addcmul_(grad @ (of_sine * math.pi), cosine)
-        grad_features.addcmul_(grad @ (of_cosine * math.pi), sine, value=-1)
-        return (grad_features,) + (None,) * 9
+        of_rgb = torch.ops.aten.sigmoid_backward(grad_rgb, rgb)
+        of_exponent = grad_density * density
+        of_colour = torch.ops.aten.threshold_backward(of_rgb @ last, colour, 0)
+        of_hidden = torch.addmm(torch.outer(of_exponent, dense[0]), of_colour, middle)
+        of_hidden = torch.ops.aten.threshold_backward(of_hidden, hidden, 0)
+        grad_features = of_hidden @ of_features
+        grad_features.addcmul_(of_hidden @ (of_sine * math.pi), cosine)
+        grad_features.addcmul_(of_hidden @ (of_cosine * math.pi), sine, value=-1)
+        if features is None:
+            return (grad_features,) + (None,) * 9
+        transposed = of_hidden.t()
+        grad_trunk = torch.cat([transposed @ part for part in (features, sine, cosine)], 1)
+        return (
+            grad_features,
+            of_colour.view(ctx.num_rays, -1, of_colour.shape[1]).sum(1),
+            grad_trunk,
+            of_hidden.sum(0),
+            (of_exponent @ hidden)[None],
+            of_exponent.sum(0, keepdim=True),
+            of_colour.t() @ hidden,
+            of_colour.sum(0),
+            of_rgb.t() @ colour,
+            of_rgb.sum(0),
+        )
 
 
 def fourier_embedding(values: Float[Tensor, "*batch width"], frequencies: int) -> Float[Tensor, "*batch embedded"]:
@@ -119,8 +138,8 @@ class Decoder(nn.Module):
         self, features: Float[Tensor, "*batch channel"], directions: Float[Tensor, "*#batch 3"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3"]]:
         """Density and colour; directions may be one a ray, ``[ray, 1, 3]`` beside ``[ray, sample, channel]``."""
-        if self.settings.frequencies == 1 and features.numel() and not any(p.requires_grad for p in self.parameters()):
-            return self._forward_frozen(features, directions)
+        if self.settings.frequencies == 1 and features.numel():
+            return self._forward_one_octave(features, directions)
         hidden = self._hidden(features)
         return self._density(hidden), self._colour(hidden, directions)
 
@@ -128,7 +147,7 @@ class Decoder(nn.Module):
         """Density alone."""
         return self._density(self._hidden(features))
 
-    def _forward_frozen(self, features: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_one_octave(self, features: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         seen_from = self.colour_direction(fourier_embedding(directions, self.settings.direction_frequencies))
         batch = features.shape[:-1]
         # One row a ray where rays share a direction over their samples, else one a sample.
@@ -137,7 +156,7 @@ class Decoder(nn.Module):
         layers = (self.trunk, self.density, self.colour_feature, self.colour)
         weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
         flat = features.reshape(-1, features.shape[-1])
-        density, rgb = _FrozenDecoder.apply(flat, seen_from.reshape(-1, seen_from.shape[-1]), *weights)
+        density, rgb = _OneOctave.apply(flat, seen_from.reshape(-1, seen_from.shape[-1]), *weights)
         return density.reshape(batch), rgb.reshape(*batch, 3)
 
     def _hidden(self, features: Tensor) -> Tensor:

@@ -86,6 +86,10 @@ SURFACE_THICKNESS = 2.0
 """Optical thickness of a cell with a surface, as the guide of samples knows it before the first step."""
 
 
+FADE_EVERY = 8
+"""Steps between two fadings of the known density, which touch every cell."""
+
+
 class PlaneFit:
     """Planes under way: the table, its Adam, the hull, and what is known of the density in it."""
 
@@ -191,10 +195,14 @@ class PlaneFit:
 
     @torch.no_grad()
     def _note_density(self, points: Tensor, density: Tensor) -> None:
-        known = self.occupancy.density.reshape(-1)
-        cells = cell_index(points, len(self.occupancy.grid)).reshape(-1).long()
-        known.mul_(self.settings.density_decay)
-        known.scatter_reduce_(0, cells, density.detach().reshape(-1), "amax")
+        """Keep the densest that was met in each occupied cell; what was met long ago fades."""
+        occupied, known = self.occupancy.grid, self.occupancy.density
+        cells = cell_index(points, len(occupied)).reshape(-1).long()
+        met = torch.where(occupied.reshape(-1)[cells], density.detach().reshape(-1), -1.0)
+        known.reshape(-1).scatter_reduce_(0, cells, met, "amax")
+        if self.steps_done % FADE_EVERY == FADE_EVERY - 1:
+            known.mul_(self.settings.density_decay**FADE_EVERY)
+            known.masked_fill_(~occupied, -1.0)
 
 
 def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:

@@ -24,7 +24,7 @@ class Occupancy(NamedTuple):
     low: Float[Tensor, " 3"]
     high: Float[Tensor, " 3"]
     density: Float[Tensor, "x y z"]
-    """About how dense each cell is, per world unit; zeros where nothing is known yet."""
+    """About how dense each cell is, per world unit: 0 where nothing is known yet, negative where it is not occupied."""
 
     @property
     def cell(self) -> float:
@@ -43,7 +43,8 @@ def make_occupancy(
         filled = grid.any(dim=others).nonzero()
         if len(filled):
             low[axis], high[axis] = filled[0, 0] * 2 / side - 1, (filled[-1, 0] + 1) * 2 / side - 1
-    return Occupancy(grid, low, high, torch.zeros(grid.shape, device=grid.device) if density is None else density)
+    known = torch.zeros(grid.shape, device=grid.device) if density is None else density
+    return Occupancy(grid, low, high, torch.where(grid, known, -1.0))
 
 
 def full_occupancy(device: torch.device) -> Occupancy:
@@ -247,20 +248,15 @@ def march(rays: Rays, occupancy: Occupancy, samples: int, generator: torch.Gener
     sum over samples is an unbiased integral over the occupied length; with equal masses all lengths are equal.
     A ray that meets no occupied piece gets samples of zero length.
     """
-    resolution = occupancy.grid.shape[0]
     near, far = intersect_box(rays, occupancy.low, occupancy.high)
     diagonal = float((occupancy.high - occupancy.low).norm())
     pieces = max(1, math.ceil(diagonal / occupancy.cell))
     piece = ((far - near) / pieces)[:, None]
     middles = near[:, None] + (torch.arange(pieces, device=near.device) + 0.5) * piece
-    points = rays.origins[:, None] + middles[..., None] * rays.directions[:, None]
-    cells = cell_index(points, resolution)
-    # One gather for both: cells that are not occupied read as -1.
-    known = torch.where(occupancy.grid, occupancy.density.to(near.dtype), -1).reshape(-1)[cells]
+    known = occupancy.density.reshape(-1)[_cells_along(rays, middles, occupancy.grid.shape[0])].to(near.dtype)
     filled = ((known >= 0) & (piece > 0)).to(near.dtype)
     total = filled.sum(-1, keepdim=True)
-    mass = _seen_mass(known * filled * piece) * filled
-    mass = mass + filled * (EVEN_MASS / total.clamp(min=1))
+    mass = _seen_mass(known.clamp_(min=0).mul_(piece)).add_(EVEN_MASS / total.clamp(min=1)).mul_(filled)
     cumulated = mass.cumsum(-1)
 
     wanted = strata(near.shape[0], samples, generator, near) * cumulated[:, -1:]
@@ -272,8 +268,23 @@ def march(rays: Rays, occupancy: Occupancy, samples: int, generator: torch.Gener
     return RaySamples(distances, lengths)
 
 
-def _seen_mass(thickness: Tensor) -> Tensor:
+def _cells_along(rays: Rays, distances: Float[Tensor, "ray piece"], resolution: int) -> Int[Tensor, "ray piece"]:
+    """:func:`cell_index` of positions on rays, axis by axis: nothing of three numbers a position is ever made."""
+    origins, directions = (rays.origins + 1) * (resolution / 2), rays.directions * (resolution / 2)
+    index = torch.zeros((), dtype=torch.int32, device=distances.device)
+    for origin, direction in zip(origins.t(), directions.t(), strict=True):
+        place = torch.addcmul(origin[:, None], distances, direction[:, None]).clamp_(0, resolution - 0.5)
+        index = index * resolution + place.to(torch.int32)
+    return index
+
+
+def _seen_mass(thickness: Float[Tensor, "ray piece"]) -> Float[Tensor, "ray piece"]:
     """Weights of pieces in their pixel, shared with their neighbours: the coarse density is not exact."""
-    behind = torch.exp(-thickness.cumsum(-1))
-    before = torch.cat((torch.ones_like(behind[:, :1]), behind[:, :-1]), -1)
-    return F.avg_pool1d((before - behind)[:, None], 3, stride=1, padding=1)[:, 0]
+    behind = thickness.cumsum(-1).neg_().exp_()
+    weight = behind.neg()
+    weight[:, 0] += 1
+    weight[:, 1:] += behind[:, :-1]
+    shared = weight.clone()
+    shared[:, 1:] += weight[:, :-1]
+    shared[:, :-1] += weight[:, 1:]
+    return shared.div_(3)
