@@ -2,17 +2,17 @@
 
     python -m benchmarks.fit_ablation FOLDER [--avatars 2] [--steps 500] [--threads 1] [--only NAME ...] [--depth]
 
-FOLDER comes from ``python -m benchmarks.fit_views FOLDER``. A row changes one thing of ``benchmarks.fit.FAST``; whatever
-else is written as NAME=VALUE behind ``--base`` holds for all rows. Beside the CPU seconds of the fit stand, as
-means over avatars, of planes rounded as they are stored and rendered without the hull:
+FOLDER comes from ``python -m benchmarks.fit_views FOLDER``. A row changes one thing of ``benchmarks.fit.FAST``; what is
+written as NAME=VALUE behind ``--base`` holds for all rows. Beside the CPU seconds of the fit stand means over avatars,
+of planes rounded as they are stored and rendered without the hull:
 
 - held-out PSNR over white, of the whole image and of the foreground (true alpha above 0);
 - floaters: mean opacity outside the masks widened by 2 pixels, in parts of a thousand;
 - small: the whole-image PSNR of planes made four times smaller a side and large again.
 
-The equations of the regularisers (sparse, smooth, compact) stand in ``rodin_models/triplane.py``. Without the hull every
-ray that meets the cube is drawn, samples may lie anywhere in the cube, and compactness knows no empty point; without the
-guide samples are spread evenly over occupied cells. The last line is one JSON object.
+The equations of the regularisers (sparse, smooth, compact) stand in ``rodin_models/triplane.py``. Without the hull
+every ray that meets the cube is drawn, samples may lie anywhere in it, and compactness knows no empty point; without
+the guide samples are spread evenly over occupied cells. The last line is one JSON object.
 """
 
 import argparse
