@@ -61,7 +61,7 @@ def domain(fits: Sequence[Fitted]) -> dict[str, Any]:
     """How channels spread: their mean and deviation over texels of each avatar, over avatars."""
     planes = torch.stack([fit.planes for fit in fits]).double().transpose(1, 2).flatten(2)
     means, deviations = planes.mean(-1), planes.std(-1)
-    between = float(means.var(0).mean().sqrt()) if len(fits) > 1 else 0.0
+    between = float(means.var(0).mean().sqrt())
     within = float(deviations.square().mean().sqrt())
     return {
         "channel_mean": [round(x, 4) for x in means.mean(0).tolist()],
@@ -127,7 +127,7 @@ def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, 
     print_table([*rows, {"avatar": -1, **means}])
     summary: dict[str, Any] = {name: round(value, 4) for name, value in means.items()}
     for way, done in fits.items():
-        if done:
+        if len(done) > 1:
             summary[f"{way}_domain"] = spread = domain(done)
             ratio = spread["between_over_within"]
             print(f"{way}: channel means {spread['means']}, deviations {spread['deviations']}")

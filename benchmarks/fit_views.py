@@ -102,10 +102,10 @@ def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, a
 def render_again(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
     """Two held-out views of each avatar, labelled and by other numbers, on which a view's noise depends."""
     tar = root / "again.tar"
-    if tar.exists():
-        return index_shard(tar)
     report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
     assert report is not None
+    if tar.exists() and (index := index_shard(tar)).avatars == report.done:
+        return index
     jobs: list[AvatarJob] = []
     for avatar, spec in zip(report.done, report.specs, strict=True):
         whole = avatar_jobs(config, [avatar])[avatar]
