@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -57,6 +58,11 @@ class Reached:
 
 def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool) -> list[Subject]:
     """Views of the first avatars, and the decoder."""
+    return [load_subject(folder, f"avatar-{number:02d}", device, depth=depth) for number in range(count)]
+
+
+def load_subject(folder: Path, name: str, device: torch.device, *, depth: bool) -> Subject:
+    """Views of ``avatar-NN`` or ``decoder-NN``, and the decoder."""
     saved = np.load(folder / "decoder.npz")
     decoder = Decoder(DecoderSettings(**json.loads(str(saved["settings"]))), torch.Generator())
     weights = {n.removeprefix("weight_"): torch.from_numpy(saved[n]) for n in saved.files if n.startswith("weight_")}
@@ -68,8 +74,8 @@ def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool
         names = ("rgba", "cam2world", "intrinsics", *(("depth",) if depth else ()))
         return Views(**{name: torch.from_numpy(arrays[f"{split}_{name}"]).to(device) for name in names})
 
-    files = [np.load(folder / f"avatar-{i:02d}.npz") for i in range(count)]
-    return [Subject(views(f, "train"), views(f, "held_out"), decoder, mean_planes) for f in files]
+    arrays = np.load(folder / f"{name}.npz")
+    return Subject(views(arrays, "train"), views(arrays, "held_out"), decoder, mean_planes)
 
 
 def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlaneFit]:
@@ -229,7 +235,10 @@ def main() -> None:
     print(json.dumps(summary))
 
 
-def changed(settings: FitSettings, assignments: list[str]) -> FitSettings:
+Settings = TypeVar("Settings", FitSettings, DecoderSettings)
+
+
+def changed(settings: Settings, assignments: list[str]) -> Settings:
     """Settings with some fields given as NAME=VALUE."""
     values = dict(assignment.split("=", 1) for assignment in assignments)
     return replace(settings, **{name: type(getattr(settings, name))(value) for name, value in values.items()})

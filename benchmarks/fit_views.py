@@ -1,35 +1,47 @@
-"""What ``benchmarks/fit.py`` measures on: photographs of avatars, and a shared decoder fitted on other ones.
+"""What the benchmarks of fits measure on: photographs of avatars, and a shared decoder fitted on other ones.
 
-    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--threads 1]
+    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--decoder-held-out 1] [--threads 1]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
-cameras. The decoder's are drawn by another seed: 20 views each. Both are rendered by stage ``render``, the decoder is
-fitted by stage ``decoder``, and a command that was killed goes on where it was. Written are ``decoder.npz`` and one
-``avatar-NN.npz`` each; the runs stay in ``FOLDER/runs``. Needs the whole pipeline, Blender too.
+cameras. The decoder's are drawn by another seed: 20 training views each. Both are rendered by stage ``render``, the
+decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was. Two held-out views of each
+avatar, the most frontal one and the one most from behind, are rendered again with other noise, labelled: how far two
+renders agree is the most that a fit can reach, and labels say where hair, eyes and cloth are. Written are
+``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in ``FOLDER/runs``. Needs the
+whole pipeline, Blender too.
 """
 
 import argparse
 import dataclasses
 import json
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig
 from pipeline.config_file import load_config
-from pipeline.contracts.naming import RunLayout, format_shard
-from pipeline.contracts.rendering import Split
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
+from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split, ViewSpec
 from pipeline.fingerprint import stage_fingerprints
+from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
+from pipeline.io.publish import empty_folder
+from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
 from pipeline.stages.fit_decoder import fit_decoder, load_decoder
 from pipeline.stages.item import StageItem
-from pipeline.stages.render import RenderItem, render_shard
+from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
 from pipeline.stages.views import read_samples, views_of
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
+AGAIN = 500
+"""Number of the first held-out view where it is rendered again."""
 
 
 def configuration(
@@ -68,15 +80,52 @@ def render(root: Path, config: RunConfig) -> RunLayout:
     return layout
 
 
-def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int) -> None:
-    """One avatar's training and held-out views as one file."""
+def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: Sequence[Sample] = ()) -> None:
+    """One avatar's training and held-out views as one file, and what was rendered again of the latter."""
     arrays: dict[str, Any] = {}
     splits: tuple[Split, ...] = ("train", "held_out")
     for split in splits:
         samples = read_samples(config, layout, avatar, (split,))
         views = views_of(samples, CPU, depth=True)
         arrays |= {f"{split}_{field.name}": getattr(views, field.name).numpy() for field in dataclasses.fields(views)}
+    if again:
+        records = [sample.record for sample in again]
+        arrays["again_view"] = np.array([record.view - AGAIN for record in records])
+        arrays["again_rgba"] = np.stack([sample.rgba for sample in again])
+        arrays["again_segmentation"] = np.stack(
+            [sample.segmentation for sample in again if sample.segmentation is not None]
+        )
+        arrays["again_landmarks"] = np.array([r.landmarks.pixels for r in records if r.landmarks], np.float32)
     np.savez_compressed(path, **arrays)
+
+
+def render_again(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
+    """Two held-out views of each avatar, labelled and by other numbers, on which a view's noise depends."""
+    tar = root / "again.tar"
+    report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
+    assert report is not None
+    if tar.exists() and (index := index_shard(tar)).avatars == report.done:
+        return index
+    jobs: list[AvatarJob] = []
+    for avatar, spec in zip(report.done, report.specs, strict=True):
+        whole = avatar_jobs(config, [avatar])[avatar]
+        held_out = [view for view in whole.views if view.split == "held_out"]
+        held_out.sort(key=lambda view: float(view.camera.matrix()[2, 3]))
+        views = [
+            ViewSpec(view=AGAIN + view.view - config.render.train_views, camera=view.camera, split="held_out")
+            for view in (held_out[-1], held_out[0])
+        ]
+        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": tuple(views)}))
+    output = empty_folder((root / "again").resolve())
+    labelled = config.render.model_copy(update={"passes": RenderPasses(depth=False, segmentation=True, landmarks=True)})
+    job = render_job(config.model_copy(update={"render": labelled}), 0, jobs, output)
+    print(f"again: {len(jobs)} avatars", flush=True)
+    outcome = run_blender(job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s)
+    if outcome.result is None or outcome.failures:
+        raise SystemExit(f"rendering again: {outcome.reason} {outcome.failures}\n{outcome.log_tail}")
+    write_shard(tar, [output / format_avatar(avatar) for avatar in report.done])
+    shutil.rmtree(output)
+    return index_shard(tar)
 
 
 def main() -> None:
@@ -85,6 +134,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--avatars", type=int, default=3)
     parser.add_argument("--decoder-avatars", type=int, default=8)
+    parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each decoder avatar")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     runs: Path = given.folder / "runs"
@@ -95,13 +145,21 @@ def main() -> None:
     )
     fixed = fixed.model_copy(update={"render": fixed.render.model_copy(update={"num_avatars": given.avatars})})
     layout = render(runs / "avatars", fixed)
+    again = render_again(runs, fixed, layout)
     for avatar in range(given.avatars):
-        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar)
+        samples = read_avatar(again, avatar)
+        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, samples)
 
     drawn = configuration(
-        given.decoder_avatars, train_views=20, held_out_views=1, threads=given.threads, settings=["seed=6"]
+        given.decoder_avatars,
+        train_views=20,
+        held_out_views=given.decoder_held_out,
+        threads=given.threads,
+        settings=["seed=6"],
     )
     layout = render(runs / "decoder", drawn)
+    for avatar in range(given.decoder_avatars):
+        write_views(given.folder / f"decoder-{avatar:02d}.npz", drawn, layout, avatar)
     if not layout.planes.exists():
         create_plane_store(layout.planes, drawn.plane_spec(), given.decoder_avatars)
     item = StageItem(layout, drawn, stage_fingerprints(drawn)["decoder"])

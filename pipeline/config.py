@@ -142,6 +142,16 @@ class FitConfig(Record):
     """Smooth: total variation of the planes."""
     sparse_weight: float = Field(1e-4, ge=0)
     compact_weight: float = Field(0.3, ge=0)
+    perceptual_weight: float = Field(0.0, ge=0)
+    """Of the perceptual distance of rendered patches; at 0 none is rendered."""
+    perceptual_every: int = Field(4, ge=1)
+    """Steps between two patches, which then weigh as many times more."""
+    perceptual_patch: int = Field(32, ge=16)
+    """Side of the patches in pixels."""
+    perceptual_vgg: str = Field("", json_schema_extra=OPERATIONAL)
+    """VGG-16 weights (.safetensors, torchvision's names) whose features are compared; empty: random, fixed ones."""
+    perceptual_vgg_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Of the content of ``perceptual_vgg``; filled in when the configuration is loaded."""
     plane_noise: float = Field(0.01, ge=0)
     """Standard deviation of the noise added to the features while fitting."""
     rescale_probability: float = Field(0.1, ge=0, le=1)

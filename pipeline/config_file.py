@@ -56,7 +56,7 @@ def load_config(
         config = RunConfig.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
-    return _with_specs(config)
+    return _with_vgg(_with_specs(config))
 
 
 def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
@@ -87,6 +87,23 @@ def _with_specs(config: RunConfig) -> RunConfig:
     config = config.model_copy(update={"render": render.model_copy(update={"specs": path, "specs_sha256": sha256})})
     read_specs(config)
     return config
+
+
+def _with_vgg(config: RunConfig) -> RunConfig:
+    """The configuration with the hash of its VGG-16 weights; a run whose file has gone keeps the one it had."""
+    fit = config.fit
+    changes = {"perceptual_vgg_sha256": ""}
+    if fit.perceptual_vgg and fit.perceptual_weight:
+        path = Path(fit.perceptual_vgg)
+        if fit.perceptual_vgg_sha256 and not path.exists():
+            return config
+        try:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ConfigError(f"fit.perceptual_vgg {path} cannot be read: {error.strerror}") from None
+        changes = {"perceptual_vgg": str(path.resolve()), "perceptual_vgg_sha256": sha256}
+    return config.model_copy(update={"fit": fit.model_copy(update=changes)})
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

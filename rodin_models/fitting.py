@@ -5,7 +5,8 @@ The loss of a step (Rodin, section 3.1), over rays that can meet the avatar at a
     |C_white - C*_white|^2 + alpha |A - A*|^2 + tv * smoothness + sparse * sparsity + compact * compactness
 
 with colour over white, opacity A, and the regularisers of :mod:`rodin_models.triplane`; compactness is taken at
-random points that the hull proves empty. Features carry a little noise and some steps see the planes through a
+random points that the hull proves empty; now and then a patch's perceptual distance (:mod:`rodin_models.patch_loss`)
+comes to it, if it has a weight. Features carry a little noise and some steps see the planes through a
 coarser grid, so that the decoder reads planes that a diffusion model has drawn as well as fitted ones.
 """
 
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from rodin_models.decoder import Decoder
 from rodin_models.occupancy import Occupancy, cell_index, dilate, make_occupancy, march, surface_cells, visual_hull
+from rodin_models.patch_loss import patch_distance
+from rodin_models.perceptual import FeatureMaps
 from rodin_models.render import PlaneField, planes_occupancy, render_image
 from rodin_models.triplane import compactness, random_rescale, resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.views import RayPool, Views
@@ -53,6 +56,12 @@ class FitSettings:
     """Steps between two of the planes' regularisers, which then weigh as many times more."""
     empty_points: int = 1024
     """Random points a step for compactness."""
+    perceptual: float = 0.0
+    """Weight of a random patch's perceptual distance; at 0 no patch is rendered."""
+    perceptual_every: int = 4
+    """Steps between two patches, which then weigh as many times more."""
+    patch: int = 32
+    """Side of the patches in pixels."""
     noise: float = 0.01
     """Standard deviation of the noise on sampled features."""
     rescale_probability: float = 0.1
@@ -100,9 +109,16 @@ class PlaneFit:
         settings: FitSettings,
         *,
         surface: Bool[Tensor, "x y z"] | None = None,
+        features: FeatureMaps | None = None,
     ) -> None:
-        """``surface`` are the cells in which depth images show one: samples then lie there and beside them only."""
+        """``surface`` are the cells in which depth images show one: samples then lie there and beside them only.
+
+        ``features`` are those of the perceptual distance; they must be given where it has a weight.
+        """
+        if settings.perceptual and features is None:
+            raise ValueError(f"perceptual is {settings.perceptual} but no feature network was given")
         self.settings = settings
+        self.features = features
         self.hull = hull
         self.steps_done = 0
         self._start(to_table(resized(planes.float(), self._side())))
@@ -135,6 +151,17 @@ class PlaneFit:
         loss = loss + settings.alpha * wrong_alpha.square().mean()
         if settings.compact and len(empty):
             loss = loss + settings.compact * compactness(field.density(empty), self.occupancy.cell)
+        if self.features is not None and settings.perceptual and self.steps_done % settings.perceptual_every == 0:
+            distance = patch_distance(
+                field,
+                pool,
+                self.occupancy,
+                self.features,
+                side=settings.patch,
+                samples=settings.samples,
+                generator=generator,
+            )
+            loss = loss + settings.perceptual_every * settings.perceptual * distance
         if self.steps_done % settings.regularise_every == 0:
             if settings.tv:
                 loss = loss + settings.regularise_every * settings.tv * smoothness(self.table)
@@ -248,15 +275,17 @@ def fit_planes(
     generator: torch.Generator,
     *,
     initial: Float[Tensor, "3 channel height width"],
+    features: FeatureMaps | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> FitResult:
     """Fit one avatar's planes under a frozen decoder, which is left as it is.
 
     ``initial`` is where to start: the decoder's mean planes (see :class:`rodin_models.joint_fit.JointFit`).
-    ``generator`` lives on the device of ``views``; ``on_step(step, loss)`` is told of every step.
+    ``generator`` lives on the device of ``views``, as do ``features`` (see :class:`PlaneFit`). ``on_step(step, loss)``
+    is told of every step.
     """
     hull = carve_hull(views, settings)
-    fit = PlaneFit(initial, hull, settings, surface=find_surface(views, settings))
+    fit = PlaneFit(initial, hull, settings, surface=find_surface(views, settings), features=features)
     pool = RayPool.around(views, hull)
     losses = []
     for step in range(settings.steps):

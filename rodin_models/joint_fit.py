@@ -22,6 +22,7 @@ from rodin_models.fitting import (
     learning_rate_share,
     load_adam_state,
 )
+from rodin_models.perceptual import FeatureMaps
 from rodin_models.views import RayPool, Views
 
 INITIAL_DEVIATION = 0.01
@@ -39,10 +40,12 @@ class JointFit:
         settings: FitSettings,
         generator: torch.Generator,
         *,
+        features: FeatureMaps | None = None,
         pools_in_memory: int = 8,
     ) -> None:
         """``views(i)`` gives avatar i's photographs, on the generator's device, whenever they are not among the
         last ``pools_in_memory`` used. ``decoder`` is trained in place. ``settings.steps`` counts per avatar.
+        ``features`` are those of the perceptual distance, if it has a weight.
         """
         self.decoder = decoder
         self.settings = settings
@@ -52,6 +55,7 @@ class JointFit:
         self._generator = generator
         self._pools: dict[int, RayPool] = {}
         self._pools_in_memory = pools_in_memory
+        self._features = features
         self._fits: dict[int, PlaneFit] = {}
         self._queue: list[int] = []
         shape = (3, decoder.settings.channels, settings.resolution, settings.resolution)
@@ -130,7 +134,9 @@ class JointFit:
         load_adam_state(self._adam, state["decoder_adam"])
         self._fits = {}
         for key, saved in state["avatars"].items():
-            fit = PlaneFit(self._initial, saved["hull"].to(self._generator.device), self.settings)
+            fit = PlaneFit(
+                self._initial, saved["hull"].to(self._generator.device), self.settings, features=self._features
+            )
             fit.load_state(saved)
             self._fits[int(key)] = fit
 
@@ -141,7 +147,9 @@ class JointFit:
             views = self._views(avatar)
             if avatar not in self._fits:
                 hull, surface = carve_hull(views, self.settings), find_surface(views, self.settings)
-                self._fits[avatar] = PlaneFit(self._initial, hull, self.settings, surface=surface)
+                self._fits[avatar] = PlaneFit(
+                    self._initial, hull, self.settings, surface=surface, features=self._features
+                )
             pool = RayPool.around(views, self._fits[avatar].hull)
         self._pools[avatar] = pool
         while len(self._pools) > self._pools_in_memory:

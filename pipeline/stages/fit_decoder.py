@@ -28,9 +28,13 @@ from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitSettings, evaluate_views
 from rodin_models.joint_fit import JointFit
+from rodin_models.patch_loss import RandomFeatures
+from rodin_models.perceptual import FeatureMaps, Vgg16Features
 from rodin_models.views import Views
 
 CPU = torch.device("cpu")
+RANDOM_FEATURES_SEED = 0
+"""All runs compare patches in the same random features, so that their figures compare."""
 
 
 def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
@@ -67,6 +71,7 @@ def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) ->
         decoder=Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device),
         settings=fit_settings(config, steps=config.decoder.steps_per_avatar),
         generator=seeded(config, 0, "decoder", device),
+        features=fit_features(config, device),
     )
     seconds_before = 0.0
     checkpoint = layout.work / "decoder" / item.fingerprint
@@ -162,12 +167,27 @@ def fit_settings(config: RunConfig, *, steps: int) -> FitSettings:
         tv=fit.tv_weight,
         sparse=fit.sparse_weight,
         compact=fit.compact_weight,
+        perceptual=fit.perceptual_weight,
+        perceptual_every=fit.perceptual_every,
+        patch=fit.perceptual_patch,
         noise=fit.plane_noise,
         rescale_probability=fit.rescale_probability,
         coarse=fit.coarse,
         hull_resolution=fit.hull_resolution,
         visit_steps=config.decoder.visit_steps,
     )
+
+
+def fit_features(config: RunConfig, device: torch.device) -> FeatureMaps | None:
+    """The network whose features a fit compares patches in, if they weigh anything; raises ``DataError``."""
+    if not config.fit.perceptual_weight:
+        return None
+    if not config.fit.perceptual_vgg:
+        return RandomFeatures(torch.Generator().manual_seed(RANDOM_FEATURES_SEED)).to(device)
+    try:
+        return Vgg16Features.from_file(Path(config.fit.perceptual_vgg)).to(device)
+    except ValueError as error:
+        raise DataError(f"fit.perceptual_vgg: {error}") from None
 
 
 def load_decoder(layout: RunLayout, device: torch.device) -> tuple[Decoder, torch.Tensor]:

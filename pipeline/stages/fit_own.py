@@ -31,7 +31,7 @@ from pipeline.io.ledger import package_versions, processor_name, read_ledger, wr
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
 from pipeline.provenance import render_sources
-from pipeline.stages.fit_decoder import decoder_settings, fit_settings
+from pipeline.stages.fit_decoder import decoder_settings, fit_features, fit_settings
 from pipeline.stages.views import choose_device, intrinsics, read_samples, read_views, seeded, use_threads, views_of
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
@@ -175,6 +175,7 @@ def _fit(item: OwnItem, source: str, device: torch.device, progress: Progress) -
         decoder=Decoder(decoder_settings(config), seeded(config, item.avatar, "own decoder weights", CPU)).to(device),
         settings=fit_settings(config, steps=config.own.steps),
         generator=seeded(config, item.avatar, "own", device),
+        features=fit_features(config, device),
     )
     checkpoint = _checkpoint(item)
     if (checkpoint / "state.json").exists():

@@ -22,11 +22,12 @@ from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
 from pipeline.io.plane_store import PlaneStore, planes_sha256
 from pipeline.provenance import render_layout
-from pipeline.stages.fit_decoder import fit_settings, load_decoder
+from pipeline.stages.fit_decoder import fit_features, fit_settings, load_decoder
 from pipeline.stages.views import choose_device, read_views, seeded, use_threads
 from rodin_models.decoder import Decoder
 from rodin_models.fitting import evaluate_views, fit_planes
 from rodin_models.metrics import ssim
+from rodin_models.perceptual import FeatureMaps
 from rodin_models.triplane import downsample
 
 
@@ -64,6 +65,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
     use_threads(config.fit.threads)
     device = choose_device(config)
     decoder, mean_planes = load_decoder(layout, device)
+    features = fit_features(config, device)
     store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
     parts = layout.parts("fit", shard)
     parts.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
         def on_step(step: int, loss: float, position: int = position) -> None:
             progress(position + step / config.fit.steps, len(wanted))
 
-        outcome = _fit_avatar(item, avatar, source, decoder, mean_planes, store, device, on_step)
+        outcome = _fit_avatar(item, avatar, source, decoder, mean_planes, features, store, device, on_step)
         if isinstance(outcome, FitReport):
             write_ledger(part, outcome)
             fits.append(outcome)
@@ -130,6 +132,7 @@ def _fit_avatar(
     source: str,
     decoder: Decoder,
     mean_planes: torch.Tensor,
+    features: FeatureMaps | None,
     store: PlaneStore,
     device: torch.device,
     on_step: Any,
@@ -142,6 +145,7 @@ def _fit_avatar(
         fit_settings(config, steps=config.fit.steps),
         seeded(config, avatar, "fit", device),
         initial=mean_planes,
+        features=features,
         on_step=on_step,
     )
     planes = result.planes.to(torch.float16)

@@ -42,6 +42,8 @@ def test_layers_merge_in_order(tmp_path):
         ("fit.steps=true", ("fit.steps", "True")),
         ("fit.learning_rate=nan", ("fit.learning_rate",)),
         ("fit.learning_rate=-1.0", ("fit.learning_rate", "-1.0")),
+        ("fit.perceptual_weight=-0.1", ("fit.perceptual_weight", "-0.1")),
+        ("fit.perceptual_patch=8", ("fit.perceptual_patch", "8")),
         ("fit.stepz=3", ("fit.stepz", "fit.steps")),
         ("nonsense=3", ("nonsense",)),
         ("fit.steps", ("fit.steps", "key=value")),
@@ -97,6 +99,28 @@ def test_operational_settings_change_nothing():
     assert not changed(
         "render.num_avatars=30", "render.python=/usr/bin/python3", "render.threads=2", "train.workers=2", "device=cpu"
     )
+
+
+def test_the_network_of_the_patches_counts_by_its_content(tmp_path):
+    weights, elsewhere = tmp_path / "vgg.safetensors", tmp_path / "moved.safetensors"
+    weights.write_bytes(b"one")
+    weight = "fit.perceptual_weight=0.01"
+
+    def stale(path):
+        plain = stage_fingerprints(load_config(preset="demo", settings=[weight]))
+        given = stage_fingerprints(load_config(preset="demo", settings=[weight, f'fit.perceptual_vgg="{path}"']))
+        return plain["fit"] != given["fit"], given
+
+    assert stale(weights)[0]
+    elsewhere.write_bytes(b"one")
+    assert stale(elsewhere) == stale(weights)
+    config = load_config(preset="demo", settings=[weight, f'fit.perceptual_vgg="{weights}"'])
+    (tmp_path / "run.toml").write_text(config.to_toml())
+    weights.unlink()
+    assert load_config(run_toml=tmp_path / "run.toml") == config
+    with pytest.raises(ConfigError, match=r"fit\.perceptual_vgg .*vgg\.safetensors cannot be read: No such file"):
+        load_config(preset="demo", settings=[weight, f'fit.perceptual_vgg="{weights}"'])
+    assert not changed(f'fit.perceptual_vgg="{weights}"')  # it weighs nothing
 
 
 def test_stages_read_only_earlier_ones():

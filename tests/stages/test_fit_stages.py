@@ -3,13 +3,17 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import tree_hashes
 
+from pipeline.config_file import load_config
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_shard
 from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import plane_sources
 from pipeline.stages import fit_planes as stage
+from pipeline.stages.fit_decoder import CPU, fit_features
+from rodin_models.patch_loss import RandomFeatures
 
 
 class Stop(Exception):
@@ -104,6 +108,16 @@ def test_a_killed_joint_fit_goes_on_to_the_same_decoder(made, tmp_path):
     assert steps[0] == run.config.decoder.checkpoint_every + 1, "it went on from the checkpoint"
     assert report.steps == steps[-1] == 24
     assert tree_hashes(run.layout.decoder) == tree_hashes(made.layout.decoder)
+
+
+def test_patches_are_compared_in_random_features_or_in_the_weights_that_are_given(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(1)}, path)
+    assert fit_features(load_config(preset="demo"), CPU) is None
+    weight = "fit.perceptual_weight=0.01"
+    assert isinstance(fit_features(load_config(preset="demo", settings=[weight]), CPU), RandomFeatures)
+    with pytest.raises(DataError, match=r"fit\.perceptual_vgg: .*other\.safetensors is no VGG-16"):
+        fit_features(load_config(preset="demo", settings=[weight, f'fit.perceptual_vgg="{path}"']), CPU)
 
 
 def test_too_few_avatars_for_a_decoder(made, tmp_path):

@@ -1,0 +1,202 @@
+"""How good fits are: planes with a decoder of their own, planes under the shared one, and what either leaves to wish.
+
+    python -m benchmarks.fit_quality FOLDER [--avatars 12] [--threads 2] [--only own shared forgetting joint]
+                                            [--own steps=3000] [--shared steps=1500] [--own-decoder hidden=64]
+
+FOLDER comes from ``python -m benchmarks.fit_views FOLDER``. Planes are rounded as they are stored and rendered without
+a hull, every held-out view at 128 samples a ray; PSNR is over white. Printed are, by avatar and as means:
+
+- the share of the images that is covered, and the PSNR between two renders of the same view with different noise;
+- whole image and foreground (true alpha above 0) of both ways, the gap between them, and the whole image of the
+  shared way's planes made 64 texels a side and large again;
+- over avatars, how the channels' means and deviations spread: planes of one domain differ less between avatars
+  than within one;
+- what the decoder forgot (``forgetting``), and joint fits that visit avatars otherwise (``joint``).
+
+Results lie in ``FOLDER/quality``: a killed command goes on with what is missing, and ``NN.png`` there shows avatar NN.
+The last line is one JSON object.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.cached_fit import Fitted, Recipe, own_fit, shared_fit
+from benchmarks.fit import Subject, changed, load_subject
+from benchmarks.fit_forgetting import Forgetting, under_given_decoder, under_joint_fits
+from benchmarks.fit_pictures import Labelled, Pixels, picture
+from benchmarks.held_out import mean
+from pipeline.images import encode_png, over_white, to_uint8
+from rodin_models.decoder import DecoderSettings
+from rodin_models.fitting import FitSettings
+from rodin_models.render import planes_occupancy, render_image
+
+OWN = FitSettings(resolution=128, steps=3000, rays=2048, samples=16)
+SHARED = FitSettings(resolution=128, steps=1500, rays=2048, samples=16)
+OWN_DECODER = DecoderSettings(channels=32, hidden=64, colour_hidden=32)
+CPU = torch.device("cpu")
+
+
+def ceiling(arrays: Any) -> tuple[float, float] | None:
+    """Whole-image and foreground PSNR between renders of the same views with different noise, if there are such."""
+    if "again_rgba" not in arrays:
+        return None
+    whole, foreground = [], []
+    for view, rgba in zip(arrays["again_view"], arrays["again_rgba"], strict=True):
+        first = arrays["held_out_rgba"][view]
+        pair = [over_white(x).astype(np.float64) / 255 for x in (first, rgba)]
+        error = ((pair[0] - pair[1]) ** 2).mean(-1)
+        whole.append(float(-10 * np.log10(error.mean())))
+        foreground.append(float(-10 * np.log10(error[first[..., 3] > 0].mean())))
+    return mean(whole), mean(foreground)
+
+
+def domain(fits: Sequence[Fitted]) -> dict[str, Any]:
+    """How channels spread: their mean and deviation over texels of each avatar, over avatars."""
+    planes = torch.stack([fit.planes for fit in fits]).double().transpose(1, 2).flatten(2)
+    means, deviations = planes.mean(-1), planes.std(-1)
+    between = float(means.var(0).mean().sqrt())
+    within = float(deviations.square().mean().sqrt())
+    return {
+        "channel_mean": [round(x, 4) for x in means.mean(0).tolist()],
+        "channel_deviation": [round(x, 4) for x in deviations.mean(0).tolist()],
+        "means": [round(float(means.min()), 4), round(float(means.max()), 4)],
+        "deviations": [round(float(deviations.min()), 4), round(float(deviations.max()), 4)],
+        "between_over_within": round(between / within, 4),
+    }
+
+
+def show(path: Path, subject: Subject, arrays: Any, fits: dict[str, Fitted], samples: int) -> None:
+    """Write the picture of an avatar."""
+    numbers = [int(view) for view in arrays["again_view"]]
+    parts = zip(numbers, arrays["again_segmentation"], arrays["again_landmarks"], strict=True)
+    labelled = [Labelled(over_white(arrays["held_out_rgba"][n]), classes, marks) for n, classes, marks in parts]
+    shown = []
+    for name, fit in fits.items():
+        occupancy = planes_occupancy(fit.planes, fit.decoder)
+        images: list[Pixels] = []
+        for number in numbers:
+            camera = (subject.held_out.cam2world[number], subject.held_out.intrinsics[number])
+            size = (subject.held_out.height, subject.held_out.width)
+            image = render_image(fit.planes, fit.decoder, *camera, *size, samples=samples, occupancy=occupancy)
+            images.append(to_uint8(image.rgb.numpy()))
+        shown.append((name, images[0], images[1]))
+    path.write_bytes(encode_png(picture(labelled[0], labelled[1], shown)))
+
+
+def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:
+    """Fit, measure and show the avatars."""
+    numbers = range(given.first, given.first + given.avatars)
+    folder = given.folder / "quality"
+    rows: list[dict[str, float]] = []
+    fits: dict[str, list[Fitted]] = {"own": [], "shared": []}
+    for number in numbers:
+        arrays = np.load(given.folder / f"avatar-{number:02d}.npz")
+        name, subject = f"{number:02d}", load_subject(given.folder, f"avatar-{number:02d}", CPU, depth=True)
+        found: dict[str, Fitted] = {}
+        row: dict[str, float] = {"avatar": number}
+        if "own" in given.only:
+            found["own"] = own_fit(folder, name, subject, recipes["own"])
+        if "shared" in given.only:
+            found["shared"] = shared_fit(folder, name, subject, recipes["shared"])
+        for way, fit in found.items():
+            fits[way].append(fit)
+            row |= {
+                "coverage": fit.full.coverage,
+                f"{way}_whole_db": fit.full.whole_db,
+                f"{way}_foreground_db": fit.full.foreground_db,
+                f"{way}_small_db": fit.small.whole_db,
+                f"{way}_floaters": fit.full.floaters,
+                f"{way}_cpu_seconds": fit.seconds,
+            }
+        if len(found) == 2:
+            row["gap_db"] = found["own"].full.whole_db - found["shared"].full.whole_db
+        noise = ceiling(arrays)
+        if noise is not None:
+            row |= {"ceiling_whole_db": noise[0], "ceiling_foreground_db": noise[1]}
+        if noise is not None and found and not (folder / f"{name}.png").exists():
+            show(folder / f"{name}.png", subject, arrays, found, given.render_samples)
+        rows.append(row)
+    means = {name: mean([row[name] for row in rows]) for name in rows[0] if name != "avatar"}
+    print_table([*rows, {"avatar": -1, **means}])
+    summary: dict[str, Any] = {name: round(value, 4) for name, value in means.items()}
+    for way, done in fits.items():
+        if len(done) > 1:
+            summary[f"{way}_domain"] = spread = domain(done)
+            ratio = spread["between_over_within"]
+            print(f"{way}: channel means {spread['means']}, deviations {spread['deviations']}")
+            print(f"{way}: between avatars a channel's mean varies {ratio:.3f} times as much as its texels within one")
+    return summary
+
+
+def print_table(rows: Sequence[dict[str, float]]) -> None:
+    """All rows have the same names; the last is of means."""
+    names = list(rows[0])
+    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+    for row in rows:
+        first = "mean" if row["avatar"] < 0 else str(int(row["avatar"]))
+        cells = [f"{row[n]:.4f}" if n == "coverage" or n.endswith("floaters") else f"{row[n]:.2f}" for n in names[1:]]
+        print(f"| {first} | " + " | ".join(cells) + " |")
+
+
+def forgetting(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:
+    """What the decoder forgot, and joint fits that differ in visits and decay."""
+    count = len(sorted(given.folder.glob("decoder-??.npz")))
+    if count < 2:
+        raise SystemExit(f"{given.folder} holds {count} avatars of the decoder: run benchmarks.fit_views again")
+    chosen = [*range(min(given.joint_avatars, count) - 1), count - 1]
+    subjects = [load_subject(given.folder, f"decoder-{number:02d}", CPU, depth=True) for number in chosen]
+    folder, own, shared = given.folder / "quality", recipes["own"], recipes["shared"]
+    found: dict[str, Forgetting] = {}
+    if "forgetting" in given.only:
+        found["the decoder given"] = under_given_decoder(folder, subjects[0], subjects[-1], own, shared)
+    if "joint" in given.only:
+        found |= under_joint_fits(folder, subjects, given.joint_steps, own, shared)
+    print("| decoder | first dB | last dB | first lacks | last lacks | forgotten dB |\n|---|---|---|---|---|---|")
+    for name, figures in found.items():
+        values = [*asdict(figures).values(), figures.forgotten_db]
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    return {
+        name: {key: round(value, 4) for key, value in (asdict(f) | {"forgotten_db": f.forgotten_db}).items()}
+        for name, f in found.items()
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    numbers = {"avatars": 12, "first": 0, "threads": 2, "render-samples": 128, "seed": 0}
+    for name, value in (numbers | {"joint-avatars": 6, "joint-steps": 200}).items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    ways = ("own", "shared", "forgetting", "joint")
+    parser.add_argument("--only", nargs="*", choices=ways, default=list(ways))
+    parser.add_argument("--depth", action=argparse.BooleanOptionalAction, default=True, help="give fits the depth")
+    parser.add_argument("--steps", type=int, help="of both ways")
+    for way in ("own", "shared", "own-decoder"):
+        parser.add_argument(f"--{way}", nargs="*", default=[], metavar="NAME=VALUE", help=f"settings, {way}")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    (given.folder / "quality").mkdir(exist_ok=True)
+    steps = [f"steps={given.steps}"] if given.steps else []
+    decoder = changed(OWN_DECODER, given.own_decoder)
+    recipes = {
+        way: Recipe(changed(settings, [*changes, *steps]), decoder, given.render_samples, given.depth, given.seed)
+        for way, settings, changes in (("own", OWN, given.own), ("shared", SHARED, given.shared))
+    }
+    summary: dict[str, Any] = {"depth": given.depth}
+    if {"own", "shared"} & set(given.only):
+        summary |= {"avatars": given.avatars, **avatars(given, recipes)}
+    if {"forgetting", "joint"} & set(given.only):
+        summary["forgetting"] = forgetting(given, recipes)
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

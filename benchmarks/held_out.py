@@ -1,0 +1,68 @@
+"""How well planes show views that no fit has seen: what the benchmarks of fits print.
+
+Planes are rendered alone, without the hull of their fit: what any reader of stored planes will see.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+
+from rodin_models.decoder import Decoder
+from rodin_models.metrics import psnr, psnr_masked
+from rodin_models.occupancy import dilate_mask
+from rodin_models.render import planes_occupancy, render_image
+from rodin_models.triplane import downsample, resized
+from rodin_models.views import Views
+
+MARGIN = 2
+"""Pixels by which a mask is widened before what lies outside counts as floating."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Means over views, PSNR over white."""
+
+    whole_db: float
+    foreground_db: float
+    """Over pixels whose true alpha is above 0."""
+    coverage: float
+    """Share of such pixels."""
+    floaters: float
+    """Mean opacity of what is outside the widened masks."""
+
+
+def measure(planes: torch.Tensor, decoder: Decoder, views: Views, samples: int) -> Quality:
+    """Render every view at ``samples`` samples a ray and compare."""
+    occupancy = planes_occupancy(planes, decoder)
+    whole, foreground, floating = [], [], []
+    for index, (matrix, pinhole) in enumerate(zip(views.cam2world, views.intrinsics, strict=True)):
+        size = (views.height, views.width)
+        image = render_image(planes, decoder, matrix, pinhole, *size, samples=samples, occupancy=occupancy)
+        mask = views.masks()[index]
+        seen, truth = (rearrange(x, "h w c -> c h w") for x in (image.rgb.clamp(0, 1), views.over(index, 1.0)))
+        whole.append(float(psnr(seen, truth)))
+        foreground.append(float(psnr_masked(seen, truth, mask[None])))
+        floating.append(float(image.alpha[~dilate_mask(mask, MARGIN)].double().mean()))
+    return Quality(mean(whole), mean(foreground), float(views.masks().float().mean()), mean(floating))
+
+
+def as_stored(planes: torch.Tensor) -> torch.Tensor:
+    """Planes rounded as the plane store rounds them."""
+    return planes.detach().to(torch.float16).float()
+
+
+def through_side(planes: torch.Tensor, side: int) -> torch.Tensor:
+    """Planes made smaller, stored, and made as large again as they were."""
+    return resized(as_stored(downsample(planes, side)), planes.shape[-1])
+
+
+def first_views(views: Views, count: int) -> Views:
+    """At most so many; depth, which measuring does not read, is left out."""
+    return Views(views.rgba[:count], views.cam2world[:count], views.intrinsics[:count])
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean."""
+    return sum(values) / len(values)
