@@ -156,6 +156,15 @@ class FitConfig(Record):
     """A fit whose held-out PSNR is lower is a failure, and training never reads it."""
     threads: int = Field(2, ge=1)
     """Torch threads of one task. In the fingerprint, because the last bits depend on it."""
+    batch: int = Field(0, ge=0, json_schema_extra=OPERATIONAL)
+    """Avatars fitted at once; 0 takes as many as fit in a GPU's free memory, and one on a CPU.
+
+    Each gets what it would get alone up to the order of summation: on a CPU the same bytes need 0 or 1.
+    """
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the decoder's matrix products; auto takes bfloat16 on CUDA, float32 on a CPU. All else is float32."""
+    compile: bool = False
+    """Compile the decoder and the accumulation along rays with ``torch.compile``; an error where that does not work."""
 
     @model_validator(mode="after")
     def _grows(self) -> "FitConfig":
