@@ -143,7 +143,7 @@ class FitConfig(Record):
     sparse_weight: float = Field(1e-4, ge=0)
     compact_weight: float = Field(0.3, ge=0)
     perceptual_weight: float = Field(0.0, ge=0)
-    """Of the perceptual distance of rendered patches; at 0 none is rendered."""
+    """Of the perceptual distance of rendered patches; at 0 none is rendered. Fits one avatar at a time, in float32."""
     perceptual_every: int = Field(4, ge=1)
     """Steps between two patches, which then weigh as many times more."""
     perceptual_patch: int = Field(32, ge=16)
@@ -166,6 +166,15 @@ class FitConfig(Record):
     """A fit whose held-out PSNR is lower is a failure, and training never reads it."""
     threads: int = Field(2, ge=1)
     """Torch threads of one task. In the fingerprint, because the last bits depend on it."""
+    batch: int = Field(0, ge=0, json_schema_extra=OPERATIONAL)
+    """Avatars fitted at once; 0 takes as many as fit in a GPU's free memory, and one on a CPU.
+
+    Each gets what it would get alone up to the order of summation: on a CPU the same bytes need 0 or 1.
+    """
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the decoder's matrix products; auto takes bfloat16 on CUDA, float32 on a CPU. All else is float32."""
+    compile: bool = False
+    """Compile the decoder and the accumulation along rays with ``torch.compile``; an error where that does not work."""
 
     @model_validator(mode="after")
     def _grows(self) -> "FitConfig":
@@ -174,6 +183,15 @@ class FitConfig(Record):
         if not rising or factors != sorted(set(factors), reverse=True) or min(factors, default=2) < 2:
             raise ValueError(
                 f"fit.coarse is {self.coarse}; shares must rise within (0, 1), factors fall and be at least 2"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patches_go_alone(self) -> "FitConfig":
+        if self.perceptual_weight and (self.batch > 1 or self.compile or self.precision == "bfloat16"):
+            raise ValueError(
+                f"fit.perceptual_weight is {self.perceptual_weight}: patches are compared for one avatar at a time, in "
+                "float32 and not compiled; leave fit.batch, fit.precision and fit.compile at their defaults"
             )
         return self
 

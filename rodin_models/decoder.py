@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_EXPONENT_BOUND = 15.0
+EXPONENT_BOUND = 15.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TruncatedExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, exponent: Tensor) -> Tensor:
         """Exponential, bounded above."""
-        bounded = exponent.clamp(-_EXPONENT_BOUND, _EXPONENT_BOUND).exp()
+        bounded = exponent.clamp(-EXPONENT_BOUND, EXPONENT_BOUND).exp()
         ctx.save_for_backward(bounded)
         return bounded
 
@@ -68,7 +68,7 @@ class _OneOctave(torch.autograd.Function):
         sine.sin_()
         hidden = torch.addmm(trunk_bias, features, of_features)
         hidden.addmm_(sine, of_sine).addmm_(cosine, of_cosine).relu_()
-        density = torch.addmv(dense_bias, hidden, dense[0]).clamp_(-_EXPONENT_BOUND, _EXPONENT_BOUND).exp_()
+        density = torch.addmv(dense_bias, hidden, dense[0]).clamp_(-EXPONENT_BOUND, EXPONENT_BOUND).exp_()
         colour = torch.addmm(middle_bias, hidden, middle.t())
         colour.view(len(seen_from), -1, colour.shape[1]).add_(seen_from[:, None])
         colour.relu_()

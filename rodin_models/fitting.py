@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rodin_models.decoder import Decoder
@@ -137,7 +137,7 @@ class PlaneFit:
         settings = self.settings
         if len(self.table[0]) != self._side():
             self._start(to_table(resized(to_planes(self.table.detach()), self._side())))
-        table = self._table_of_step(generator)
+        table = table_of_step(self.table, settings, generator)
         field = PlaneField(table, decoder, noise=settings.noise, generator=generator)
         rays, rgb, alpha = pool.draw(settings.rays, generator)
         samples = march(rays, self.occupancy, settings.samples, generator)
@@ -200,36 +200,58 @@ class PlaneFit:
         self.steps_done = int(state["steps_done"])
 
     def _side(self) -> int:
-        """Texels a side of the planes of the next step."""
-        done = self.steps_done / self.settings.steps
-        factor = next((factor for until, factor in self.settings.coarse if done < until), 1)
-        return -(-self.settings.resolution // factor)
+        return side_at(self.settings, self.steps_done)
 
     def _start(self, table: Tensor) -> None:
         """Fit this table from now on, with a fresh Adam."""
         self.table = table.requires_grad_()
-        self.adam = torch.optim.Adam([self.table], lr=self.settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
-
-    def _table_of_step(self, generator: torch.Generator) -> Tensor:
-        settings = self.settings
-        if float(torch.rand((), generator=generator, device=generator.device)) >= settings.rescale_probability:
-            return self.table
-        return random_rescale(self.table, math.ceil(settings.rescale_smallest * self.table.shape[1]), generator)
+        self.adam = plane_adam(self.table, self.settings)
 
     def _empty_points(self, generator: torch.Generator) -> Tensor:
         points = torch.rand(self.settings.empty_points, 3, generator=generator, device=self.table.device) * 2 - 1
         return points[~self.hull.reshape(-1)[cell_index(points, len(self.hull))]]
 
-    @torch.no_grad()
     def _note_density(self, points: Tensor, density: Tensor) -> None:
-        """Keep the densest that was met in each occupied cell; what was met long ago fades."""
-        occupied, known = self.occupancy.grid, self.occupancy.density
-        cells = cell_index(points, len(occupied)).reshape(-1).long()
-        met = torch.where(occupied.reshape(-1)[cells], density.detach().reshape(-1), -1.0)
-        known.reshape(-1).scatter_reduce_(0, cells, met, "amax")
-        if self.steps_done % FADE_EVERY == FADE_EVERY - 1:
-            known.mul_(self.settings.density_decay**FADE_EVERY)
-            known.masked_fill_(~occupied, -1.0)
+        cells = cell_index(points, len(self.occupancy.grid)).reshape(-1).long()
+        note_density(self.occupancy.density, self.occupancy.grid, cells, density, self.settings, self.steps_done)
+
+
+@torch.no_grad()
+def note_density(
+    known: Tensor, occupied: Tensor, cells: Int[Tensor, " sample"], density: Tensor, settings: FitSettings, step: int
+) -> None:
+    """Keep in ``known`` the densest that was met in each occupied cell; what was met long ago fades.
+
+    Grids may stand one after another, ``cells`` are flat indices into all of them.
+    """
+    # A fit that diverges must not lead its samples astray: NaN is no place and no texel.
+    met = density.detach().reshape(-1).nan_to_num(0.0)
+    met = torch.where(occupied.reshape(-1)[cells], met, -1.0)
+    known.reshape(-1).scatter_reduce_(0, cells, met, "amax")
+    if step % FADE_EVERY == FADE_EVERY - 1:
+        known.mul_(settings.density_decay**FADE_EVERY)
+        known.masked_fill_(~occupied, -1.0)
+
+
+def side_at(settings: FitSettings, steps_done: int) -> int:
+    """Texels a side of the planes of the next step."""
+    done = steps_done / settings.steps
+    factor = next((factor for until, factor in settings.coarse if done < until), 1)
+    return -(-settings.resolution // factor)
+
+
+def plane_adam(table: Tensor, settings: FitSettings) -> torch.optim.Optimizer:
+    """The optimiser of planes; it works on each number alone, so planes may be stacked."""
+    return torch.optim.Adam([table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+
+def table_of_step(
+    table: Float[Tensor, "3 side side channel"], settings: FitSettings, generator: torch.Generator
+) -> Float[Tensor, "3 side side channel"]:
+    """What a step sees of planes: themselves, now and then through a coarser side."""
+    if float(torch.rand((), generator=generator, device=generator.device)) >= settings.rescale_probability:
+        return table
+    return random_rescale(table, math.ceil(settings.rescale_smallest * table.shape[1]), generator)
 
 
 def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:

@@ -249,26 +249,47 @@ def march(rays: Rays, occupancy: Occupancy, samples: int, generator: torch.Gener
     A ray that meets no occupied piece gets samples of zero length.
     """
     near, far = intersect_box(rays, occupancy.low, occupancy.high)
-    diagonal = float((occupancy.high - occupancy.low).norm())
-    pieces = max(1, math.ceil(diagonal / occupancy.cell))
+    pieces = count_pieces(occupancy)
     piece = ((far - near) / pieces)[:, None]
     middles = near[:, None] + (torch.arange(pieces, device=near.device) + 0.5) * piece
-    known = occupancy.density.reshape(-1)[_cells_along(rays, middles, occupancy.grid.shape[0])].to(near.dtype)
+    known = occupancy.density.reshape(-1)[cells_along(rays, middles, occupancy.grid.shape[0])].to(near.dtype)
+    return placed_in_pieces(known, near, piece, strata(near.shape[0], samples, generator, near), pieces - 1)
+
+
+def count_pieces(occupancy: Occupancy) -> int:
+    """How many pieces, each at most a cell long, a ray through the occupied box is cut into."""
+    diagonal = float((occupancy.high - occupancy.low).norm())
+    return max(1, math.ceil(diagonal / occupancy.cell))
+
+
+def placed_in_pieces(
+    known: Float[Tensor, "ray piece"],
+    near: Float[Tensor, " ray"],
+    piece: Float[Tensor, "ray 1"],
+    shares: Float[Tensor, "ray sample"],
+    last: int | Int[Tensor, "ray 1"],
+) -> RaySamples:
+    """The second half of :func:`march`: samples at given ``shares`` of all mass of their ray.
+
+    ``known`` is the coarse density of each piece, negative where it is not occupied, and is used up. ``piece`` is a
+    piece's length, ``last`` the index of a ray's last one: rays of several avatars have different numbers, and what
+    lies behind is not occupied.
+    """
     filled = ((known >= 0) & (piece > 0)).to(near.dtype)
     total = filled.sum(-1, keepdim=True)
     mass = _seen_mass(known.clamp_(min=0).mul_(piece)).add_(EVEN_MASS / total.clamp(min=1)).mul_(filled)
     cumulated = mass.cumsum(-1)
 
-    wanted = strata(near.shape[0], samples, generator, near) * cumulated[:, -1:]
-    found = torch.searchsorted(cumulated, wanted, right=True).clamp(max=pieces - 1)
+    wanted = shares * cumulated[:, -1:]
+    found = torch.searchsorted(cumulated, wanted, right=True).clamp(max=last)
     of_piece = mass.gather(1, found).clamp(min=torch.finfo(near.dtype).tiny)
     inside = (wanted - cumulated.gather(1, found) + of_piece) / of_piece
     distances = near[:, None] + (found + inside.clamp(0, 1)) * piece
-    lengths = piece * filled.gather(1, found) * cumulated[:, -1:] / (of_piece * samples)
+    lengths = piece * filled.gather(1, found) * cumulated[:, -1:] / (of_piece * shares.shape[1])
     return RaySamples(distances, lengths)
 
 
-def _cells_along(rays: Rays, distances: Float[Tensor, "ray piece"], resolution: int) -> Int[Tensor, "ray piece"]:
+def cells_along(rays: Rays, distances: Float[Tensor, "ray piece"], resolution: int) -> Int[Tensor, "ray piece"]:
     """:func:`cell_index` of positions on rays, axis by axis: nothing of three numbers a position is ever made."""
     origins, directions = (rays.origins + 1) * (resolution / 2), rays.directions * (resolution / 2)
     index = torch.zeros((), dtype=torch.int32, device=distances.device)

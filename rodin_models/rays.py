@@ -60,9 +60,12 @@ def image_rays(cam2world: Float[Tensor, "4 4"], intrinsics: Float[Tensor, " 4"],
 
 
 def intersect_box(
-    rays: Rays, low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+    rays: Rays, low: Float[Tensor, "*each 3"], high: Float[Tensor, "*each 3"]
 ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
-    """Distances at which rays enter and leave an axis-aligned box; equal where they miss it. Never negative."""
+    """Distances at which rays enter and leave an axis-aligned box; equal where they miss it. Never negative.
+
+    One box for all rays, or one for each.
+    """
     # A direction of exactly zero along an axis would give 0 / 0 on the box's faces.
     tiny = torch.finfo(rays.directions.dtype).tiny
     inverse = 1 / torch.where(rays.directions.abs() < tiny, tiny, rays.directions)

@@ -44,16 +44,16 @@ class PlaneField:
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3"]]:
         """Density (per world unit) and colour at world points."""
         density, rgb = self.decoder(self._features(points), directions)
-        return density * _inside(points), rgb
+        return density * inside_cube(points), rgb
 
     def density(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
         """Density alone."""
-        return self.decoder.density_of(self._features(points)) * _inside(points)
+        return self.decoder.density_of(self._features(points)) * inside_cube(points)
 
     def _features(self, points: Tensor) -> Tensor:
         features = sample_table(self.table, points.reshape(-1, 3))
         if self.noise and self.generator is not None:
-            features = torch.add(features, _standard_normal(features, self.generator), alpha=self.noise)
+            features = torch.add(features, standard_normal(features, self.generator), alpha=self.noise)
         return features.reshape(*points.shape[:-1], features.shape[-1])
 
 
@@ -66,19 +66,24 @@ def _normal_bank(width: int, device: torch.device) -> Tensor:
     return torch.randn(_BANK // width * 2, width, generator=generator, device=device)
 
 
-def _standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+def standard_normal(
+    like: Float[Tensor, "point channel"], generator: torch.Generator, choices: torch.Generator | None = None
+) -> Float[Tensor, "point channel"]:
     """Normal numbers of the shape of ``like``: a stretch of a fixed bank from a random row on.
 
     Drawing them anew takes as long as reading the planes does; noise that comes back now and then serves as well.
+    The row is drawn from ``choices`` if that is given: one on the host keeps the host from waiting for a GPU.
     """
     bank = _normal_bank(like.shape[1], like.device)
     if len(like) > len(bank):
         return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    start = int(torch.randint(len(bank) - len(like) + 1, (), generator=generator, device=generator.device))
+    choices = choices or generator
+    start = int(torch.randint(len(bank) - len(like) + 1, (), generator=choices, device=choices.device))
     return bank[start : start + len(like)].to(like.dtype)
 
 
-def _inside(points: Tensor) -> Tensor:
+def inside_cube(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+    """1 for points of the cube, 0 for others."""
     return (points.abs().amax(-1) <= 1).to(points.dtype)
 
 

@@ -87,12 +87,20 @@ def find_corners(points: Float[Tensor, "point 3"], height: int, width: int) -> C
 
 
 def sample_table(
-    table: Float[Tensor, "3 height width channel"], points: Float[Tensor, "point 3"]
+    table: Float[Tensor, "plane height width channel"],
+    points: Float[Tensor, "point 3"],
+    avatar: Int[Tensor, " point"] | None = None,
 ) -> Float[Tensor, "point channel"]:
-    """The numbers and gradients of :func:`sample_planes_reference` from a channel-last table."""
+    """The numbers and gradients of :func:`sample_planes_reference` from a channel-last table.
+
+    A table of several avatars has their planes one after another, three each, and ``avatar`` says whose each point is.
+    """
     _, height, width, channels = table.shape
     corners = find_corners(points, height, width)
-    gathered: Tensor = _GatherCorners.apply(table.reshape(-1, channels), corners.texel, corners.weight)
+    texel = corners.texel
+    if avatar is not None:
+        texel = texel + avatar.to(texel.dtype)[:, None] * (3 * height * width)
+    gathered: Tensor = _GatherCorners.apply(table.reshape(-1, channels), texel, corners.weight)
     return gathered
 
 

@@ -50,7 +50,7 @@ class Views:
 
     def over(self, view: int, background: float) -> Float[Tensor, "height width 3"]:
         """One photograph over a grey background, in [0, 1]."""
-        rgba = _unit(self.rgba[view])
+        rgba = unit_range(self.rgba[view])
         return rgba[..., :3] * rgba[..., 3:] + background * (1 - rgba[..., 3:])
 
 
@@ -64,9 +64,10 @@ class RayPool:
 
     @classmethod
     def around(cls, views: Views, hull: Bool[Tensor, "x y z"]) -> "RayPool":
-        """All pixels whose rays may meet ``hull``."""
+        """All pixels whose rays may meet ``hull``; where no view shows it, one pixel, which will see nothing."""
         seen = grid_pixels(hull, views.cam2world, views.intrinsics, views.height, views.width)
-        return cls(views, seen.reshape(-1).nonzero()[:, 0])
+        pixel = seen.reshape(-1).nonzero()[:, 0]
+        return cls(views, pixel if len(pixel) else pixel.new_zeros(1))
 
     def draw(
         self, count: int, generator: torch.Generator
@@ -88,9 +89,12 @@ class RayPool:
             inside % self.views.width,
             inside // self.views.width,
         )
-        rgba = _unit(self.views.rgba.reshape(-1, 4)[pixel])
+        rgba = unit_range(self.views.rgba.reshape(-1, 4)[pixel])
         return rays, rgba[:, :3] * rgba[:, 3:], rgba[:, 3]
 
 
-def _unit(rgba: Tensor) -> Tensor:
+def unit_range(
+    rgba: UInt8[Tensor, "*batch 4"] | Float[Tensor, "*batch 4"],
+) -> Float[Tensor, "*batch 4"]:
+    """Pixels in [0, 1], whether they are stored in 8 bits or not."""
     return rgba.float() / 255 if rgba.dtype == torch.uint8 else rgba

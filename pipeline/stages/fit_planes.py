@@ -1,13 +1,15 @@
 """Stage ``fit``: the planes of one shard's avatars under the frozen decoder.
 
 Each avatar's chunk of the plane store is written once, and its report beside the other parts of the shard, so that
-a killed task does again at most the avatar in work. A fit that diverges or stays below ``fit.min_psnr`` is a failure
-with a reason: the rest goes on, and training never reads it.
+a killed task does again at most the avatar in work, or the batch of them: on a GPU several are fitted at once. A fit
+that diverges or stays below ``fit.min_psnr`` is a failure with a reason: the rest goes on, and training never reads it.
 """
 
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,12 +25,16 @@ from pipeline.io.ledger import package_versions, processor_name, read_ledger, wr
 from pipeline.io.plane_store import PlaneStore, planes_sha256
 from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_features, fit_settings, load_decoder
+from pipeline.stages.fit_means import avatars_at_once, fit_shading
 from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from rodin_models.batch_fit import fit_batch
 from rodin_models.decoder import Decoder
-from rodin_models.fitting import evaluate_views, fit_planes
+from rodin_models.fitting import FitResult, evaluate_views, fit_planes
 from rodin_models.metrics import ssim
 from rodin_models.perceptual import FeatureMaps
+from rodin_models.shading import Shading
 from rodin_models.triplane import downsample
+from rodin_models.views import Views
 
 
 @dataclass(frozen=True)
@@ -64,37 +70,45 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
     started_at = time.time()
     use_threads(config.fit.threads)
     device = choose_device(config)
+    shading, at_once = fit_shading(config, device), avatars_at_once(config, device)
     decoder, mean_planes = load_decoder(layout, device)
     features = fit_features(config, device)
     store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
     parts = layout.parts("fit", shard)
     parts.mkdir(parents=True, exist_ok=True)
-    fits: list[FitReport] = []
-    failures: list[AvatarFailure] = []
-    for position, avatar in enumerate(renders.done):
+    outcomes: dict[int, FitReport | AvatarFailure] = {}
+    part_of: dict[int, Path] = {}
+    for avatar in renders.done:
         source = renders.avatar_sha256[format_avatar(avatar)]
         part = parts / f"{format_avatar(avatar)}.{item.fingerprint}-{decoder_ledger.decoder_sha256[:16]}.json"
         known = read_ledger(part, FitReport) or _known_fit(item, before, decoder_ledger.decoder_sha256, avatar)
         if known is not None and known.source_sha256 == source:
-            fits.append(known)
-            continue
-
-        def on_step(step: int, loss: float, position: int = position) -> None:
-            progress(position + step / config.fit.steps, len(wanted))
-
-        outcome = _fit_avatar(item, avatar, source, decoder, mean_planes, features, store, device, on_step)
-        if isinstance(outcome, FitReport):
-            write_ledger(part, outcome)
-            fits.append(outcome)
+            outcomes[avatar] = known
         else:
-            failures.append(outcome)
+            part_of[avatar] = part
+    for batch in batched(part_of, at_once):
+        done = len(outcomes)
+
+        def on_step(step: int, done: int = done, batch: tuple[int, ...] = batch) -> None:
+            progress(done + len(batch) * step / config.fit.steps, len(wanted))
+
+        start = time.monotonic()
+        results = _fit(item, batch, decoder, mean_planes, features, shading, device, on_step)
+        seconds = (time.monotonic() - start) / len(batch)
+        for avatar, result in zip(batch, results, strict=True):
+            source = renders.avatar_sha256[format_avatar(avatar)]
+            outcome = _measured(item, avatar, source, result.planes, decoder, store, seconds)
+            if isinstance(outcome, FitReport):
+                write_ledger(part_of[avatar], outcome)
+            outcomes[avatar] = outcome
+    in_order = [outcomes[avatar] for avatar in renders.done]
     report = FitShardReport(
         schema_version=SCHEMA_VERSION,
         fingerprint=item.fingerprint,
         shard=shard,
         decoder_sha256=decoder_ledger.decoder_sha256,
-        fits=tuple(fits),
-        failures=tuple(failures),
+        fits=tuple(o for o in in_order if isinstance(o, FitReport)),
+        failures=tuple(o for o in in_order if isinstance(o, AvatarFailure)),
         started_at=started_at,
         finished_at=time.time(),
         versions=package_versions(("torch", "numpy", "scipy", "zarr")),
@@ -126,32 +140,63 @@ def _known_fit(item: FitItem, before: FitShardReport | None, decoder_sha256: str
     return next((fit for fit in before.fits if fit.avatar == avatar), None)
 
 
-def _fit_avatar(
+def batched(avatars: Iterable[int], size: int) -> list[tuple[int, ...]]:
+    """Avatars in order, ``size`` at a time."""
+    listed = tuple(avatars)
+    return [listed[i : i + size] for i in range(0, len(listed), size)]
+
+
+def _fit(
     item: FitItem,
-    avatar: int,
-    source: str,
+    avatars: tuple[int, ...],
     decoder: Decoder,
     mean_planes: torch.Tensor,
     features: FeatureMaps | None,
-    store: PlaneStore,
+    shading: Shading,
     device: torch.device,
-    on_step: Any,
+    on_step: Callable[[int], None],
+) -> list[FitResult]:
+    """The planes of several avatars; one alone on a CPU, in float32, goes the way that is fastest there.
+
+    So does one whose patches are compared, which batches do not know.
+    """
+    config, layout = item.config, item.layout
+    settings = fit_settings(config, steps=config.fit.steps)
+    generators = [seeded(config, avatar, "fit", device) for avatar in avatars]
+
+    def views(index: int) -> Views:
+        return read_views(config, layout, avatars[index], ("train",), device)
+
+    if features is not None or (device.type == "cpu" and len(avatars) == 1 and shading == Shading()):
+        alone = fit_planes(
+            views(0),
+            decoder,
+            settings,
+            generators[0],
+            initial=mean_planes,
+            features=features,
+            on_step=lambda step, _: on_step(step),
+        )
+        return [alone]
+    return fit_batch(views, decoder, settings, generators, initial=mean_planes, shading=shading, on_step=on_step)
+
+
+def _measured(
+    item: FitItem,
+    avatar: int,
+    source: str,
+    fitted: torch.Tensor,
+    decoder: Decoder,
+    store: PlaneStore,
+    seconds: float,
 ) -> FitReport | AvatarFailure:
+    """Measure fitted planes as they are stored, and store them; ``seconds`` is what fitting them took."""
     config, layout = item.config, item.layout
     start = time.monotonic()
-    result = fit_planes(
-        read_views(config, layout, avatar, ("train",), device),
-        decoder,
-        fit_settings(config, steps=config.fit.steps),
-        seeded(config, avatar, "fit", device),
-        initial=mean_planes,
-        features=features,
-        on_step=on_step,
-    )
-    planes = result.planes.to(torch.float16)
+    planes = fitted.to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=avatar, reason=f"fit of {format_avatar(avatar)} diverged: planes are not finite")
-    held_out = read_views(config, layout, avatar, ("held_out",), device)
+    held_out = read_views(config, layout, avatar, ("held_out",), fitted.device)
     quality = evaluate_views(planes.float(), decoder, held_out, samples=config.fit.render_samples)
     psnr = _mean(quality.psnr_db)
     if not psnr >= config.fit.min_psnr:
@@ -172,7 +217,7 @@ def _fit_avatar(
         ssim=float(similarity.mean()),
         coverage=_mean(quality.coverage),
         steps=config.fit.steps,
-        seconds=round(time.monotonic() - start, 3),
+        seconds=round(seconds + time.monotonic() - start, 3),
         planes_sha256=planes_sha256(full),
     )
 

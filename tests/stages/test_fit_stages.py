@@ -91,6 +91,59 @@ def test_a_diverged_fit_is_a_failure_and_may_be_tried_again(made, tmp_path, monk
     assert again.fits[1] == report.fits[0]
 
 
+def test_avatars_fitted_together_are_those_fitted_alone(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "fit", settings=("fit.batch=2",))
+    assert run.fingerprint("fit") == made.fingerprint("fit")
+    done = []
+    for shard in run.shards():
+        together, alone = run.fit(shard, lambda now, total: done.append(now / total)), made.fit(shard)
+        assert not together.failures and [f.avatar for f in together.fits] == [f.avatar for f in alone.fits]
+        for one, other in zip(together.fits, alone.fits, strict=True):
+            assert one.psnr_db == pytest.approx(other.psnr_db, abs=0.02)
+            assert one.source_sha256 == other.source_sha256 and one.seconds > 0
+    assert done[:31] == sorted(done[:31]) and done[15] == 0.5 and done[30] == 1
+    stores = [PlaneStore.open(r.layout.planes, r.config.plane_spec()) for r in (run, made)]
+    for avatar in range(6):
+        one, other = (store.read(avatar).astype("float32") for store in stores)
+        assert abs(one - other).mean() < 1e-3 and abs(other).mean() > 0.02
+
+
+def test_a_killed_batch_costs_the_batch_and_no_more(made, tmp_path, monkeypatch):
+    run = made.copy_to(tmp_path / "run", "fit", settings=("fit.batch=2", "render.shard_size=2"))
+    measured = stage._measured
+
+    def stop_at_the_second(item, avatar, *arguments):
+        if avatar == 3:
+            raise Stop
+        return measured(item, avatar, *arguments)
+
+    monkeypatch.setattr(stage, "_measured", stop_at_the_second)
+    with pytest.raises(Stop):
+        run.fit(1)
+    (part,) = run.layout.parts("fit", 1).iterdir()
+    kept = json.loads(part.read_text())
+    monkeypatch.setattr(stage, "_measured", measured)
+    fits = run.fit(1).fits
+    assert [f.avatar for f in fits] == [2, 3] and fits[0].seconds == kept["seconds"]
+
+
+def test_one_that_diverges_in_a_batch_fails_alone(made, tmp_path, monkeypatch):
+    run = made.copy_to(tmp_path / "run", "fit", settings=("fit.batch=2",))
+    read = stage.read_views
+
+    def spoilt(config, layout, avatar, splits, device):
+        views = read(config, layout, avatar, splits, device)
+        if avatar != 2:
+            return views
+        return dataclasses.replace(views, rgba=torch.where(torch.arange(4) < 3, torch.nan, views.rgba / 255.0))
+
+    monkeypatch.setattr(stage, "read_views", spoilt)
+    report = run.fit(1)
+    assert [f.avatar for f in report.failures] == [2] and "diverged" in report.failures[0].reason
+    assert [f.avatar for f in report.fits] == [3]
+    assert report.fits[0].psnr_db == pytest.approx(made.fit(1).fits[1].psnr_db, abs=0.02)
+
+
 def test_a_killed_joint_fit_goes_on_to_the_same_decoder(made, tmp_path):
     run = made.copy_to(tmp_path / "run", "decoder")
     checkpointed = run.config.decoder.checkpoint_every + 3
