@@ -10,6 +10,9 @@ reaches ``--psnr`` count everything but that: hull, rays, steps. ``speedup`` is 
 ratios. Printed beside it: what the plain step takes over its own bare ``grid_sample`` calls and matrix products, and
 how far the fast step is from the floor that its multiply-adds and bytes set on this machine. Without SciPy the fast
 way is slower on a CPU; which it was is printed. The last line is one JSON object.
+
+With ``--batch 1 4 16`` it measures instead what fitting several at once costs (:mod:`benchmarks.fit_batch`), on a CPU
+or with ``--device cuda``, up to the PSNRs of ``--reach``.
 """
 
 import argparse
@@ -29,6 +32,7 @@ import torch
 from rodin_models import triplane
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, evaluate_views, find_surface, learning_rate_share
+from rodin_models.shading import Shading
 from rodin_models.views import RayPool, Views
 from tests.plain_fit import PlainFit
 
@@ -182,6 +186,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="steps between two evaluations")
     parser.add_argument("--render-samples", type=int, default=32, help="samples a ray of the evaluation")
     parser.add_argument("--depth", action="store_true", help="give the fast fit the rendered depth as well")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; the speedup over the plain way is for CPUs")
+    parser.add_argument("--batch", type=int, nargs="+", help="measure the fast fit with so many avatars at once")
+    parser.add_argument("--reach", type=float, nargs="+", default=[32.0, 35.0], help="PSNRs that batches are timed to")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of a batch's products")
+    parser.add_argument("--compile", action="store_true", help="compile a batch's decoder")
     parser.add_argument("--only", choices=("fast", "plain"), help="measure one way; there is no speedup then")
     parser.add_argument("--first", type=int, default=0, help="the first avatar")
     parser.add_argument("--seed", type=int, default=0)
@@ -189,9 +198,18 @@ def main() -> None:
         parser.add_argument(f"--{way}", nargs="*", default=[], metavar="NAME=VALUE", help=f"settings of the {way} fit")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.device != "cpu" and not given.batch:
+        parser.error(f"--device {given.device} needs --batch: the plain way is measured on a CPU")
     print("gradients of planes scattered by", "SciPy" if triplane.sparse is not None else "index_add: no SciPy here")
     fast, plain = changed(FAST, given.fast), changed(PLAIN, given.plain)
-    subjects = load_subjects(given.folder, given.first + given.avatars, torch.device("cpu"), depth=given.depth)
+    subjects = load_subjects(given.folder, given.first + given.avatars, torch.device(given.device), depth=given.depth)
+    if given.batch:
+        from benchmarks import fit_batch  # it builds on this module
+
+        shading = Shading(getattr(torch, given.precision), given.compile)
+        more = dict(wanted=given.reach, every=given.every, render_samples=given.render_samples, seed=given.seed)
+        fit_batch.run(subjects[given.first :], fast, shading, given.batch, **more)
+        return
     reached: dict[str, list[Reached]] = {"fast": [], "plain": []}
     for number, subject in enumerate(subjects[given.first :], given.first):
         quality = quality_of(subject, given.render_samples)

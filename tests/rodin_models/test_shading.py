@@ -103,7 +103,7 @@ for compiled in (False, True):
     shader = Shader(decoder, Shading(compiled=compiled))
     pixels, density = shader.rays(read, directions, inside, RaySamples(lengths.cumsum(-1), lengths))
     (grad,) = torch.autograd.grad((pixels.rgb - 0.3).square().sum() + pixels.alpha.sum(), read)
-    told.append((*pixels, density, grad))
+    told.append([t.detach() for t in (*pixels, density, grad)])
 print(max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*told)))
 """
 
