@@ -1,14 +1,15 @@
 """What the benchmarks of fits measure on: photographs of avatars, and a shared decoder fitted on other ones.
 
-    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--decoder-held-out 1] [--threads 1]
+    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 24] [--decoder-held-out 1] [--threads 1]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
 cameras. The decoder's are drawn by another seed: 20 training views each. Both are rendered by stage ``render``, the
-decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was. Two held-out views of each
-avatar, the most frontal one and the one most from behind, are rendered again with other noise, labelled: how far two
-renders agree is the most that a fit can reach, and labels say where hair, eyes and cloth are. Written are
-``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in ``FOLDER/runs``. Needs the
-whole pipeline, Blender too.
+decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was. Fits are given views of 16
+Cycles samples and measured on views of 64: the first four held-out ones of each avatar are rendered again. Two of
+those, the most frontal one and the one most from behind, are rendered once more with other noise: how far the two
+agree is the most that a fit can reach. These are labelled, and say where hair, eyes and cloth are. An avatar that a
+check of its pictures rejects then keeps its first ones. Written are ``decoder.npz``, one ``avatar-NN.npz`` and one
+``decoder-NN.npz`` an avatar; the runs stay in ``FOLDER/runs``. Needs the whole pipeline, Blender too.
 """
 
 import argparse
@@ -40,8 +41,10 @@ from pipeline.stages.views import read_samples, views_of
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
-AGAIN = 500
-"""Number of the first held-out view where it is rendered again."""
+MEASURED_VIEWS, MEASURED_SAMPLES = 4, 64
+"""Held-out views of an avatar that are rendered again to measure by, and their Cycles samples."""
+MEASURED, AGAIN = 500, 700
+"""Number of the first held-out view where it is rendered to be measured by, and once more: noise depends on it."""
 
 
 def configuration(
@@ -62,8 +65,8 @@ def configuration(
             f"decoder.avatars={avatars}",
             "decoder.hidden=64",
             "decoder.colour_hidden=32",
-            "decoder.steps_per_avatar=250",
-            "fit.samples=8",
+            "decoder.steps_per_avatar=500",
+            "fit.samples=12",
             f"decoder.threads={threads}",
             *settings,
         ],
@@ -80,50 +83,61 @@ def render(root: Path, config: RunConfig) -> RunLayout:
     return layout
 
 
-def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: Sequence[Sample] = ()) -> None:
-    """One avatar's training and held-out views as one file, and what was rendered again of the latter."""
+def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, finer: Sequence[Sample] = ()) -> None:
+    """One avatar's training and held-out views as one file; of the latter those that were rendered finer, if any."""
     arrays: dict[str, Any] = {}
     splits: tuple[Split, ...] = ("train", "held_out")
     for split in splits:
         samples = read_samples(config, layout, avatar, (split,))
+        if split == "held_out" and config.render.held_out_views > MEASURED_VIEWS:
+            samples = samples[:MEASURED_VIEWS]
         views = views_of(samples, CPU, depth=True)
         arrays |= {f"{split}_{field.name}": getattr(views, field.name).numpy() for field in dataclasses.fields(views)}
-    if again:
-        records = [sample.record for sample in again]
-        arrays["again_view"] = np.array([record.view - AGAIN for record in records])
+    if finer:
+        measured = [sample for sample in finer if sample.record.view < AGAIN]
+        again = [sample for sample in finer if sample.record.view >= AGAIN]
+        arrays["held_out_rgba"] = np.stack([sample.rgba for sample in measured])
+        arrays["again_view"] = np.array([sample.record.view - AGAIN for sample in again])
         arrays["again_rgba"] = np.stack([sample.rgba for sample in again])
-        arrays["again_segmentation"] = np.stack(
-            [sample.segmentation for sample in again if sample.segmentation is not None]
-        )
-        arrays["again_landmarks"] = np.array([r.landmarks.pixels for r in records if r.landmarks], np.float32)
+        arrays["again_segmentation"] = np.stack([s.segmentation for s in again if s.segmentation is not None])
+        landmarks = [s.record.landmarks.pixels for s in again if s.record.landmarks]
+        arrays["again_landmarks"] = np.array(landmarks, np.float32)
     np.savez_compressed(path, **arrays)
 
 
-def render_again(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
-    """Two held-out views of each avatar, labelled and by other numbers, on which a view's noise depends."""
-    tar = root / "again.tar"
+def finer_views(whole: AvatarJob) -> tuple[ViewSpec, ...]:
+    """The held-out views to measure by, and the most frontal one and the one most from behind once more."""
+    measured = [view for view in whole.views if view.split == "held_out"][:MEASURED_VIEWS]
+    by_front = sorted(range(len(measured)), key=lambda index: float(measured[index].camera.matrix()[2, 3]))
+    again = sorted({by_front[-1], by_front[0]})
+    numbered = [(MEASURED + i, i) for i in range(len(measured))] + [(AGAIN + i, i) for i in again]
+    return tuple(ViewSpec(view=number, camera=measured[i].camera, split="held_out") for number, i in numbered)
+
+
+def render_finer(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
+    """:func:`finer_views` of each avatar that the checks let pass, labelled."""
+    tar, settings_of = root / "finer.tar", root / "finer.txt"
     report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
     assert report is not None
-    if tar.exists() and (index := index_shard(tar)).avatars == report.done:
-        return index
+    if tar.exists() and settings_of.exists() and settings_of.read_text() == report.tar_sha256:
+        return index_shard(tar)
     jobs: list[AvatarJob] = []
     for avatar, spec in zip(report.done, report.specs, strict=True):
         whole = avatar_jobs(config, [avatar])[avatar]
-        held_out = [view for view in whole.views if view.split == "held_out"]
-        held_out.sort(key=lambda view: float(view.camera.matrix()[2, 3]))
-        views = [
-            ViewSpec(view=AGAIN + view.view - config.render.train_views, camera=view.camera, split="held_out")
-            for view in (held_out[-1], held_out[0])
-        ]
-        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": tuple(views)}))
-    output = empty_folder((root / "again").resolve())
-    labelled = config.render.model_copy(update={"passes": RenderPasses(depth=False, segmentation=True, landmarks=True)})
-    job = render_job(config.model_copy(update={"render": labelled}), 0, jobs, output)
-    print(f"again: {len(jobs)} avatars", flush=True)
+        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": finer_views(whole)}))
+    output = empty_folder((root / "finer").resolve())
+    passes = RenderPasses(depth=False, segmentation=True, landmarks=True)
+    finer = config.render.model_copy(update={"passes": passes, "samples": MEASURED_SAMPLES})
+    job = render_job(config.model_copy(update={"render": finer}), 0, jobs, output)
+    print(f"finer: {len(jobs)} avatars", flush=True)
     outcome = run_blender(job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s)
-    if outcome.result is None or outcome.failures:
-        raise SystemExit(f"rendering again: {outcome.reason} {outcome.failures}\n{outcome.log_tail}")
-    write_shard(tar, [output / format_avatar(avatar) for avatar in report.done])
+    if outcome.result is None:
+        raise SystemExit(f"rendering finer views: {outcome.reason}\n{outcome.log_tail}")
+    for failure in outcome.failures:
+        print(f"{format_avatar(failure.avatar)} keeps its first pictures: {failure.reason}")
+    failed = {failure.avatar for failure in outcome.failures}
+    write_shard(tar, [output / format_avatar(avatar) for avatar in report.done if avatar not in failed])
+    settings_of.write_text(report.tar_sha256)
     shutil.rmtree(output)
     return index_shard(tar)
 
@@ -133,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--avatars", type=int, default=3)
-    parser.add_argument("--decoder-avatars", type=int, default=8)
+    parser.add_argument("--decoder-avatars", type=int, default=24)
     parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each decoder avatar")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -145,9 +159,9 @@ def main() -> None:
     )
     fixed = fixed.model_copy(update={"render": fixed.render.model_copy(update={"num_avatars": given.avatars})})
     layout = render(runs / "avatars", fixed)
-    again = render_again(runs, fixed, layout)
+    finer = render_finer(runs, fixed, layout)
     for avatar in range(given.avatars):
-        samples = read_avatar(again, avatar)
+        samples = read_avatar(finer, avatar) if avatar in finer.avatars else ()
         write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, samples)
 
     drawn = configuration(
