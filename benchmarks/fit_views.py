@@ -1,14 +1,17 @@
 """What the benchmarks of fits measure on: photographs of avatars, and a shared decoder fitted on other ones.
 
-    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--decoder-held-out 1] [--threads 1]
+    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 8] [--threads 1]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
 cameras. The decoder's are drawn by another seed: 20 training views each. Both are rendered by stage ``render``, the
-decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was. Two held-out views of each
-avatar, the most frontal one and the one most from behind, are rendered again with other noise, labelled: how far two
-renders agree is the most that a fit can reach, and labels say where hair, eyes and cloth are. Written are
-``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in ``FOLDER/runs``. Needs the
-whole pipeline, Blender too.
+decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was.
+
+A fit averages the noise of forty photographs, and one noisy photograph is a poor judge of it. So the first four
+held-out views of the avatars and their frontal view are rendered again, at 64 samples a pixel and labelled, and two of
+them once more with other noise: how far those agree bounds what can be measured.
+
+Written are ``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in
+``FOLDER/runs``. Needs the whole pipeline, Blender too.
 """
 
 import argparse
@@ -27,7 +30,7 @@ from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig
 from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
-from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split, ViewSpec
+from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport
 from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
@@ -40,8 +43,10 @@ from pipeline.stages.views import read_samples, views_of
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
-AGAIN = 500
-"""Number of the first held-out view where it is rendered again."""
+HELD_OUT, HELD_OUT_SAMPLES = 4, 64
+"""Held-out views that are rendered again, and Cycles' samples a pixel there."""
+AGAIN, ONCE_MORE = 500, 600
+"""What is added to a view's number where it is rendered again, and where it is once more."""
 
 
 def configuration(
@@ -80,28 +85,34 @@ def render(root: Path, config: RunConfig) -> RunLayout:
     return layout
 
 
-def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: Sequence[Sample] = ()) -> None:
-    """One avatar's training and held-out views as one file, and what was rendered again of the latter."""
-    arrays: dict[str, Any] = {}
-    splits: tuple[Split, ...] = ("train", "held_out")
-    for split in splits:
-        samples = read_samples(config, layout, avatar, (split,))
-        views = views_of(samples, CPU, depth=True)
-        arrays |= {f"{split}_{field.name}": getattr(views, field.name).numpy() for field in dataclasses.fields(views)}
-    if again:
-        records = [sample.record for sample in again]
-        arrays["again_view"] = np.array([record.view - AGAIN for record in records])
-        arrays["again_rgba"] = np.stack([sample.rgba for sample in again])
-        arrays["again_segmentation"] = np.stack(
-            [sample.segmentation for sample in again if sample.segmentation is not None]
-        )
-        arrays["again_landmarks"] = np.array([r.landmarks.pixels for r in records if r.landmarks], np.float32)
+def arrays_of(samples: Sequence[Sample], split: str) -> dict[str, Any]:
+    """Samples as the fields of ``Views``, with their labels if they have some, each name led by ``split``."""
+    views = views_of(samples, CPU, depth=True)
+    fields = {name: getattr(views, name) for name in (field.name for field in dataclasses.fields(views))}
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in fields.items() if tensor is not None}
+    landmarks = [sample.record.landmarks.pixels for sample in samples if sample.record.landmarks]
+    if landmarks:
+        arrays["landmarks"] = np.array(landmarks, np.float32)
+        arrays["segmentation"] = np.stack([s.segmentation for s in samples if s.segmentation is not None])
+    return {f"{split}_{name}": array for name, array in arrays.items()}
+
+
+def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: ShardIndex | None = None) -> None:
+    """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again."""
+    arrays = arrays_of(read_samples(config, layout, avatar, ("train",)), "train")
+    if again is None:
+        arrays |= arrays_of(read_samples(config, layout, avatar, ("held_out",)), "held_out")
+    else:
+        samples = read_avatar(again, avatar, ("held_out",))
+        arrays |= arrays_of(read_avatar(again, avatar, ("frontal",)), "frontal")
+        arrays |= arrays_of([sample for sample in samples if sample.record.view < ONCE_MORE], "held_out")
+        arrays |= arrays_of([sample for sample in samples if sample.record.view >= ONCE_MORE], "held_out_again")
     np.savez_compressed(path, **arrays)
 
 
-def render_again(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
-    """Two held-out views of each avatar, labelled and by other numbers, on which a view's noise depends."""
-    tar = root / "again.tar"
+def render_again(folder: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
+    """Some views of each avatar at more samples, labelled, under other numbers, on which a view's noise depends."""
+    tar = folder / "again.tar"
     report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
     assert report is not None
     if tar.exists() and (index := index_shard(tar)).avatars == report.done:
@@ -109,18 +120,21 @@ def render_again(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex
     jobs: list[AvatarJob] = []
     for avatar, spec in zip(report.done, report.specs, strict=True):
         whole = avatar_jobs(config, [avatar])[avatar]
-        held_out = [view for view in whole.views if view.split == "held_out"]
-        held_out.sort(key=lambda view: float(view.camera.matrix()[2, 3]))
-        views = [
-            ViewSpec(view=AGAIN + view.view - config.render.train_views, camera=view.camera, split="held_out")
-            for view in (held_out[-1], held_out[0])
-        ]
-        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": tuple(views)}))
-    output = empty_folder((root / "again").resolve())
-    labelled = config.render.model_copy(update={"passes": RenderPasses(depth=False, segmentation=True, landmarks=True)})
-    job = render_job(config.model_copy(update={"render": labelled}), 0, jobs, output)
-    print(f"again: {len(jobs)} avatars", flush=True)
-    outcome = run_blender(job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s)
+        held_out = [view for view in whole.views if view.split == "held_out"][:HELD_OUT]
+        frontal = [view for view in whole.views if view.split == "frontal"]
+        views = [(AGAIN, view) for view in held_out + frontal] + [(ONCE_MORE, view) for view in held_out[:2]]
+        renumbered = tuple(view.model_copy(update={"view": first + view.view}) for first, view in views)
+        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": renumbered}))
+    output = empty_folder((folder / "again").resolve())
+    passes = RenderPasses(segmentation=True, landmarks=True)
+    changed = config.render.model_copy(update={"samples": HELD_OUT_SAMPLES, "passes": passes})
+    job = render_job(config.model_copy(update={"render": changed}), 0, jobs, output)
+    outcome = run_blender(
+        job,
+        python=config.render.python or sys.executable,
+        timeout_s=config.render.timeout_s,
+        on_event=lambda event: print(f"again: {event}", flush=True),
+    )
     if outcome.result is None or outcome.failures:
         raise SystemExit(f"rendering again: {outcome.reason} {outcome.failures}\n{outcome.log_tail}")
     write_shard(tar, [output / format_avatar(avatar) for avatar in report.done])
@@ -134,7 +148,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--avatars", type=int, default=3)
     parser.add_argument("--decoder-avatars", type=int, default=8)
-    parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each decoder avatar")
+    parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each of the decoder's")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     runs: Path = given.folder / "runs"
@@ -145,10 +159,9 @@ def main() -> None:
     )
     fixed = fixed.model_copy(update={"render": fixed.render.model_copy(update={"num_avatars": given.avatars})})
     layout = render(runs / "avatars", fixed)
-    again = render_again(runs, fixed, layout)
+    again = render_again(given.folder, fixed, layout)
     for avatar in range(given.avatars):
-        samples = read_avatar(again, avatar)
-        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, samples)
+        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, again)
 
     drawn = configuration(
         given.decoder_avatars,
