@@ -30,7 +30,7 @@ from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig
 from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
-from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport
+from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split
 from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
@@ -99,14 +99,17 @@ def arrays_of(samples: Sequence[Sample], split: str) -> dict[str, Any]:
 
 def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: ShardIndex | None = None) -> None:
     """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again."""
-    arrays = arrays_of(read_samples(config, layout, avatar, ("train",)), "train")
-    if again is None:
-        arrays |= arrays_of(read_samples(config, layout, avatar, ("held_out",)), "held_out")
-    else:
-        samples = read_avatar(again, avatar, ("held_out",))
-        arrays |= arrays_of(read_avatar(again, avatar, ("frontal",)), "frontal")
-        arrays |= arrays_of([sample for sample in samples if sample.record.view < ONCE_MORE], "held_out")
-        arrays |= arrays_of([sample for sample in samples if sample.record.view >= ONCE_MORE], "held_out_again")
+    splits: tuple[Split, ...] = ("train", "held_out")
+    sources = {split: read_samples(config, layout, avatar, (split,)) for split in splits}
+    arrays: dict[str, Any] = {}
+    if again is not None:
+        samples = read_avatar(again, avatar)
+        held_out = [sample for sample in samples if sample.record.split == "held_out"]
+        arrays = arrays_of([sample for sample in samples if sample.record.split == "frontal"], "frontal")
+        arrays |= arrays_of([sample for sample in held_out if sample.record.view >= ONCE_MORE], "held_out_again")
+        sources["held_out"] = tuple(sample for sample in held_out if sample.record.view < ONCE_MORE)
+    for split in splits:
+        arrays |= arrays_of(sources[split], split)
     np.savez_compressed(path, **arrays)
 
 
