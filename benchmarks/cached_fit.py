@@ -102,7 +102,8 @@ def _cached(
     fit: Callable[[Subject], tuple[torch.Tensor, Decoder]],
 ) -> Fitted:
     record, arrays = folder / f"{name}.json", folder / f"{name}.npz"
-    asked = json.loads(json.dumps(asked))
+    views = [int(views.rgba.long().sum()) for views in (subject.train, subject.held_out)]
+    asked = json.loads(json.dumps(asked | {"views": views}))
     known = read_json(record)
     if known.get("asked") != asked:
         started = time.process_time()

@@ -28,14 +28,14 @@ import numpy as np
 import torch
 
 from benchmarks.cached_fit import Fitted, Recipe, own_fit, shared_fit
-from benchmarks.fit import Subject, changed, load_subject
+from benchmarks.fit import changed, load_subject
 from benchmarks.fit_forgetting import Forgetting, under_given_decoder, under_joint_fits
-from benchmarks.fit_pictures import Labelled, Pixels, picture
+from benchmarks.fit_pictures import Labelled, picture
 from benchmarks.held_out import mean
 from pipeline.images import encode_png, over_white, to_uint8
 from rodin_models.decoder import DecoderSettings
 from rodin_models.fitting import FitSettings
-from rodin_models.render import planes_occupancy, render_image
+from rodin_models.render import render_image
 
 OWN = FitSettings(resolution=128, steps=3000, rays=2048, samples=16)
 SHARED = FitSettings(resolution=128, steps=1500, rays=2048, samples=16)
@@ -44,13 +44,15 @@ CPU = torch.device("cpu")
 
 
 def ceiling(arrays: Any) -> tuple[float, float] | None:
-    """Whole-image and foreground PSNR between renders of the same views with different noise, if there are such."""
-    if "again_rgba" not in arrays:
+    """Whole-image and foreground PSNR between renders of the same views with different noise, if there are such.
+
+    Both of such a pair are noisy: a fit without any error would be half as far, 3 dB, from either.
+    """
+    if "held_out_again_rgba" not in arrays:
         return None
     whole, foreground = [], []
-    for view, rgba in zip(arrays["again_view"], arrays["again_rgba"], strict=True):
-        first = arrays["held_out_rgba"][view]
-        pair = [over_white(x).astype(np.float64) / 255 for x in (first, rgba)]
+    for first, again in zip(arrays["held_out_rgba"], arrays["held_out_again_rgba"], strict=False):
+        pair = [over_white(rgba).astype(np.float64) / 255 for rgba in (first, again)]
         error = ((pair[0] - pair[1]) ** 2).mean(-1)
         whole.append(float(-10 * np.log10(error.mean())))
         foreground.append(float(-10 * np.log10(error[first[..., 3] > 0].mean())))
@@ -72,22 +74,21 @@ def domain(fits: Sequence[Fitted]) -> dict[str, Any]:
     }
 
 
-def show(path: Path, subject: Subject, arrays: Any, fits: dict[str, Fitted], samples: int) -> None:
-    """Write the picture of an avatar."""
-    numbers = [int(view) for view in arrays["again_view"]]
-    parts = zip(numbers, arrays["again_segmentation"], arrays["again_landmarks"], strict=True)
-    labelled = [Labelled(over_white(arrays["held_out_rgba"][n]), classes, marks) for n, classes, marks in parts]
-    shown = []
-    for name, fit in fits.items():
-        occupancy = planes_occupancy(fit.planes, fit.decoder)
-        images: list[Pixels] = []
-        for number in numbers:
-            camera = (subject.held_out.cam2world[number], subject.held_out.intrinsics[number])
-            size = (subject.held_out.height, subject.held_out.width)
-            image = render_image(fit.planes, fit.decoder, *camera, *size, samples=samples, occupancy=occupancy)
+def show(path: Path, arrays: Any, fits: dict[str, Fitted], samples: int) -> None:
+    """Write the picture of an avatar: its frontal view, and the held-out view that is most from behind."""
+    behind = int(arrays["held_out_cam2world"][:, 2, 3].argmin())
+    labelled, shown = [], []
+    for split, number in (("frontal", 0), ("held_out", behind)):
+        fields = ("rgba", "segmentation", "landmarks", "cam2world", "intrinsics")
+        rgba, classes, marks, *camera = (arrays[f"{split}_{name}"][number] for name in fields)
+        labelled.append(Labelled(over_white(rgba), classes, marks))
+        size, images = rgba.shape[:2], []
+        for fit in fits.values():
+            cam2world, pinhole = (torch.from_numpy(part) for part in camera)
+            image = render_image(fit.planes, fit.decoder, cam2world, pinhole, *size, samples=samples)
             images.append(to_uint8(image.rgb.numpy()))
-        shown.append((name, images[0], images[1]))
-    path.write_bytes(encode_png(picture(labelled[0], labelled[1], shown)))
+        shown.append(images)
+    path.write_bytes(encode_png(picture(labelled[0], labelled[1], list(zip(fits, *shown, strict=True)))))
 
 
 def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:
@@ -120,8 +121,8 @@ def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, 
         noise = ceiling(arrays)
         if noise is not None:
             row |= {"ceiling_whole_db": noise[0], "ceiling_foreground_db": noise[1]}
-        if noise is not None and found and not (folder / f"{name}.png").exists():
-            show(folder / f"{name}.png", subject, arrays, found, given.render_samples)
+        if found and "frontal_segmentation" in arrays:
+            show(folder / f"{name}.png", arrays, found, given.render_samples)
         rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row if name != "avatar"))
     means = {name: mean([row[name] for row in rows if name in row]) for name in names}

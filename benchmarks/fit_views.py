@@ -1,15 +1,18 @@
 """What the benchmarks of fits measure on: photographs of avatars, and a shared decoder fitted on other ones.
 
-    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 24] [--decoder-held-out 1] [--threads 1]
+    python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 24] [--threads 1]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
 cameras. The decoder's are drawn by another seed: 20 training views each. Both are rendered by stage ``render``, the
-decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was. Fits are given views of 16
-Cycles samples and measured on views of 64: the first four held-out ones of each avatar are rendered again. Two of
-those, the most frontal one and the one most from behind, are rendered once more with other noise: how far the two
-agree is the most that a fit can reach. These are labelled, and say where hair, eyes and cloth are. An avatar that a
-check of its pictures rejects then keeps its first ones. Written are ``decoder.npz``, one ``avatar-NN.npz`` and one
-``decoder-NN.npz`` an avatar; the runs stay in ``FOLDER/runs``. Needs the whole pipeline, Blender too.
+decoder is fitted by stage ``decoder``, and a command that was killed goes on where it was.
+
+A fit averages the noise of forty photographs, and one noisy photograph is a poor judge of it. So the first four
+held-out views of the avatars and their frontal view are rendered again, at 64 samples a pixel and labelled, and two of
+them once more with other noise: how far those agree bounds what can be measured. An avatar that a check of its
+pictures rejects then is measured on its first held-out views as they were.
+
+Written are ``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in
+``FOLDER/runs``. Needs the whole pipeline, Blender too.
 """
 
 import argparse
@@ -28,7 +31,7 @@ from pipeline.blender_process import run_blender
 from pipeline.config import RunConfig
 from pipeline.config_file import load_config
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
-from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split, ViewSpec
+from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split
 from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
@@ -41,10 +44,10 @@ from pipeline.stages.views import read_samples, views_of
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
-MEASURED_VIEWS, MEASURED_SAMPLES = 4, 64
-"""Held-out views of an avatar that are rendered again to measure by, and their Cycles samples."""
-MEASURED, AGAIN = 500, 700
-"""Number of the first held-out view where it is rendered to be measured by, and once more: noise depends on it."""
+HELD_OUT, HELD_OUT_SAMPLES = 4, 64
+"""Held-out views that are rendered again, and Cycles' samples a pixel there."""
+AGAIN, ONCE_MORE = 500, 600
+"""What is added to a view's number where it is rendered again, and where it is once more."""
 
 
 def configuration(
@@ -83,61 +86,68 @@ def render(root: Path, config: RunConfig) -> RunLayout:
     return layout
 
 
-def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, finer: Sequence[Sample] = ()) -> None:
-    """One avatar's training and held-out views as one file; of the latter those that were rendered finer, if any."""
-    arrays: dict[str, Any] = {}
+def arrays_of(samples: Sequence[Sample], split: str) -> dict[str, Any]:
+    """Samples as the fields of ``Views``, with their labels if they have some, each name led by ``split``."""
+    views = views_of(samples, CPU, depth=True)
+    fields = {name: getattr(views, name) for name in (field.name for field in dataclasses.fields(views))}
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in fields.items() if tensor is not None}
+    landmarks = [sample.record.landmarks.pixels for sample in samples if sample.record.landmarks]
+    if landmarks:
+        arrays["landmarks"] = np.array(landmarks, np.float32)
+        arrays["segmentation"] = np.stack([s.segmentation for s in samples if s.segmentation is not None])
+    return {f"{split}_{name}": array for name, array in arrays.items()}
+
+
+def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: ShardIndex | None = None) -> None:
+    """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again."""
     splits: tuple[Split, ...] = ("train", "held_out")
+    sources = {split: read_samples(config, layout, avatar, (split,)) for split in splits}
+    sources["held_out"] = sources["held_out"][:HELD_OUT]
+    arrays: dict[str, Any] = {}
+    if again is not None and avatar in again.avatars:
+        samples = read_avatar(again, avatar)
+        held_out = [sample for sample in samples if sample.record.split == "held_out"]
+        arrays = arrays_of([sample for sample in samples if sample.record.split == "frontal"], "frontal")
+        arrays |= arrays_of([sample for sample in held_out if sample.record.view >= ONCE_MORE], "held_out_again")
+        sources["held_out"] = tuple(sample for sample in held_out if sample.record.view < ONCE_MORE)
     for split in splits:
-        samples = read_samples(config, layout, avatar, (split,))
-        if split == "held_out" and config.render.held_out_views > MEASURED_VIEWS:
-            samples = samples[:MEASURED_VIEWS]
-        views = views_of(samples, CPU, depth=True)
-        arrays |= {f"{split}_{field.name}": getattr(views, field.name).numpy() for field in dataclasses.fields(views)}
-    if finer:
-        measured = [sample for sample in finer if sample.record.view < AGAIN]
-        again = [sample for sample in finer if sample.record.view >= AGAIN]
-        arrays["held_out_rgba"] = np.stack([sample.rgba for sample in measured])
-        arrays["again_view"] = np.array([sample.record.view - AGAIN for sample in again])
-        arrays["again_rgba"] = np.stack([sample.rgba for sample in again])
-        arrays["again_segmentation"] = np.stack([s.segmentation for s in again if s.segmentation is not None])
-        landmarks = [s.record.landmarks.pixels for s in again if s.record.landmarks]
-        arrays["again_landmarks"] = np.array(landmarks, np.float32)
+        arrays |= arrays_of(sources[split], split)
     np.savez_compressed(path, **arrays)
 
 
-def finer_views(whole: AvatarJob) -> tuple[ViewSpec, ...]:
-    """The held-out views to measure by, and the most frontal one and the one most from behind once more."""
-    measured = [view for view in whole.views if view.split == "held_out"][:MEASURED_VIEWS]
-    by_front = sorted(range(len(measured)), key=lambda index: float(measured[index].camera.matrix()[2, 3]))
-    again = sorted({by_front[-1], by_front[0]})
-    numbered = [(MEASURED + i, i) for i in range(len(measured))] + [(AGAIN + i, i) for i in again]
-    return tuple(ViewSpec(view=number, camera=measured[i].camera, split="held_out") for number, i in numbered)
-
-
-def render_finer(root: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
-    """:func:`finer_views` of each avatar that the checks let pass, labelled."""
-    tar, settings_of = root / "finer.tar", root / "finer.txt"
+def render_again(folder: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
+    """Some views of each avatar at more samples, labelled, under other numbers, on which a view's noise depends."""
+    tar = folder / "again.tar"
     report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
     assert report is not None
-    if tar.exists() and settings_of.exists() and settings_of.read_text() == report.tar_sha256:
+    known = folder / "again.json"
+    if tar.exists() and known.exists() and json.loads(known.read_text()) == report.tar_sha256:
         return index_shard(tar)
     jobs: list[AvatarJob] = []
     for avatar, spec in zip(report.done, report.specs, strict=True):
         whole = avatar_jobs(config, [avatar])[avatar]
-        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": finer_views(whole)}))
-    output = empty_folder((root / "finer").resolve())
-    passes = RenderPasses(depth=False, segmentation=True, landmarks=True)
-    finer = config.render.model_copy(update={"passes": passes, "samples": MEASURED_SAMPLES})
-    job = render_job(config.model_copy(update={"render": finer}), 0, jobs, output)
-    print(f"finer: {len(jobs)} avatars", flush=True)
-    outcome = run_blender(job, python=config.render.python or sys.executable, timeout_s=config.render.timeout_s)
+        held_out = [view for view in whole.views if view.split == "held_out"][:HELD_OUT]
+        frontal = [view for view in whole.views if view.split == "frontal"]
+        views = [(AGAIN, view) for view in held_out + frontal] + [(ONCE_MORE, view) for view in held_out[:2]]
+        renumbered = tuple(view.model_copy(update={"view": first + view.view}) for first, view in views)
+        jobs.append(whole.model_copy(update={"spec": spec, "redraws": (), "views": renumbered}))
+    output = empty_folder((folder / "again").resolve())
+    passes = RenderPasses(segmentation=True, landmarks=True)
+    changed = config.render.model_copy(update={"samples": HELD_OUT_SAMPLES, "passes": passes})
+    job = render_job(config.model_copy(update={"render": changed}), 0, jobs, output)
+    outcome = run_blender(
+        job,
+        python=config.render.python or sys.executable,
+        timeout_s=config.render.timeout_s,
+        on_event=lambda event: print(f"again: {event}", flush=True),
+    )
     if outcome.result is None:
-        raise SystemExit(f"rendering finer views: {outcome.reason}\n{outcome.log_tail}")
+        raise SystemExit(f"rendering again: {outcome.reason}\n{outcome.log_tail}")
     for failure in outcome.failures:
-        print(f"{format_avatar(failure.avatar)} keeps its first pictures: {failure.reason}")
+        print(f"{format_avatar(failure.avatar)} keeps the pictures it has: {failure.reason}")
     failed = {failure.avatar for failure in outcome.failures}
     write_shard(tar, [output / format_avatar(avatar) for avatar in report.done if avatar not in failed])
-    settings_of.write_text(report.tar_sha256)
+    known.write_text(json.dumps(report.tar_sha256))
     shutil.rmtree(output)
     return index_shard(tar)
 
@@ -148,7 +158,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--avatars", type=int, default=3)
     parser.add_argument("--decoder-avatars", type=int, default=24)
-    parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each decoder avatar")
+    parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each of the decoder's")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     runs: Path = given.folder / "runs"
@@ -159,10 +169,9 @@ def main() -> None:
     )
     fixed = fixed.model_copy(update={"render": fixed.render.model_copy(update={"num_avatars": given.avatars})})
     layout = render(runs / "avatars", fixed)
-    finer = render_finer(runs, fixed, layout)
+    again = render_again(given.folder, fixed, layout)
     for avatar in range(given.avatars):
-        samples = read_avatar(finer, avatar) if avatar in finer.avatars else ()
-        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, samples)
+        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, again)
 
     drawn = configuration(
         given.decoder_avatars,
