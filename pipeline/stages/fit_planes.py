@@ -25,7 +25,7 @@ from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_settings, load_decoder
 from pipeline.stages.views import choose_device, read_views, seeded, use_threads
 from rodin_models.decoder import Decoder
-from rodin_models.fitting import evaluate_views, fit_planes
+from rodin_models.fitting import FitDiverged, evaluate_views, fit_planes
 from rodin_models.metrics import ssim
 from rodin_models.triplane import downsample
 
@@ -77,7 +77,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
             fits.append(known)
             continue
 
-        def on_step(step: int, loss: float, position: int = position) -> None:
+        def on_step(step: int, loss: object, position: int = position) -> None:
             progress(position + step / config.fit.steps, len(wanted))
 
         outcome = _fit_avatar(item, avatar, source, decoder, mean_planes, store, device, on_step)
@@ -136,14 +136,21 @@ def _fit_avatar(
 ) -> FitReport | AvatarFailure:
     config, layout = item.config, item.layout
     start = time.monotonic()
-    result = fit_planes(
-        read_views(config, layout, avatar, ("train",), device),
-        decoder,
-        fit_settings(config, steps=config.fit.steps),
-        seeded(config, avatar, "fit", device),
-        initial=mean_planes,
-        on_step=on_step,
-    )
+    try:
+        result = fit_planes(
+            read_views(config, layout, avatar, ("train",), device),
+            decoder,
+            fit_settings(config, steps=config.fit.steps),
+            seeded(config, avatar, "fit", device),
+            initial=mean_planes,
+            on_step=on_step,
+        )
+    except FitDiverged as error:
+        return AvatarFailure(
+            avatar=avatar,
+            reason=f"fit of {format_avatar(avatar)} diverged: {error}; lower fit.learning_rate "
+            f"{config.fit.learning_rate}",
+        )
     planes = result.planes.to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=avatar, reason=f"fit of {format_avatar(avatar)} diverged: planes are not finite")
