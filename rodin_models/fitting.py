@@ -206,7 +206,8 @@ class PlaneFit:
         known = self.occupancy.density.reshape(-1)
         cells = cell_index(points, len(self.occupancy.grid)).reshape(-1).long()
         known.mul_(self.settings.density_decay)
-        known.scatter_reduce_(0, cells, density.detach().reshape(-1), "amax")
+        # A density that is no number would put the next step's samples nowhere, before the loss has told.
+        known.scatter_reduce_(0, cells, density.detach().reshape(-1).nan_to_num(0.0), "amax")
 
 
 def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:

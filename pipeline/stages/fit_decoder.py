@@ -25,7 +25,7 @@ from pipeline.provenance import decoder_sha256, render_sources
 from pipeline.stages.context import Alone, Context
 from pipeline.stages.item import StageItem
 from pipeline.stages.joint_checkpoint import load_checkpoint, save_checkpoint
-from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitDiverged, FitSettings, evaluate_views
@@ -69,6 +69,7 @@ def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None
             f"stage decoder: {len(avatars)} of the first {config.decoder.avatars} avatars are rendered, "
             f"decoder.min_avatars is {config.decoder.min_avatars}; see rodin-pipe inspect for what failed to render"
         )
+    check_memory("decoder", config, context.device)
     joint = _joint_fit(item, avatars, context)
     identity = {
         "avatars": list(avatars),

@@ -32,7 +32,16 @@ from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
 from pipeline.provenance import render_sources
 from pipeline.stages.fit_decoder import decoder_settings, fit_settings
-from pipeline.stages.views import choose_device, intrinsics, read_samples, read_views, seeded, use_threads, views_of
+from pipeline.stages.views import (
+    check_memory,
+    choose_device,
+    intrinsics,
+    read_samples,
+    read_views,
+    seeded,
+    use_threads,
+    views_of,
+)
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitDiverged, evaluate_views
@@ -91,7 +100,9 @@ def fit_own(item: OwnItem, inputs: tuple[Any, ...], progress: Progress) -> OwnFi
         return before
     started_at = time.time()
     use_threads(config.fit.threads)
-    fitted = _fit(item, source, choose_device(config), progress)
+    device = choose_device(config)
+    check_memory("own", config, device)
+    fitted = _fit(item, source, device, progress)
     fit: FitReport | None = None
     failure: AvatarFailure | None = None
     views: tuple[ViewQuality, ...] = ()

@@ -23,7 +23,7 @@ from pipeline.io.ledger import package_versions, processor_name, read_ledger, wr
 from pipeline.io.plane_store import PlaneStore, planes_sha256
 from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_settings, load_decoder
-from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.decoder import Decoder
 from rodin_models.fitting import FitDiverged, evaluate_views, fit_planes
 from rodin_models.metrics import ssim
@@ -63,6 +63,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
     started_at = time.time()
     use_threads(config.fit.threads)
     device = choose_device(config)
+    check_memory("fit", config, device)
     decoder, mean_planes = load_decoder(layout, device)
     store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
     parts = layout.parts("fit", shard)
