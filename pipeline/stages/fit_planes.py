@@ -20,7 +20,7 @@ from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
 from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
-from pipeline.io.plane_store import PlaneStore, planes_sha256
+from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_settings, load_decoder
 from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
@@ -166,7 +166,7 @@ def _fit_avatar(
         )
     full = planes.cpu().numpy()
     base = downsample(planes.float(), config.planes.base_resolution).to(torch.float16).cpu().numpy()
-    store.write(avatar, full, base)
+    sha256 = store.write(avatar, full, base)
     similarity = ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
     return FitReport(
         avatar=avatar,
@@ -177,7 +177,7 @@ def _fit_avatar(
         coverage=_mean(quality.coverage),
         steps=config.fit.steps,
         seconds=round(time.monotonic() - start, 3),
-        planes_sha256=planes_sha256(full),
+        planes_sha256=sha256,
     )
 
 
