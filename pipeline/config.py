@@ -122,7 +122,19 @@ class DecoderConfig(Record):
     checkpoint_every: int = Field(1000, ge=1, json_schema_extra=OPERATIONAL)
     """Steps between checkpoints of the joint fit."""
     threads: int = Field(2, ge=1)
-    """Torch threads. In the fingerprint, because the last bits depend on it."""
+    """Torch threads of a worker. In the fingerprint, because the last bits depend on it."""
+    workers: int = Field(1, ge=1)
+    """Processes that share the joint fit: each has every workers-th avatar, and a step is one step of all of them with
+    their gradients of the decoder averaged. In the fingerprint: the decoder takes as many times fewer steps.
+    """
+    avatars_in_memory: int = Field(8, ge=1, json_schema_extra=OPERATIONAL)
+    """Most avatars whose photographs a worker holds at a time; they are read again when they are visited again."""
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> "DecoderConfig":
+        if self.workers > self.avatars:
+            raise ValueError(f"decoder.workers is {self.workers}, more than decoder.avatars {self.avatars}")
+        return self
 
 
 class FitConfig(Record):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.available_memory import available_bytes
+from pipeline.config import RunConfig
 from pipeline.config_file import load_config
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
 from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.io.publish import free_bytes
+from pipeline.memory import TERMS, require_memory, side_by_side
 from pipeline.plan import disk_bytes, survey
 from pipeline.summary import bytes_text
 
@@ -84,6 +88,7 @@ def _findings(out: Path, preset: str, address: str | None) -> Iterator[Finding]:
         yield _blender()
     yield from _torch_device()
     yield _ray(address)
+    yield from _memory(out, preset)
     yield _disk(out, preset)
 
 
@@ -145,10 +150,32 @@ def _ray(address: str | None) -> Finding:
         return Finding(False, f"Ray: {error}")
 
 
-def _disk(out: Path, preset: str) -> Finding:
+def _memory(out: Path, preset: str) -> Iterator[Finding]:
+    _, config = _configured(out, preset)
+    for stage in ("decoder", "fit"):
+        processes = side_by_side(stage, config, len(os.sched_getaffinity(0)))
+        available = available_bytes()
+        one = sum(TERMS[stage](config).values())
+        text = (
+            f"memory: stage {stage} of preset {config.preset} needs {processes} x {bytes_text(one)}, "
+            f"{bytes_text(available)} are available"
+        )
+        try:
+            require_memory(stage, config, available, where="on this machine", processes=processes)
+            yield Finding(True, text)
+        except RodinError as error:
+            # On a cluster or a GPU it is another memory that counts.
+            yield Finding(False, str(error), required=False)
+
+
+def _configured(out: Path, preset: str) -> tuple[RunLayout, RunConfig]:
     layout = RunLayout(out.resolve())
     run_toml = layout.config if layout.config.exists() else None
-    config = load_config(run_toml=run_toml, preset=None if run_toml else preset)
+    return layout, load_config(run_toml=run_toml, preset=None if run_toml else preset)
+
+
+def _disk(out: Path, preset: str) -> Finding:
+    layout, config = _configured(out, preset)
     states = survey(config, layout, stage_fingerprints(config))
     needed = sum(disk_bytes(config, RUN_STAGES, states).values())
     free = free_bytes(layout.root)

@@ -13,15 +13,17 @@ from typing import Any
 from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
+from pipeline.available_memory import available_bytes
 from pipeline.blender_process import check_blender
 from pipeline.config import RunConfig
-from pipeline.contracts.errors import DataError, RodinError
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
-from pipeline.contracts.stage import DriverReport, Progress
+from pipeline.contracts.stage import DriverReport
 from pipeline.fingerprint import MODELS, STAGE_SECTIONS, stage_fingerprints
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
 from pipeline.io.publish import publish_text, require_disk, run_lock
+from pipeline.memory import TERMS, require_memory, side_by_side
 from pipeline.plan import (
     StageState,
     apply_redo,
@@ -34,6 +36,7 @@ from pipeline.plan import (
     survey,
 )
 from pipeline.provenance import decoder_report, fit_reports, render_reports, render_sources
+from pipeline.worker_group import GroupNode, decoder_node, train_node
 
 CLUSTER_GROWS_S = 600.0
 """How long nodes of a cluster may take to join."""
@@ -62,58 +65,6 @@ class VisitResult:
     """After the visit."""
 
 
-@dataclass(frozen=True)
-class TrainNode:
-    """A model's training as one node of the graph."""
-
-    item: Any
-    name: str
-    num_workers: int
-    cpus_per_worker: int
-    gpus_per_worker: float
-    storage: Path
-    wait_for_nodes_s: float
-
-
-def train_node(node: TrainNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
-    """Run one model's training loop on its workers; a model that is current returns at once."""
-    from cluster.training import run_training
-    from pipeline.stages.train import published_report
-
-    for lost in inputs:
-        if isinstance(lost, TaskFailed):
-            # Learning from what happens to be there would give another model than an undisturbed run.
-            raise DataError(f"stage {node.name} waits for {lost.task}, which failed: {lost.reason}")
-    known = published_report(node.item)
-    if known is not None:
-        progress(1.0, 1.0)
-        return known
-    result = run_training(
-        guarded_train_loop,
-        replace(node.item, requested_at=time.time()),
-        num_workers=node.num_workers,
-        cpus_per_worker=node.cpus_per_worker,
-        gpus_per_worker=node.gpus_per_worker,
-        storage=node.storage,
-        name=node.name,
-        progress=progress,
-        wait_for_nodes_s=node.wait_for_nodes_s,
-    )
-    if isinstance(result, RodinError):
-        raise result
-    return result
-
-
-def guarded_train_loop(item: Any, context: Any) -> Any:
-    """The training loop; what the user has to mend comes back as a value, because trying again would not help."""
-    from pipeline.stages.train import train_loop
-
-    try:
-        return train_loop(item, context)
-    except RodinError as error:
-        return error
-
-
 def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     """Survey the run and refuse what cannot or must not be done; nothing is written."""
     refuse_ingested(visit.config, visit.layout, visit.stages, visit.redo)
@@ -125,8 +76,19 @@ def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     if "render" in visit.stages and visit.address is None and (states["render"].word != "done" or "render" in redo):
         # Of a cluster's nodes nothing is known here.
         check_blender(visit.config.render.python or sys.executable)
+    _require_memory(visit, [stage for stage in visit.stages if states[stage].word != "done" or stage in redo])
     require_disk(visit.layout.root, sum(disk_bytes(visit.config, visit.stages, states).values()))
     return states, fingerprints
+
+
+def _require_memory(visit: Visit, stages: Sequence[str]) -> None:
+    """Refuse fits that this machine's memory does not hold side by side; on a cluster or a GPU each checks its own."""
+    on_gpu = visit.config.device != "cpu" and Path("/dev/nvidia0").exists()
+    if visit.address is not None or on_gpu:
+        return
+    for stage in TERMS.keys() & set(stages):
+        processes = side_by_side(stage, visit.config, len(os.sched_getaffinity(0)))
+        require_memory(stage, visit.config, available_bytes(), where="on this machine", processes=processes)
 
 
 def carry_out(
@@ -284,6 +246,9 @@ def _fit_tasks(
         num_cpus=_cpus(config.decoder.threads, session),
         num_gpus=gpu,
     )
+    if config.decoder.workers > 1:
+        node = _group_node(visit, "decoder", decoder.item, config.decoder.workers, config.decoder.threads, session, gpu)
+        decoder = replace(decoder, function=decoder_node, item=node, num_cpus=0, num_gpus=0)
     shards = range(len(renders)) if renders else sorted(render_reports(config, layout))
     if not shards:
         raise DataError(f"{layout.renders} holds no rendered shard; run rodin-pipe render --out {layout.root} first")
@@ -346,16 +311,8 @@ def _model_task(
             num_gpus=gpu,
         )
     section: Any = getattr(config, stage)
-    node = TrainNode(
-        item=TrainItem(layout, config, fingerprints[stage], stage),
-        name=stage,
-        num_workers=config.train.workers,
-        cpus_per_worker=int(_cpus(config.train.cpus_per_worker, session)),
-        gpus_per_worker=gpu,
-        storage=layout.work / "ray_train" / stage,
-        wait_for_nodes_s=_node_wait_s(visit),
-    )
-    # The node itself only waits for its workers, so it takes no CPU from them.
+    item = TrainItem(layout, config, fingerprints[stage], stage)
+    node = _group_node(visit, stage, item, config.train.workers, config.train.cpus_per_worker, session, gpu)
     return Task(
         name=stage,
         stage=stage,
@@ -365,6 +322,20 @@ def _model_task(
         total=section.steps,
         unit="step",
         num_cpus=0,
+    )
+
+
+def _group_node(
+    visit: Visit, name: str, item: Any, workers: int, threads: int, session: SessionInfo, gpu: float
+) -> GroupNode:
+    return GroupNode(
+        item=item,
+        name=name,
+        num_workers=workers,
+        cpus_per_worker=int(_cpus(threads, session)),
+        gpus_per_worker=gpu,
+        storage=visit.layout.work / "ray_train" / name,
+        wait_for_nodes_s=_node_wait_s(visit),
     )
 
 

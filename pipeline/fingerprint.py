@@ -37,7 +37,7 @@ INGESTED_SECTIONS: Final = {"ingest": (), "render": ("extent_m", "held_out_every
 NOT_READ: Final = {
     ("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads", "precision", "compile"),
     ("own", "planes"): ("base_resolution",),
-    ("own", "decoder"): ("avatars", "min_avatars", "steps_per_avatar", "threads"),
+    ("own", "decoder"): ("avatars", "min_avatars", "steps_per_avatar", "threads", "workers"),
     ("own", "fit"): ("steps", "min_psnr", "precision", "compile"),
 }
 """Fields of a section that a stage, unlike the section's own, does not read."""

@@ -4,6 +4,7 @@ from pipeline.config import RunConfig
 from pipeline.contracts.naming import format_avatar
 from pipeline.driver import Visit, VisitResult
 from pipeline.fingerprint import MODELS, STAGE_SECTIONS
+from pipeline.memory import TERMS
 from pipeline.plan import StageState, disk_bytes, num_tasks
 from pipeline.progress import seconds_text
 from pipeline.provenance import own_reports
@@ -22,17 +23,18 @@ def describe_plan(visit: Visit, states: dict[str, StageState]) -> str:
     config = visit.config
     disk = disk_bytes(config, visit.stages, states)
     hours = estimated_cpu_hours(config)
-    lines = [f"{'stage':<10} {'state':<11} {'done':>13} {'tasks':>6} {'disk':>10} {'CPU hours':>10}"]
+    lines = [f"{'stage':<10} {'state':<11} {'done':>13} {'tasks':>6} {'memory':>10} {'disk':>10} {'CPU hours':>10}"]
     for stage in visit.stages:
         state = states[stage]
+        memory = bytes_text(sum(TERMS[stage](config).values())) if stage in TERMS else ""
         left = 1 - (state.done + state.failed) / max(state.total, 1)
         lines.append(
             f"{stage:<10} {state.word:<11} {f'{state.done}/{state.total}':>13} {num_tasks(config, [stage]):>6} "
-            f"{bytes_text(disk.get(stage, 0)):>10} {hours.get(stage, 0.0) * left:>10.2f}"
+            f"{memory:>10} {bytes_text(disk.get(stage, 0)):>10} {hours.get(stage, 0.0) * left:>10.2f}"
         )
     lines.append(
-        f"in all {num_tasks(config, visit.stages)} tasks, {bytes_text(sum(disk.values()))}; hours are of one CPU core, "
-        "estimated from the configuration; a GPU changes them by orders of magnitude"
+        f"in all {num_tasks(config, visit.stages)} tasks, {bytes_text(sum(disk.values()))}; memory is of one process; "
+        "hours are of one CPU core, estimated from the configuration; a GPU changes them by orders of magnitude"
     )
     return "\n".join(lines)
 

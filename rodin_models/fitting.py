@@ -91,6 +91,18 @@ class FitResult:
     losses: tuple[float, ...]
 
 
+class FitDiverged(ArithmeticError):
+    """The loss is no finite number any more, and no further step would make it one."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite at step {step}")
+        self.step = step
+        """The step at which it was seen."""
+
+
+CHECK_EVERY = 20
+"""Steps between two looks at the loss: on a GPU each look waits for all steps before it."""
+
 SURFACE_THICKNESS = 2.0
 """Optical thickness of a cell with a surface, as the guide of samples knows it before the first step."""
 
@@ -298,13 +310,15 @@ def fit_planes(
     *,
     initial: Float[Tensor, "3 channel height width"],
     features: FeatureMaps | None = None,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: Callable[[int, Tensor], None] | None = None,
 ) -> FitResult:
     """Fit one avatar's planes under a frozen decoder, which is left as it is.
 
+    Raises :class:`FitDiverged` soon after the loss is no number any more.
+
     ``initial`` is where to start: the decoder's mean planes (see :class:`rodin_models.joint_fit.JointFit`).
     ``generator`` lives on the device of ``views``, as do ``features`` (see :class:`PlaneFit`). ``on_step(step, loss)``
-    is told of every step.
+    is told of every step; reading that loss waits for the device.
     """
     hull = carve_hull(views, settings)
     fit = PlaneFit(initial, hull, settings, surface=find_surface(views, settings), features=features)
@@ -314,10 +328,12 @@ def fit_planes(
         loss = fit.loss(pool, decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fit.table,))
         fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
-        losses.append(float(loss.detach()))
+        losses.append(loss.detach())
+        if step % CHECK_EVERY == CHECK_EVERY - 1 and not math.isfinite(float(losses[-1])):
+            raise FitDiverged(step)
         if on_step is not None:
             on_step(step, losses[-1])
-    return FitResult(fit.planes, fit.occupancy, tuple(losses))
+    return FitResult(fit.planes, fit.occupancy, tuple(torch.stack(losses).tolist()))
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,12 @@ def surface_cells(
 ) -> Bool[Tensor, "{resolution} {resolution} {resolution}"]:
     """Cells in which some photograph shows a surface; ``depth`` is z-depth in world units, 0 where there is none."""
     grid = torch.zeros(resolution**3, dtype=torch.bool, device=depth.device)
-    view, row, column = (depth > 0).nonzero().unbind(-1)
-    rays = pixel_rays(cam2world, intrinsics, view, column, row)
-    distance = depth[view, row, column] / rays.cosines
-    points = rays.origins + distance[:, None] * rays.directions
-    grid[cell_index(points, resolution).long()[(points.abs() <= 1).all(-1)]] = True
+    for index, picture in enumerate(depth):  # one at a time: all rays together would be ten times the photographs
+        row, column = (picture > 0).nonzero().unbind(-1)
+        rays = pixel_rays(cam2world, intrinsics, torch.full_like(row, index), column, row)
+        distance = picture[row, column] / rays.cosines
+        points = rays.origins + distance[:, None] * rays.directions
+        grid[cell_index(points, resolution).long()[(points.abs() <= 1).all(-1)]] = True
     return grid.view(resolution, resolution, resolution)
 
 

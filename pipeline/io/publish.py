@@ -47,7 +47,7 @@ def publishing(path: Path) -> Iterator[Path]:
     flush_to_disk(path.parent)
 
 
-def publish_bytes(path: Path, data: bytes) -> None:
+def publish_bytes(path: Path, data: bytes | memoryview) -> None:
     """Publish ``data`` as the whole content of ``path``."""
     with publishing(path) as temporary:
         temporary.write_bytes(data)

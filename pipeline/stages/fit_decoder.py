@@ -2,6 +2,7 @@
 
 It publishes ``decoder/``: the decoder's weights and the mean of its avatars' planes, from which every later fit
 starts. The joint fit checkpoints planes, optimisers and generators, so that a killed one goes on to the same bytes.
+``decoder.workers`` processes can share it: each reads and keeps its own avatars only.
 """
 
 import shutil
@@ -22,15 +23,16 @@ from pipeline.io.ledger import package_versions, processor_name, read_ledger, wr
 from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.provenance import decoder_sha256, render_sources
+from pipeline.stages.context import Alone, Context
 from pipeline.stages.item import StageItem
-from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from pipeline.stages.joint_checkpoint import load_checkpoint, save_checkpoint
+from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings, evaluate_views
-from rodin_models.joint_fit import JointFit
+from rodin_models.fitting import FitDiverged, FitSettings, evaluate_views
+from rodin_models.joint_fit import JointFit, Share, first_planes
 from rodin_models.patch_loss import RandomFeatures
 from rodin_models.perceptual import FeatureMaps, Vgg16Features
-from rodin_models.views import Views
 
 CPU = torch.device("cpu")
 RANDOM_FEATURES_SEED = 0
@@ -38,101 +40,135 @@ RANDOM_FEATURES_SEED = 0
 
 
 def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
-    """Fit the shared decoder on the avatars that were rendered, and publish it.
-
-    Raises ``DataError`` when fewer than ``decoder.min_avatars`` are there.
-    """
+    """Fit the shared decoder in this process alone; see :func:`fit_decoder_share`."""
     del inputs
-    layout, config = item.layout, item.config
-    ledger = layout.ledger("decoder", "decoder")
-    before = read_ledger(ledger, DecoderReport)
-    sources = render_sources(config, layout)
-    if before is not None and is_current(item, before, sources):
-        progress(before.steps, before.steps)
-        return before
+    known = published_decoder(item)
+    if known is not None:
+        progress(known.steps, known.steps)
+        return known
+    report = fit_decoder_share(item, Alone(choose_device(item.config), progress))
+    assert report is not None
+    return report
 
+
+def published_decoder(item: StageItem) -> DecoderReport | None:
+    """The ledger entry, if the decoder is there and is what this configuration makes of the renders there are."""
+    report = read_ledger(item.layout.ledger("decoder", "decoder"), DecoderReport)
+    current = report is not None and is_current(item, report, render_sources(item.config, item.layout))
+    return report if current else None
+
+
+def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None:
+    """One rank's part of fitting the decoder on the avatars that were rendered; rank 0 publishes and returns it.
+
+    Raises ``DataError``, on all ranks, when fewer than ``decoder.min_avatars`` are there and when the fit diverges.
+    """
+    layout, config = item.layout, item.config
+    assert context.world_size == config.decoder.workers, "the bytes depend on the number of workers"
     started_at, start = time.time(), time.monotonic()
     use_threads(config.decoder.threads)
-    device = choose_device(config)
+    sources = render_sources(config, layout)
     avatars = tuple(a for a in config.decoder_avatars() if a in sources)
     if len(avatars) < config.decoder.min_avatars:
         raise DataError(
             f"stage decoder: {len(avatars)} of the first {config.decoder.avatars} avatars are rendered, "
             f"decoder.min_avatars is {config.decoder.min_avatars}; see rodin-pipe inspect for what failed to render"
         )
-    total = total_steps(config, len(avatars))
+    check_memory("decoder", config, context.device)
+    joint = _joint_fit(item, avatars, context)
+    identity = {
+        "avatars": list(avatars),
+        "sources": [sources[a] for a in avatars],
+        "workers": context.world_size,
+    }
+    checkpoints = layout.work / "decoder" / item.fingerprint
+    seconds_before = load_checkpoint(checkpoints, joint, context.rank, context.world_size, identity=identity) or 0.0
+    while joint.steps_done < joint.total_steps:
+        try:
+            joint.run(
+                joint.steps_done + config.decoder.checkpoint_every,
+                on_step=lambda step, loss: context.progress(step + 1, joint.total_steps),
+            )
+        except FitDiverged as error:
+            raise DataError(
+                f"stage decoder: {error}; lower decoder.learning_rate {config.decoder.learning_rate} or "
+                f"fit.learning_rate {config.fit.learning_rate}"
+            ) from error
+        seconds = seconds_before + time.monotonic() - start
+        save_checkpoint(checkpoints, joint, context.rank, context.barrier, identity=identity, seconds=seconds)
 
-    def views_of(position: int) -> Views:
-        return read_views(config, layout, avatars[position], ("train",), device)
-
-    joint = JointFit(
-        views_of,
-        num_avatars=len(avatars),
-        decoder=Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device),
-        settings=fit_settings(config, steps=config.decoder.steps_per_avatar),
-        generator=seeded(config, 0, "decoder", device),
-        features=fit_features(config, device),
-    )
-    seconds_before = 0.0
-    checkpoint = layout.work / "decoder" / item.fingerprint
-    if (checkpoint / "state.json").exists():
-        saved = load_state(checkpoint)
-        if saved["avatars"] == list(avatars) and saved["sources"] == [sources[a] for a in avatars]:
-            joint.load_state(saved["joint"])
-            seconds_before = saved["seconds"]
-    while joint.steps_done < total:
-        until = joint.steps_done + config.decoder.checkpoint_every
-        joint.run(until, on_step=lambda step, loss: progress(step + 1, total))
-        _save_checkpoint(
-            checkpoint,
-            dict(
-                joint=joint.state(),
-                avatars=list(avatars),
-                sources=[sources[a] for a in avatars],
-                seconds=seconds_before + time.monotonic() - start,
-            ),
-        )
-
+    mean_planes = joint.mean_planes()
+    psnr_db = _mean_psnr(item, avatars, joint, context)
+    if context.rank != 0:
+        return None
     staged = empty_folder(layout.work / "decoder" / "publish")
     save_state(
         staged,
         dict(
             settings=asdict(decoder_settings(config)),
             decoder=dict(joint.decoder.state_dict()),
-            mean_planes=joint.mean_planes(),
+            mean_planes=mean_planes,
         ),
     )
     sha256 = decoder_sha256(staged)
     publish_folder(staged, layout.decoder)
     # Every fit waits for this stage, so nobody else writes to the store now.
     name_decoder(layout.planes, sha256)
-    psnrs = []
-    for avatar, planes in zip(avatars, joint.planes, strict=True):
-        held_out = read_views(config, layout, avatar, ("held_out",), device)
-        quality = evaluate_views(planes, joint.decoder, held_out, samples=config.fit.render_samples)
-        psnrs.append(sum(quality.psnr_db) / len(quality.psnr_db))
     report = DecoderReport(
         schema_version=SCHEMA_VERSION,
         fingerprint=item.fingerprint,
         avatars=avatars,
         sources={format_avatar(a): sources[a] for a in avatars},
         decoder_sha256=sha256,
-        psnr_db=sum(psnrs) / len(psnrs),
-        steps=total,
+        psnr_db=psnr_db,
+        steps=joint.total_steps,
         started_at=started_at,
         finished_at=time.time(),
         seconds=round(seconds_before + time.monotonic() - start, 3),
         versions=package_versions(("torch", "numpy", "scipy")),
         processor=processor_name(),
     )
-    write_ledger(ledger, report)
+    write_ledger(layout.ledger("decoder", "decoder"), report)
     shutil.rmtree(layout.work / "decoder", ignore_errors=True)
     return report
 
 
+def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> JointFit:
+    """This rank's joint fit before its first step. Ranks share the first planes and differ in their generators."""
+    layout, config, device = item.layout, item.config, context.device
+    decoder = Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device)
+    settings = fit_settings(config, steps=config.decoder.steps_per_avatar)
+    generator = seeded(config, 0, "decoder", device)
+    initial = first_planes(decoder, settings, generator)
+    return JointFit(
+        lambda position: read_views(config, layout, avatars[position], ("train",), device),
+        num_avatars=len(avatars),
+        decoder=decoder,
+        settings=settings,
+        generator=generator if context.rank == 0 else seeded(config, context.rank, "decoder", device),
+        features=fit_features(config, device),
+        pools_in_memory=config.decoder.avatars_in_memory,
+        share=Share(context.rank, context.world_size, context.all_reduce_mean),
+        initial=initial,
+    )
+
+
+def _mean_psnr(item: StageItem, avatars: tuple[int, ...], joint: JointFit, context: Context) -> float:
+    """Mean over all avatars of their held-out PSNR, in dB; each rank measures its own."""
+    psnrs = []
+    for position in joint.own:
+        held_out = read_views(item.config, item.layout, avatars[position], ("held_out",), context.device)
+        quality = evaluate_views(
+            joint.planes_of(position), joint.decoder, held_out, samples=item.config.fit.render_samples
+        )
+        psnrs.append(sum(quality.psnr_db) / len(quality.psnr_db))
+    total = torch.tensor(sum(psnrs), dtype=torch.float64, device=context.device)
+    return float(context.all_reduce_mean(total)) * context.world_size / len(avatars)
+
+
 def total_steps(config: RunConfig, num_avatars: int) -> int:
-    """Optimiser steps of the joint fit."""
-    return config.decoder.steps_per_avatar * num_avatars
+    """Optimiser steps of the joint fit, in each of which all workers take part."""
+    return config.decoder.steps_per_avatar * -(-num_avatars // config.decoder.workers)
 
 
 def is_current(item: StageItem, report: DecoderReport, sources: dict[int, str]) -> bool:
@@ -199,9 +235,3 @@ def load_decoder(layout: RunLayout, device: torch.device) -> tuple[Decoder, torc
     decoder.load_state_dict(tree["decoder"])
     decoder.requires_grad_(False)
     return decoder.to(device).eval(), tree["mean_planes"].to(device)
-
-
-def _save_checkpoint(folder: Path, tree: dict[str, Any]) -> None:
-    staged = empty_folder(folder.with_name(folder.name + ".new"))
-    save_state(staged, tree)
-    publish_folder(staged, folder)

@@ -3,12 +3,14 @@
 The settings ``fit.batch``, ``fit.precision`` and ``fit.compile``, seen from one device.
 """
 
+import bisect
 from typing import Final
 
 import torch
 
 from pipeline.config import RunConfig
 from pipeline.contracts.errors import ResourceError
+from pipeline.memory import fit_bytes
 from rodin_models.shading import CannotCompileError, Shading, probe_compile
 
 MEMORY_SHARE: Final = 0.85
@@ -45,24 +47,6 @@ def avatars_at_once(config: RunConfig, device: torch.device) -> int:
 
 
 def fitting_in(config: RunConfig, memory: int) -> int:
-    """The largest batch whose :func:`batch_bytes` are at most ``memory``, and at least 1; no more than a shard has."""
-    each = batch_bytes(config, 2) - batch_bytes(config, 1)
-    most = (memory - batch_bytes(config, 1)) // each + 1
-    return min(max(1, most), config.render.shard_size)
-
-
-def batch_bytes(config: RunConfig, batch: int) -> int:
-    """Bytes that the tensors of a batch take at their most, in float32, every pixel showing the avatar."""
-    fit, planes, decoder = config.fit, config.planes, config.decoder
-    # The planes, two moments, their gradient's two parts, the rescaled ones and theirs, what smoothness keeps.
-    tables = 10 * 3 * planes.resolution**2 * planes.channels * 4
-    grids = fit.hull_resolution**3 * 10  # hull, occupied cells, density, and both in one while marching
-    embedded = planes.channels * (1 + 2 * decoder.frequencies)
-    widths = 6 * planes.channels + 2 * embedded + 4 * decoder.hidden + 4 * decoder.colour_hidden
-    per_sample = 4 * (widths + 60)  # 60: corners, weights, positions, lengths
-    per_ray = 2 * fit.hull_resolution * 80  # pieces of a cell along the cube's diagonal
-    steps = fit.rays * (fit.samples * per_sample + per_ray)
-    pixels = config.render.train_views * config.render.resolution**2
-    photographs = pixels * 8  # colour and place
-    preparing = pixels * 24  # photographs, depth, masks and their sums, one avatar at a time
-    return batch * (tables + grids + steps + photographs) + preparing
+    """The largest batch whose :func:`pipeline.memory.fit_bytes` are at most ``memory``, from 1 to a shard's avatars."""
+    sizes = range(1, config.render.shard_size + 1)
+    return max(1, bisect.bisect_right(sizes, memory, key=lambda size: fit_bytes(config, batch=size)))

@@ -32,10 +32,19 @@ from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
 from pipeline.provenance import render_sources
 from pipeline.stages.fit_decoder import decoder_settings, fit_features, fit_settings
-from pipeline.stages.views import choose_device, intrinsics, read_samples, read_views, seeded, use_threads, views_of
+from pipeline.stages.views import (
+    check_memory,
+    choose_device,
+    intrinsics,
+    read_samples,
+    read_views,
+    seeded,
+    use_threads,
+    views_of,
+)
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import evaluate_views
+from rodin_models.fitting import FitDiverged, evaluate_views
 from rodin_models.joint_fit import JointFit
 from rodin_models.metrics import ssim
 from rodin_models.occupancy import Occupancy
@@ -91,7 +100,9 @@ def fit_own(item: OwnItem, inputs: tuple[Any, ...], progress: Progress) -> OwnFi
         return before
     started_at = time.time()
     use_threads(config.fit.threads)
-    fitted = _fit(item, source, choose_device(config), progress)
+    device = choose_device(config)
+    check_memory("own", config, device)
+    fitted = _fit(item, source, device, progress)
     fit: FitReport | None = None
     failure: AvatarFailure | None = None
     views: tuple[ViewQuality, ...] = ()
@@ -184,10 +195,13 @@ def _fit(item: OwnItem, source: str, device: torch.device, progress: Progress) -
             joint.load_state(saved["joint"])
             seconds_before = saved["seconds"]
     while joint.steps_done < config.own.steps:
-        joint.run(
-            joint.steps_done + config.own.checkpoint_every,
-            on_step=lambda step, loss: progress(step + 1, config.own.steps),
-        )
+        try:
+            joint.run(
+                joint.steps_done + config.own.checkpoint_every,
+                on_step=lambda step, loss: progress(step + 1, config.own.steps),
+            )
+        except FitDiverged as error:
+            return AvatarFailure(avatar=item.avatar, reason=f"own fit of {item.name} diverged: {error}")
         staged = empty_folder(checkpoint.with_name(f"{checkpoint.name}.new"))
         seconds = seconds_before + time.monotonic() - start
         save_state(staged, {"joint": joint.state(), "source": source, "seconds": seconds})

@@ -5,6 +5,7 @@ a killed task does again at most the avatar in work, or the batch of them: on a 
 that diverges or stays below ``fit.min_psnr`` is a failure with a reason: the rest goes on, and training never reads it.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -22,14 +23,14 @@ from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
 from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
-from pipeline.io.plane_store import PlaneStore, planes_sha256
+from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_features, fit_settings, load_decoder
 from pipeline.stages.fit_means import avatars_at_once, fit_shading
-from pipeline.stages.views import choose_device, read_views, seeded, use_threads
+from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.batch_fit import fit_batch
 from rodin_models.decoder import Decoder
-from rodin_models.fitting import FitResult, evaluate_views, fit_planes
+from rodin_models.fitting import FitDiverged, evaluate_views, fit_planes
 from rodin_models.metrics import ssim
 from rodin_models.perceptual import FeatureMaps
 from rodin_models.shading import Shading
@@ -70,6 +71,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
     started_at = time.time()
     use_threads(config.fit.threads)
     device = choose_device(config)
+    check_memory("fit", config, device)
     shading, at_once = fit_shading(config, device), avatars_at_once(config, device)
     decoder, mean_planes = load_decoder(layout, device)
     features = fit_features(config, device)
@@ -97,7 +99,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
         seconds = (time.monotonic() - start) / len(batch)
         for avatar, result in zip(batch, results, strict=True):
             source = renders.avatar_sha256[format_avatar(avatar)]
-            outcome = _measured(item, avatar, source, result.planes, decoder, store, seconds)
+            outcome = _measured(item, avatar, source, result, decoder, store, seconds)
             if isinstance(outcome, FitReport):
                 write_ledger(part_of[avatar], outcome)
             outcomes[avatar] = outcome
@@ -155,10 +157,11 @@ def _fit(
     shading: Shading,
     device: torch.device,
     on_step: Callable[[int], None],
-) -> list[FitResult]:
-    """The planes of several avatars; one alone on a CPU, in float32, goes the way that is fastest there.
+) -> list[torch.Tensor | FitDiverged]:
+    """The planes of several avatars, or why there are none.
 
-    So does one whose patches are compared, which batches do not know.
+    One alone on a CPU, in float32, goes the way that is fastest there; so does one whose patches are compared, which
+    batches do not know.
     """
     config, layout = item.config, item.layout
     settings = fit_settings(config, steps=config.fit.steps)
@@ -168,24 +171,28 @@ def _fit(
         return read_views(config, layout, avatars[index], ("train",), device)
 
     if features is not None or (device.type == "cpu" and len(avatars) == 1 and shading == Shading()):
-        alone = fit_planes(
-            views(0),
-            decoder,
-            settings,
-            generators[0],
-            initial=mean_planes,
-            features=features,
-            on_step=lambda step, _: on_step(step),
-        )
-        return [alone]
-    return fit_batch(views, decoder, settings, generators, initial=mean_planes, shading=shading, on_step=on_step)
+        try:
+            alone = fit_planes(
+                views(0),
+                decoder,
+                settings,
+                generators[0],
+                initial=mean_planes,
+                features=features,
+                on_step=lambda step, _: on_step(step),
+            )
+        except FitDiverged as error:
+            return [error]
+        return [alone.planes]
+    batch = fit_batch(views, decoder, settings, generators, initial=mean_planes, shading=shading, on_step=on_step)
+    return [fit.planes if math.isfinite(fit.losses[-1]) else FitDiverged(len(fit.losses) - 1) for fit in batch]
 
 
 def _measured(
     item: FitItem,
     avatar: int,
     source: str,
-    fitted: torch.Tensor,
+    fitted: torch.Tensor | FitDiverged,
     decoder: Decoder,
     store: PlaneStore,
     seconds: float,
@@ -193,6 +200,12 @@ def _measured(
     """Measure fitted planes as they are stored, and store them; ``seconds`` is what fitting them took."""
     config, layout = item.config, item.layout
     start = time.monotonic()
+    if isinstance(fitted, FitDiverged):
+        return AvatarFailure(
+            avatar=avatar,
+            reason=f"fit of {format_avatar(avatar)} diverged: {fitted}; lower fit.learning_rate "
+            f"{config.fit.learning_rate}",
+        )
     planes = fitted.to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=avatar, reason=f"fit of {format_avatar(avatar)} diverged: planes are not finite")
@@ -207,7 +220,7 @@ def _measured(
         )
     full = planes.cpu().numpy()
     base = downsample(planes.float(), config.planes.base_resolution).to(torch.float16).cpu().numpy()
-    store.write(avatar, full, base)
+    sha256 = store.write(avatar, full, base)
     similarity = ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
     return FitReport(
         avatar=avatar,
@@ -218,7 +231,7 @@ def _measured(
         coverage=_mean(quality.coverage),
         steps=config.fit.steps,
         seconds=round(seconds + time.monotonic() - start, 3),
-        planes_sha256=planes_sha256(full),
+        planes_sha256=sha256,
     )
 
 

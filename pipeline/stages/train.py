@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from pipeline.contracts.stage import StageReport
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.model_config import TrainingConfig
 from pipeline.provenance import current_report, stage_inputs
+from pipeline.stages.context import Context
 from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.recipes import Batch, Recipe, make_recipe
 from pipeline.stages.views import seeded, use_threads
@@ -35,22 +36,6 @@ GRADIENT_NORM = 1.0
 PREFETCHED_BATCHES = 4
 KEPT_CHECKPOINTS = 2
 CPU = torch.device("cpu")
-
-
-class Context(Protocol):
-    """What a worker of a training group offers."""
-
-    @property
-    def rank(self) -> int: ...
-    @property
-    def world_size(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
-
-    def prepare(self, model: nn.Module) -> nn.Module: ...
-    def report(self, metrics: dict[str, float]) -> None: ...
-    def progress(self, done: float, total: float) -> None: ...
-    def barrier(self) -> None: ...
 
 
 @dataclass(frozen=True)

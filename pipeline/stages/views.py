@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.available_memory import available_to_this_process
 from pipeline.config import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.conventions import BACKGROUND
@@ -15,6 +16,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import seed_for
 from pipeline.contracts.rendering import Split
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, read_view
+from pipeline.memory import require_memory
 from pipeline.provenance import render_layout
 from rodin_models.views import Views
 
@@ -26,6 +28,12 @@ def choose_device(config: RunConfig) -> torch.device:
     if config.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda")
+
+
+def check_memory(stage: str, config: RunConfig, device: torch.device) -> None:
+    """Raise ``ResourceError``, before any work, unless a stage's process fits into what is left of the memory."""
+    where = "on the GPU" if device.type == "cuda" else "here"
+    require_memory(stage, config, available_to_this_process(device), where=where)
 
 
 def use_threads(threads: int) -> None:

@@ -65,7 +65,11 @@ def resuming(item: dict[str, Any], context: TrainingContext) -> dict[str, Any]:
 
 
 def refuse(item: dict[str, Any], context: TrainingContext) -> dict[str, Any]:
-    raise DataError("latents/ is empty: encode first")
+    """One worker finds something wrong while the other waits for it."""
+    if context.rank == 1:
+        raise DataError("latents/ is empty: encode first")
+    context.barrier()
+    return {}
 
 
 def run(item: dict[str, Any], told: list[StageProgress] | None = None) -> Any:
@@ -102,8 +106,8 @@ def test_workers_that_are_killed_start_again_and_go_on(session: SessionInfo, tmp
     assert result == {"first": 3, "last": 6}
 
 
-def test_what_the_loop_raised_is_the_reason(session: SessionInfo, tmp_path: Path) -> None:
-    result = run({"loop": refuse, "workers": 1, "storage": str(tmp_path), "max_failures": 0})
+def test_what_one_worker_raised_is_the_reason_and_ends_the_others(session: SessionInfo, tmp_path: Path) -> None:
+    result = run({"loop": refuse, "workers": 2, "storage": str(tmp_path), "max_failures": 0})
     assert isinstance(result, TaskFailed)
     assert result.reason == "latents/ is empty: encode first"
 

@@ -9,9 +9,10 @@ from cluster.session import SessionInfo
 from pipeline.config_file import load_config
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver import TrainNode, Visit, build_tasks, prepare_plane_store, stage_seconds, train_node
+from pipeline.driver import Visit, build_tasks, prepare_plane_store, stage_seconds
 from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.io.plane_store import PlaneStore
+from pipeline.worker_group import GroupNode, train_node
 
 SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")
 
@@ -128,7 +129,7 @@ def test_parts_of_planes_of_another_shape_go_with_their_store(tmp_path):
 
 
 def test_no_model_learns_from_what_a_failed_task_left(tmp_path):
-    node = TrainNode(
+    node = GroupNode(
         item=None,
         name="base",
         num_workers=1,

@@ -5,8 +5,9 @@ from tiny import tiny_config
 from pipeline.config_file import load_config
 from pipeline.contracts.errors import ConfigError, ResourceError
 from pipeline.fingerprint import stage_fingerprints
+from pipeline.memory import fit_bytes
 from pipeline.stages import fit_means
-from pipeline.stages.fit_means import avatars_at_once, batch_bytes, fit_shading, fitting_in
+from pipeline.stages.fit_means import avatars_at_once, fit_shading, fitting_in
 from rodin_models.shading import CannotCompileError, Shading
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -25,10 +26,9 @@ def test_zero_is_one_on_a_cpu_and_a_number_is_that_number():
 
 def test_as_many_as_fit_in_a_gpus_free_memory(monkeypatch):
     paper = load_config(preset="paper")
-    one, two, nine = (batch_bytes(paper, n) for n in (1, 2, 9))
-    assert nine - one == 8 * (two - one) > 0, "linear in the batch"
+    one, nine = (fit_bytes(paper, batch=n) for n in (1, 9))
     # At the least the planes, Adam's two moments and the gradient, and what the photographs take.
-    assert two - one > 4 * 3 * 256 * 256 * 32 * 4 + 300 * 1024 * 1024 * 4
+    assert nine - one > 8 * (4 * 3 * 256 * 256 * 32 * 4 + 300 * 1024 * 1024 * 4)
     assert fitting_in(paper, nine) == 9 and fitting_in(paper, nine - 1) == 8
     assert fitting_in(paper, 0) == 1, "the smallest batch is one"
     assert fitting_in(paper, 10**15) == paper.render.shard_size, "a batch lies within a shard"

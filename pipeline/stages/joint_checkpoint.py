@@ -1,0 +1,64 @@
+"""Checkpoints of a joint fit that several ranks share, written so that a kill at any moment leaves a usable set.
+
+    FOLDER/step-00000200/rank-000/common        decoder, its moments, generator, order of visits
+    FOLDER/step-00000200/rank-000/avatar-00003  planes, moments and grids of one of the rank's avatars
+
+Each rank publishes its own folder by rename; a step is usable once all ranks are there, and the step before it is
+removed only after that. Avatars are written and read one at a time, so that a checkpoint needs no second copy of them.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.io.publish import empty_folder, publish_folder
+from rodin_models.checkpoint import load_state, save_state
+from rodin_models.joint_fit import JointFit
+
+
+def save_checkpoint(
+    folder: Path,
+    joint: JointFit,
+    rank: int,
+    barrier: Callable[[], None],
+    *,
+    identity: dict[str, Any],
+    seconds: float,
+) -> None:
+    """Publish this rank's part of the present step; all ranks call it at the same step."""
+    step = folder / f"step-{joint.steps_done:08d}"
+    staged = empty_folder(folder / f"rank-{rank:03d}.new")
+    for avatar in joint.avatars_begun:
+        (staged / f"avatar-{avatar:05d}").mkdir()
+        save_state(staged / f"avatar-{avatar:05d}", joint.avatar_state(avatar))
+    (staged / "common").mkdir()
+    save_state(staged / "common", {"identity": identity, "seconds": seconds, "joint": joint.common_state()})
+    step.mkdir(exist_ok=True)
+    publish_folder(staged, step / f"rank-{rank:03d}")
+    barrier()
+    if rank == 0:
+        for old in folder.glob("step-????????"):
+            if old != step:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(
+    folder: Path, joint: JointFit, rank: int, world_size: int, *, identity: dict[str, Any]
+) -> float | None:
+    """Go on from the last step that all ranks published; returns the seconds it took, ``None`` if there is none.
+
+    A checkpoint of another ``identity`` (avatars, their renders, ranks) is none.
+    """
+    for step in sorted(folder.glob("step-????????"), reverse=True):
+        if not all((step / f"rank-{other:03d}").exists() for other in range(world_size)):
+            continue
+        mine = step / f"rank-{rank:03d}"
+        common = load_state(mine / "common")
+        if common["identity"] != identity:
+            continue
+        joint.load_common_state(common["joint"])
+        for path in sorted(mine.glob("avatar-*")):
+            joint.load_avatar_state(int(path.name.removeprefix("avatar-")), load_state(path))
+        return float(common["seconds"])
+    return None

@@ -1,0 +1,35 @@
+"""The decoder fitted by two workers of Ray Train, through the driver."""
+
+from contextlib import nullcontext
+
+import pytest
+from ranks import Ranks
+from tiny import tiny_config, tree_hashes
+
+from pipeline.contracts.naming import RunLayout
+from pipeline.driver import Visit, carry_out
+from pipeline.fingerprint import stage_fingerprints
+from pipeline.stages.fit_decoder import fit_decoder_share
+from pipeline.stages.item import StageItem
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.usefixtures("shared_session")
+def test_two_processes_fit_what_two_threads_fit(finished, without, tmp_path):
+    config = tiny_config(finished.blender, "decoder.workers=2", "decoder.steps_per_avatar=6", "decoder.visit_steps=2")
+    layout = without("decoder", "fit")
+    elsewhere = RunLayout(tmp_path / "threads")
+    elsewhere.root.mkdir()
+    for name in ("renders", "ledger", "planes.zarr"):
+        (elsewhere.root / name).symlink_to(layout.root / name)
+    item = StageItem(elsewhere, config, stage_fingerprints(config)["decoder"])
+    report, _ = Ranks(2).run(lambda context: fit_decoder_share(item, context))
+    expected = tree_hashes(elsewhere.decoder)
+    (layout.root / "ledger" / "decoder" / "decoder.json").unlink()
+
+    result = carry_out(Visit(layout, config, ("decoder", "fit"), "fit"), lambda: nullcontext(lambda progress: None))
+    assert not result.report.failed_tasks
+    assert result.states["decoder"].word == "done"
+    assert result.results["decoder"].decoder_sha256 == report.decoder_sha256
+    assert tree_hashes(layout.decoder) == expected
