@@ -29,7 +29,7 @@ import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from pipeline.contracts.planes import PlaneSpec
-from pipeline.io import plane_store
+from pipeline.io import plane_store, publish
 from pipeline.io.plane_store import LEVELS, PlaneStore, create_plane_store
 from pipeline.io.publish import flush_to_disk, temporary_path
 from rodin_models.triplane import downsample
@@ -109,26 +109,31 @@ def compare(scratch: Path, avatars: list[npt.NDArray[np.float16]], rounds: int) 
     for name in files:
         (raw / name).mkdir(parents=True)
 
-    def write_raw(avatar: int, *, flush: bool) -> None:
+    def write_raw(turn: int, *, flush: bool) -> None:
         for name, data in files.items():
-            publish_raw(raw / name / str(avatar), data, flush=flush)
+            publish_raw(raw / name / f"{turn}-{flush}", data, flush=flush)
 
-    def write_store(avatar: int, *, flush: bool) -> None:
-        number = avatar % len(avatars)
+    def write_store(turn: int, *, flush: bool) -> None:
+        number = turn % len(avatars)
         if flush:
-            store.write(avatar, avatars[number], base[number])
+            store.write(2 * turn + 2, avatars[number], base[number])
         else:
-            with mock.patch.object(plane_store, "flush_to_disk", lambda path: None):
-                store.write(avatar, avatars[number], base[number])
+            flushes = (mock.patch.object(module, "flush_to_disk", _nothing) for module in (plane_store, publish))
+            with next(flushes), next(flushes):
+                store.write(2 * turn + 3, avatars[number], base[number])
 
     ways: dict[str, Callable[[int], None]] = {
-        "raw": lambda avatar: write_raw(avatar, flush=True),
-        "store": lambda avatar: write_store(avatar, flush=True),
-        "raw, one file": lambda avatar: publish_raw(raw / str(avatar), b"".join(files.values()), flush=True),
-        "raw, not flushed": lambda avatar: write_raw(avatar, flush=False),
-        "store, not flushed": lambda avatar: write_store(avatar, flush=False),
+        "raw": lambda turn: write_raw(turn, flush=True),
+        "store": lambda turn: write_store(turn, flush=True),
+        "raw, one file": lambda turn: publish_raw(raw / str(turn), b"".join(files.values()), flush=True),
+        "raw, not flushed": lambda turn: write_raw(turn, flush=False),
+        "store, not flushed": lambda turn: write_store(turn, flush=False),
     }
     return in_turns(ways, rounds)
+
+
+def _nothing(path: Path) -> None:
+    """In place of a flush."""
 
 
 def publish_raw(path: Path, data: bytes, *, flush: bool) -> None:

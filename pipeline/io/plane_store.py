@@ -183,14 +183,13 @@ class PlaneStore:
         """
         self._require_room(avatar)
         halves = [self._as_half(avatar, name, array) for name, array in zip(LEVELS, (planes, base_planes), strict=True)]
-        # Flushing waits for the disk, and meanwhile there is enough to reckon.
-        with ThreadPoolExecutor(len(self.arrays)) as pool:
-            written = [pool.submit(self._publish, n, avatar, half) for n, half in zip(LEVELS, halves, strict=True)]
-            sums = np.stack([_moments(half) for half in halves])
-            written.append(pool.submit(self._publish, "channel_sums", avatar, sums))
+        # Writing waits for the disk, and meanwhile there is enough to reckon.
+        with ThreadPoolExecutor(1) as pool:
+            levels = [pool.submit(self._publish, n, avatar, half) for n, half in zip(LEVELS, halves, strict=True)]
+            self._publish("channel_sums", avatar, np.stack([_moments(half) for half in halves]))
             digest = planes_sha256(halves[0])
-        for chunk in written:
-            chunk.result()
+        for level in levels:
+            level.result()
         return digest
 
     def _publish(self, name: str, avatar: int, values: npt.NDArray[Any]) -> None:

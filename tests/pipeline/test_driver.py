@@ -1,17 +1,21 @@
 """What a visit is made of, without a Ray session; tests/end_to_end makes whole visits."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ledgers import write_decoder, write_fit, write_render
 
 from cluster.dag import Task, TaskFailed, TaskResults, TaskTiming
 from cluster.session import SessionInfo
+from pipeline import driver
 from pipeline.config_file import load_config
-from pipeline.contracts.errors import DataError
+from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import Visit, build_tasks, prepare_plane_store, stage_seconds
 from pipeline.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.io.plane_store import PlaneStore
+from pipeline.memory import fit_bytes
 from pipeline.worker_group import GroupNode, train_node
 
 SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")
@@ -68,6 +72,32 @@ def test_devices_are_asked_for_where_there_are_some_and_they_are_wanted(tmp_path
     assert gpus("device=cpu", of=session(gpus=1.0)) == {"render": 1, "decoder": 0, "fit": 0}
     more_threads = tasks_of(visit(tmp_path, ("render",), "render.threads=8"), session(cpus=2.0))
     assert more_threads["render/shard-00000"].num_cpus == 2, "it runs on fewer CPUs than it has threads"
+
+
+def test_a_task_asks_for_as_many_cpus_as_it_has_threads(tmp_path):
+    tasks = tasks_of(visit(tmp_path, RUN_STAGES, "fit.threads=3", "decoder.threads=2"), session(cpus=8.0))
+    assert tasks["fit/shard-00000"].num_cpus == 3 and tasks["decoder"].num_cpus == 2
+
+
+def test_a_decoder_of_several_workers_is_a_node_that_holds_no_cpu(tmp_path):
+    settings = ("decoder.workers=3", "decoder.threads=2", "decoder.avatars=4", "decoder.steps_per_avatar=10")
+    decoder = tasks_of(visit(tmp_path, RUN_STAGES, *settings), session(cpus=8.0, gpus=4.0))["decoder"]
+    assert (decoder.num_cpus, decoder.num_gpus, decoder.total) == (0, 0, 20), "two avatars for one of them"
+    assert (decoder.item.num_workers, decoder.item.cpus_per_worker, decoder.item.gpus_per_worker) == (3, 2, 1.0)
+    assert decoder.after == ("render/shard-00000", "render/shard-00001")
+
+
+def test_fits_that_the_memory_does_not_hold_are_refused_before_anything(tmp_path, monkeypatch):
+    asked = visit(tmp_path / "run", ("render", "decoder", "fit"), "device=cpu", "fit.threads=1")
+    monkeypatch.setattr(driver.os, "sched_getaffinity", lambda pid: set(range(4)))
+    monkeypatch.setattr(driver, "check_blender", lambda python: None)
+    monkeypatch.setattr(driver, "available_bytes", lambda: 4 * fit_bytes(asked.config))
+    driver.check(asked)
+    monkeypatch.setattr(driver, "available_bytes", lambda: 4 * fit_bytes(asked.config) - 1)
+    with pytest.raises(ResourceError, match=r"stage fit: 4 processes of .* on this machine .* raise fit\.threads 1"):
+        driver.check(asked)
+    assert not (tmp_path / "run").exists()
+    driver.check(dataclasses.replace(asked, address="head:6379"))
 
 
 def test_a_fit_of_what_is_rendered_already(tmp_path):

@@ -4,15 +4,16 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import tree_hashes
+from tiny import recording_blender, tiny_config, tree_hashes
 
 from pipeline.config_file import load_config
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import format_shard
+from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import plane_sources
 from pipeline.stages import fit_planes as stage
 from pipeline.stages.fit_decoder import CPU, fit_features
+from rodin_models.fitting import PlaneFit
 from rodin_models.patch_loss import RandomFeatures
 
 
@@ -32,6 +33,53 @@ def test_shards_in_any_order_give_the_same_planes(made, tmp_path):
     for shard in (2, 0, 1):
         run.fit(shard)
     assert tree_hashes(run.layout.planes) == tree_hashes(made.layout.planes)
+
+
+def test_another_cut_into_shards_gives_the_same_planes(made, tmp_path):
+    """Shards of three in place of two, the last first: who was fitted before in the same process is another too."""
+    settings = ("render.shard_size=3",)
+    run = type(made)(RunLayout(tmp_path / "run"), tiny_config(recording_blender(tmp_path), *settings))
+    for shard in run.shards():
+        run.render(shard)
+    run.create_store()
+    assert run.fit_decoder().decoder_sha256 == made.fit_decoder().decoder_sha256
+    for shard in reversed(run.shards()):
+        run.fit(shard)
+    for level in ("planes", "base_planes", "channel_sums"):
+        chunks = tree_hashes(run.layout.planes / level)
+        assert chunks == tree_hashes(made.layout.planes / level) and len(chunks) == 6 + 1
+
+
+def test_a_fit_whose_loss_is_no_number_ends_early_and_the_rest_goes_on(made, tmp_path, monkeypatch):
+    run = made.copy_to(tmp_path / "run", "fit")
+    loss, told = PlaneFit.loss, []
+
+    def diverging(self, *arguments):
+        told.append(self.steps_done)
+        return loss(self, *arguments) * (torch.nan if len(told) == 5 else 1)
+
+    monkeypatch.setattr(PlaneFit, "loss", diverging)
+    report = run.fit(1)
+    (failure,) = report.failures
+    assert (
+        failure.avatar == 2 and "diverged: the loss is not finite at step 19; lower fit.learning_rate" in failure.reason
+    )
+    assert [fit.avatar for fit in report.fits] == [3]
+    assert len(told) == 20 + run.config.fit.steps, "the first ended at step 20 of 30"
+    assert set(plane_sources(run.config, run.layout)) == {3}
+    run.fit(1, retry_failed=True)
+    assert tree_hashes(run.layout.planes) == tree_hashes(made.layout.planes)
+
+
+def test_no_model_is_trained_on_a_fit_that_failed(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "base", settings=("base.steps=1",))
+    ledger = run.layout.ledger("fit", format_shard(1))
+    record = json.loads(ledger.read_text())
+    failed = record["fits"].pop(0)
+    record["failures"] = [{"avatar": failed["avatar"], "reason": "held-out PSNR is below fit.min_psnr"}]
+    ledger.write_text(json.dumps(record))
+    assert failed["avatar"] == 2
+    assert run.train("base").avatars == (0, 1, 3, 4), "neither the one that failed nor the one held out"
 
 
 def test_a_fit_goes_on_after_the_last_finished_avatar(made, tmp_path):
