@@ -31,7 +31,7 @@ def test_the_tightest_group_counts_and_idle_cache_does_not(machine):
     group(cgroups, {"memory.stat": "anon 1"})
     group(cgroups / "jobs" / "fit", {"memory.max": "max", "memory.current": GIB})
     assert available_bytes(*machine) == 8 * GIB
-    statistics = f"anon {2 * GIB}\ninactive_file {GIB}\n"
+    statistics = f"anon {2 * GIB}\ninactive_file {GIB}"
     group(cgroups / "jobs", {"memory.max": 5 * GIB, "memory.current": 3 * GIB, "memory.stat": statistics})
     assert available_bytes(*machine) == (5 - 3 + 1) * GIB
     group(cgroups / "jobs" / "fit", {"memory.max": 2 * GIB})
