@@ -44,7 +44,7 @@ class FitSettings:
     lr_planes: float = 0.02
     lr_decoder: float = 0.002
     """Of the joint fit."""
-    lr_end: float = 0.1
+    lr_end: float = 0.01
     """Share of the learning rates left at the last step (cosine)."""
     decoder_weight_decay: float = 0.01
     alpha: float = 0.1
