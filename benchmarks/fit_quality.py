@@ -124,7 +124,8 @@ def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, 
         if found and "frontal_segmentation" in arrays:
             show(folder / f"{name}.png", arrays, found, given.render_samples)
         rows.append(row)
-    means = {name: mean([row[name] for row in rows]) for name in rows[0] if name != "avatar"}
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "avatar"))
+    means = {name: mean([row[name] for row in rows if name in row]) for name in names}
     print_table([*rows, {"avatar": -1, **means}])
     summary: dict[str, Any] = {name: round(value, 4) for name, value in means.items()}
     for way, done in fits.items():
@@ -137,13 +138,17 @@ def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, 
 
 
 def print_table(rows: Sequence[dict[str, float]]) -> None:
-    """All rows have the same names; the last is of means."""
-    names = list(rows[0])
+    """The last row is of means and has all names."""
+    names = list(rows[-1])
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
     for row in rows:
         first = "mean" if row["avatar"] < 0 else str(int(row["avatar"]))
-        cells = [f"{row[n]:.4f}" if n == "coverage" or n.endswith("floaters") else f"{row[n]:.2f}" for n in names[1:]]
+        cells = [_cell(n, row[n]) if n in row else "" for n in names[1:]]
         print(f"| {first} | " + " | ".join(cells) + " |")
+
+
+def _cell(name: str, value: float) -> str:
+    return f"{value:.4f}" if name == "coverage" or name.endswith("floaters") else f"{value:.2f}"
 
 
 def forgetting(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:
