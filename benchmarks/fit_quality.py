@@ -138,14 +138,17 @@ def avatars(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, 
 
 
 def print_table(rows: Sequence[dict[str, float]]) -> None:
-    """The last row is of means and has all names; avatars without a second render lack what it tells."""
+    """The last row is of means and has all names."""
     names = list(rows[-1])
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
     for row in rows:
         first = "mean" if row["avatar"] < 0 else str(int(row["avatar"]))
-        digits = {n: 4 if n == "coverage" or n.endswith("floaters") else 2 for n in names[1:]}
-        cells = [f"{row[n]:.{digits[n]}f}" if n in row else "" for n in names[1:]]
+        cells = [_cell(n, row[n]) if n in row else "" for n in names[1:]]
         print(f"| {first} | " + " | ".join(cells) + " |")
+
+
+def _cell(name: str, value: float) -> str:
+    return f"{value:.4f}" if name == "coverage" or name.endswith("floaters") else f"{value:.2f}"
 
 
 def forgetting(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:

@@ -20,7 +20,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rodin_models.decoder import Decoder
-from rodin_models.occupancy import Occupancy, cell_index, dilate, make_occupancy, march, surface_cells, visual_hull
+from rodin_models.occupancy import (
+    Occupancy,
+    cell_index,
+    dilate,
+    make_occupancy,
+    march,
+    seen_through,
+    surface_cells,
+    visual_hull,
+)
 from rodin_models.patch_loss import patch_distance
 from rodin_models.perceptual import FeatureMaps
 from rodin_models.render import PlaneField, planes_occupancy, render_image
@@ -286,8 +295,12 @@ def load_adam_state(adam: torch.optim.Optimizer, state: Mapping[str, Mapping[str
 
 
 def carve_hull(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"]:
-    """The visual hull of photographs at the fit's resolution of cells."""
-    return visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
+    """The visual hull of photographs at the fit's resolution of cells, without what their depth looks through."""
+    hull = visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
+    surface = find_surface(views, settings)
+    if views.depth is None or surface is None:
+        return hull
+    return hull & ~seen_through(views.depth, views.cam2world, views.intrinsics, hull, surface)
 
 
 def find_surface(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"] | None:

@@ -133,6 +133,35 @@ def surface_cells(
     return grid.view(resolution, resolution, resolution)
 
 
+def seen_through(
+    depth: Float[Tensor, "view height width"],
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    grid: Bool[Tensor, "x y z"],
+    surface: Bool[Tensor, "x y z"],
+) -> Bool[Tensor, "x y z"]:
+    """Occupied cells in front of what some photograph shows: empty, though no outline can tell (a chin's shadow side).
+
+    Depth knows one surface a pixel, and strands cover pixels in part, so that cells near any surface are never counted.
+    """
+    side = grid.shape[0]
+    reach = 2 * math.sqrt(3) / side
+    height, width = depth.shape[1:]
+    cells = (grid & ~dilate(surface)).nonzero()
+    through = torch.zeros_like(grid)
+    for picture, matrix, pinhole in zip(depth, cam2world, intrinsics, strict=True):
+        points = (cell_centres(cells, side) - matrix[:3, 3]) @ matrix[:3, :3]
+        fx, fy, cx, cy = pinhole.unbind(-1)
+        near = points[:, 2].clamp(min=reach)
+        column, row = (points[:, 0] / near * fx + cx).floor().long(), (points[:, 1] / near * fy + cy).floor().long()
+        shown = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (points[:, 2] > reach)
+        behind = picture[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        empty = shown & (points[:, 2] + reach < behind)
+        through[tuple(cells[empty].unbind(-1))] = True
+        cells = cells[~empty]
+    return through
+
+
 def grid_pixels(
     grid: Bool[Tensor, "x y z"],
     cam2world: Float[Tensor, "view 4 4"],

@@ -55,6 +55,30 @@ def test_surface_cells_are_where_the_surface_is():
     assert (surface <= O.dilate(crossed)).all()
 
 
+def test_what_photographs_look_through_is_empty_and_nothing_else_is():
+    views = make_views(12, size=80, depth=True)
+    side = 32
+    full = torch.ones(side, side, side, dtype=torch.bool)
+    surface = O.surface_cells(views.depth, views.cam2world, views.intrinsics, side)
+    through = O.seen_through(views.depth, views.cam2world, views.intrinsics, full, surface)
+    inside = torch.from_numpy(contains(O.cell_centres(full.nonzero(), side).double().numpy())).reshape(full.shape)
+    assert not (through & inside).any()
+    assert not (through & O.dilate(surface)).any()
+    assert not O.seen_through(views.depth, views.cam2world, views.intrinsics, inside, surface).any()
+
+    # One wall at z = 0, seen from (0, 0, 3): what stands before it is empty, what lies behind it may be anything.
+    wall = torch.full((1, 80, 80), 3.0)
+    camera = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))[None]
+    camera[0, 2, 3] = 3.0
+    pinhole = torch.tensor([[80.0, 80.0, 40.0, 40.0]])
+    surface = O.surface_cells(wall, camera, pinhole, side)
+    through = O.seen_through(wall, camera, pinhole, full, surface)
+    x, y, z = O.cell_centres(full.nonzero(), side).reshape(side, side, side, 3).unbind(-1)
+    shown = torch.maximum(x.abs(), y.abs()) < 0.45 * (3 - z)
+    assert through[shown & (z > 4 / side + 2 * 3**0.5 / side)].all()
+    assert not through[z < 0].any()
+
+
 def test_what_no_view_shows_is_kept(views):
     aside = views.intrinsics.clone()
     aside[:, 2] = -1000.0  # the whole cube lies beyond the images' left border
