@@ -105,7 +105,11 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
         joint.run(joint.total_steps)
         joint.mean_planes()
         planes = joint.planes_of(0)
-    evaluate_views(planes.half().float(), decoder, held_out, samples=config.fit.render_samples)
+    quality = evaluate_views(planes.half().float(), decoder, held_out, samples=config.fit.render_samples)
+    if kind == "fit":
+        from rodin_models.metrics import ssim
+
+        ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
     status = Path("/proc/self/status").read_text().splitlines()
     print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")))
 

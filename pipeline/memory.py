@@ -9,7 +9,8 @@ Bytes of one process at its worst moment. With
     G   cells of a grid over the cube, ``hull_resolution^3``: hull and occupied (1 byte each), density (4)
     S   bytes of a step: rays * samples * 4 * (what a sample keeps for the gradient: features, their embedding and
         what comes back to them, the layers) and rays * (sqrt 3 * hull_resolution pieces) * 40 to place the samples
-    E   bytes of measuring: 4096 rays * render_samples * 4 * (what the decoder holds of a sample), and N' * 3 * 48
+    E   bytes of measuring: 4096 rays * render_samples * 4 * (what the decoder holds of a sample) or 4840 a pixel of one
+        view for its SSIM, whichever is more; and N' * 3 * 48, and 64^3 * 80 to find where the planes hold matter
 
     fit      base + G * 20 + max(N (v + 13),  N (v + p) + 12 T + S,  N' v + 5 T + E)       for one avatar;
              a batch has the first two in the maximum as many times, and G
@@ -30,7 +31,7 @@ from pipeline.config import RunConfig
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.naming import num_shards
 
-BASE: Final = 400 * 2**20
+BASE: Final = 512 * 2**20
 """Resident size of a worker that has imported everything and done nothing."""
 FLOAT: Final = 4
 EVALUATED_RAYS: Final = 4096
@@ -144,7 +145,9 @@ def _measuring(config: RunConfig) -> int:
     of_sample = 2 * features + decoder.hidden + decoder.colour_hidden + 36
     rays = min(EVALUATED_RAYS, config.render.resolution**2)
     pieces = math.ceil(math.sqrt(3) * 64)
-    return rays * (fit.render_samples * of_sample * FLOAT + pieces * 40) + _held_out_pixels(config) * 3 * 48
+    return (
+        rays * (fit.render_samples * of_sample * FLOAT + pieces * 40) + _held_out_pixels(config) * 3 * 48 + 64**3 * 80
+    )
 
 
 TERMS: Final = {
@@ -184,7 +187,10 @@ def _remedy(stage: str, largest: str, config: RunConfig, processes: int) -> str:
         PLANES: f"lower planes.resolution {config.planes.resolution}",
         STEP: f"lower fit.rays {config.fit.rays}",
         GRIDS: f"lower fit.hull_resolution {config.fit.hull_resolution}",
-        MEASURING: f"lower fit.render_samples {config.fit.render_samples}",
+        MEASURING: (
+            f"render smaller views (render.resolution {config.render.resolution}) or lower fit.render_samples "
+            f"{config.fit.render_samples}"
+        ),
     }
     remedy = remedies.get(largest, "use a larger machine")
     if stage == "decoder" and largest == PHOTOGRAPHS and config.decoder.avatars_in_memory > 1:

@@ -48,7 +48,7 @@ def test_a_joint_fit_keeps_the_planes_of_its_own_avatars_and_the_photographs_of_
 @pytest.mark.parametrize(
     ("stage", "settings", "remedy"),
     [
-        ("fit", ("fit.render_samples=4096",), "lower fit.render_samples 4096"),
+        ("fit", ("fit.render_samples=4096",), "or lower fit.render_samples 4096"),
         ("fit", ("fit.rays=200_000",), "lower fit.rays 200000"),
         ("fit", ("planes.resolution=2048",), "lower planes.resolution 2048"),
         ("fit", ("fit.hull_resolution=1024",), "lower fit.hull_resolution 1024"),
