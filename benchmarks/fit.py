@@ -8,9 +8,9 @@ many rays a step and learning rates tuned for each; the plain one is ``tests/pla
 rounded as they are stored, render the held-out views; the seconds until their mean whole-image PSNR over white first
 reaches ``--psnr`` count everything but that: hull, rays, steps. ``speedup`` is the geometric mean of the avatars'
 ratios, a lower bound where the plain way had not reached it after all its steps (``reference_reached`` counts the
-avatars in which it had). Printed beside it: what the plain step takes over its own bare ``grid_sample`` calls and matrix products, and
-how far the fast step is from the floor that its multiply-adds and bytes set on this machine. Without SciPy the fast
-way is slower on a CPU; which it was is printed. The last line is one JSON object.
+avatars in which it had). Printed beside it: what the plain step takes over its own bare ``grid_sample`` calls and
+matrix products, and how far the fast step is from the floor that its multiply-adds and bytes set on this machine.
+Without SciPy the fast way is slower on a CPU; which it was is printed. The last line is one JSON object.
 
 With ``--batch 1 4 16`` it measures instead what fitting several at once costs (:mod:`benchmarks.fit_batch`), on a CPU
 or with ``--device cuda``, up to the PSNRs of ``--reach``.
