@@ -32,7 +32,7 @@ import torch
 
 from rodin_models import triplane
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, evaluate_views, find_surface, learning_rate_share
+from rodin_models.fitting import FitSettings, PlaneFit, evaluate_views, learning_rate_share
 from rodin_models.shading import Shading
 from rodin_models.views import RayPool, Views
 from tests.plain_fit import PlainFit
@@ -88,9 +88,8 @@ def load_subject(folder: Path, name: str, device: torch.device, *, depth: bool) 
 def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlaneFit]:
     """The fast fit after each step, and before the first, with the hull carved."""
     generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
-    hull = carve_hull(subject.train, settings)
-    fit = PlaneFit(subject.mean_planes, hull, settings, surface=find_surface(subject.train, settings))
-    pool = RayPool.around(subject.train, hull)
+    fit = PlaneFit.around(subject.train, subject.mean_planes, settings)
+    pool = RayPool.around(subject.train, fit.hull)
     yield fit
     for step in range(settings.steps):
         loss = fit.loss(pool, subject.decoder, generator)

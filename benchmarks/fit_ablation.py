@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.fit import FAST, Subject, changed, load_subjects
 from benchmarks.held_out import Quality, as_stored, first_views, mean, measure, through_side
-from rodin_models.fitting import FitSettings, PlaneFit, carve_hull, find_surface, learning_rate_share
+from rodin_models.fitting import FitSettings, PlaneFit, learning_rate_share
 from rodin_models.patch_loss import RandomFeatures
 from rodin_models.views import RayPool
 
@@ -80,11 +80,11 @@ def fit(subject: Subject, settings: FitSettings, change: Try, seed: int) -> tupl
     features = RandomFeatures(torch.Generator().manual_seed(0))
     started = time.process_time()
     if change.hull:
-        hull, surface = carve_hull(subject.train, settings), find_surface(subject.train, settings)
+        fitting = PlaneFit.around(subject.train, subject.mean_planes, settings, features=features)
     else:
-        hull, surface = torch.ones((settings.hull_resolution,) * 3, dtype=torch.bool), None
-    fitting = PlaneFit(subject.mean_planes, hull, settings, surface=surface, features=features)
-    pool = RayPool.around(subject.train, hull)
+        whole = torch.ones((settings.hull_resolution,) * 3, dtype=torch.bool)
+        fitting = PlaneFit(subject.mean_planes, whole, settings, features=features)
+    pool = RayPool.around(subject.train, fitting.hull)
     for step in range(settings.steps):
         loss = fitting.loss(pool, subject.decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fitting.table,))

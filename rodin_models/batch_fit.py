@@ -20,9 +20,8 @@ from rodin_models.fitting import (
     FitResult,
     FitSettings,
     PlaneFit,
-    carve_hull,
-    find_surface,
     learning_rate_share,
+    move_planes,
     note_density,
     plane_adam,
     side_at,
@@ -87,9 +86,8 @@ class BatchFit:
         fits, pools, pieces = [], RayPools.builder(), []
         for index in range(self.avatars):
             photographs = views(index)
-            hull = carve_hull(photographs, settings)
-            fits.append(PlaneFit(initial, hull, settings, surface=find_surface(photographs, settings)))
-            pools.add(RayPool.around(photographs, hull))
+            fits.append(PlaneFit.around(photographs, initial, settings))
+            pools.add(RayPool.around(photographs, fits[-1].hull))
             pieces.append(count_pieces(fits[-1].occupancy))
         self._pools = pools.build()
         self._hull = torch.stack([fit.hull for fit in fits])
@@ -117,13 +115,8 @@ class BatchFit:
             self._start(torch.stack([to_table(resized(to_planes(t), side)) for t in self.table.detach()]))
         losses = self._losses()
         (grad,) = torch.autograd.grad(losses.sum(), (self.table,))
-        self.table.grad = grad
         share = learning_rate_share(self.steps_done, self.settings.steps, self.settings.lr_end)
-        self.adam.param_groups[0]["lr"] = self.settings.lr_planes * share
-        self.adam.step()
-        self.table.grad = None
-        with torch.no_grad():
-            self.table.clamp_(-self.settings.limit, self.settings.limit)
+        move_planes(self.table, self.adam, grad, self.settings, share)
         self.steps_done += 1
         return losses.detach()
 

@@ -148,6 +148,19 @@ class PlaneFit:
             shell = dilate(surface, settings.shell_cells) & hull
             self.occupancy = make_occupancy(shell, surface * (SURFACE_THICKNESS / self.occupancy.cell))
 
+    @classmethod
+    def around(
+        cls,
+        views: Views,
+        planes: Float[Tensor, "3 channel height width"],
+        settings: FitSettings,
+        *,
+        features: FeatureMaps | None = None,
+    ) -> "PlaneFit":
+        """A fit to photographs: their hull is carved, and the surface found where they have depth."""
+        surface = find_surface(views, settings)
+        return cls(planes, carve_hull(views, settings, surface), settings, surface=surface, features=features)
+
     @property
     def planes(self) -> Float[Tensor, "3 channel height width"]:
         """The planes as they stand, at full resolution also while they are coarse."""
@@ -192,12 +205,7 @@ class PlaneFit:
 
     def step(self, grad: Tensor, lr_share: float) -> None:
         """Move the planes along a gradient of :meth:`loss`."""
-        self.table.grad = grad
-        self.adam.param_groups[0]["lr"] = self.settings.lr_planes * lr_share
-        self.adam.step()
-        self.table.grad = None
-        with torch.no_grad():
-            self.table.clamp_(-self.settings.limit, self.settings.limit)
+        move_planes(self.table, self.adam, grad, self.settings, lr_share)
         self.steps_done += 1
 
     def state(self) -> dict[str, Any]:
@@ -266,6 +274,18 @@ def plane_adam(table: Tensor, settings: FitSettings) -> torch.optim.Optimizer:
     return torch.optim.Adam([table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
 
+def move_planes(
+    table: Tensor, adam: torch.optim.Optimizer, grad: Tensor, settings: FitSettings, lr_share: float
+) -> None:
+    """One step of :func:`plane_adam` along a gradient; planes stay within their limit."""
+    table.grad = grad
+    adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
+    adam.step()
+    table.grad = None
+    with torch.no_grad():
+        table.clamp_(-settings.limit, settings.limit)
+
+
 def table_of_step(
     table: Float[Tensor, "3 side side channel"], settings: FitSettings, generator: torch.Generator
 ) -> Float[Tensor, "3 side side channel"]:
@@ -294,10 +314,14 @@ def load_adam_state(adam: torch.optim.Optimizer, state: Mapping[str, Mapping[str
             adam.state[parameter] = {name: tensor.to(parameter.device).clone() for name, tensor in saved}
 
 
-def carve_hull(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"]:
-    """The visual hull of photographs at the fit's resolution of cells, without what their depth looks through."""
+def carve_hull(
+    views: Views, settings: FitSettings, surface: Bool[Tensor, "x y z"] | None = None
+) -> Bool[Tensor, "x y z"]:
+    """The visual hull of photographs at the fit's resolution of cells.
+
+    With the ``surface`` that :func:`find_surface` found, what their depth looks through is left out.
+    """
     hull = visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
-    surface = find_surface(views, settings)
     if views.depth is None or surface is None:
         return hull
     return hull & ~seen_through(views.depth, views.cam2world, views.intrinsics, hull, surface)
@@ -333,9 +357,8 @@ def fit_planes(
     ``generator`` lives on the device of ``views``, as do ``features`` (see :class:`PlaneFit`). ``on_step(step, loss)``
     is told of every step; reading that loss waits for the device.
     """
-    hull = carve_hull(views, settings)
-    fit = PlaneFit(initial, hull, settings, surface=find_surface(views, settings), features=features)
-    pool = RayPool.around(views, hull)
+    fit = PlaneFit.around(views, initial, settings, features=features)
+    pool = RayPool.around(views, fit.hull)
     losses = []
     for step in range(settings.steps):
         loss = fit.loss(pool, decoder, generator)

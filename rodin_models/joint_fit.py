@@ -24,8 +24,6 @@ from rodin_models.fitting import (
     FitSettings,
     PlaneFit,
     adam_state,
-    carve_hull,
-    find_surface,
     learning_rate_share,
     load_adam_state,
 )
@@ -240,10 +238,7 @@ class JointFit:
                 del self._pools[next(iter(self._pools))]
             views = self._views(avatar)
             if avatar not in self._fits:
-                hull, surface = carve_hull(views, self.settings), find_surface(views, self.settings)
-                self._fits[avatar] = PlaneFit(
-                    self._initial, hull, self.settings, surface=surface, features=self._features
-                )
+                self._fits[avatar] = PlaneFit.around(views, self._initial, self.settings, features=self._features)
             # Depth was for the surface; twice as many photographs fit without it.
             pool = RayPool.around(replace(views, depth=None), self._fits[avatar].hull)
         self._pools[avatar] = pool

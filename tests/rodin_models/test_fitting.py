@@ -148,7 +148,8 @@ def test_planes_grow_from_coarse_to_fine(joint, avatars):
 
 def test_depth_puts_the_samples_at_the_surface(joint, avatars):
     views = make_views(12, depth=True)
-    hull, surface = carve_hull(views, SETTINGS), find_surface(views, SETTINGS)
+    surface = find_surface(views, SETTINGS)
+    hull = carve_hull(views, SETTINGS, surface)
     guided = PlaneFit(joint.mean_planes(), hull, SETTINGS, surface=surface)
     rays, _, alpha = RayPool.around(views, hull).draw(400, _generator(0))
     spread = []
