@@ -90,7 +90,7 @@ def fit(subject: Subject, settings: FitSettings, change: Try, seed: int) -> tupl
         (grad,) = torch.autograd.grad(loss, (fitting.table,))
         fitting.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
         if not change.guide:
-            fitting.occupancy.density.zero_()
+            fitting.occupancy.density.clamp_(max=0)  # negative still says: not occupied
     return as_stored(fitting.planes), time.process_time() - started
 
 
