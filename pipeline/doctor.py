@@ -25,7 +25,7 @@ from pipeline.summary import bytes_text
 PROBE_TIMEOUT_S = 180
 EXTRAS = {
     "render": ("bpy", "anny", "scipy"),
-    "train": ("torch", "diffusers", "transformers", "torchmetrics", "safetensors", "einops", "tensorboard"),
+    "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
     "view": ("trimesh", "scikit-image", "viser"),
 }
 SYSTEM_PACKAGES = {

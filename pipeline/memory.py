@@ -9,8 +9,8 @@ Bytes of one process at its worst moment. With
     G   cells of a grid over the cube, ``hull_resolution^3``: hull and occupied (1 byte each), density (4)
     S   bytes of a step: rays * samples * 4 * (what a sample keeps for the gradient: features, their embedding and
         what comes back to them, the layers) and rays * (sqrt 3 * hull_resolution pieces) * 40 to place the samples
-    E   bytes of measuring: 4096 rays * render_samples * 4 * (what the decoder holds of a sample) or 4840 a pixel of one
-        view for its SSIM, whichever is more; and N' * 3 * 48, and 64^3 * 80 to find where the planes hold matter
+    E   bytes of measuring: 4096 rays * render_samples * 4 * (what the decoder holds of a sample), or 420 bytes a pixel
+        of one view for its SSIM, whichever is more; N' * 3 * 48; and 64^3 * 80 to find where the planes hold matter
 
     fit      base + G * 20 + max(N (v + 13),  N (v + p) + 12 T + S,  N' v + 5 T + E)       for one avatar;
              a batch has the first two in the maximum as many times, and G
@@ -145,9 +145,9 @@ def _measuring(config: RunConfig) -> int:
     of_sample = 2 * features + decoder.hidden + decoder.colour_hidden + 36
     rays = min(EVALUATED_RAYS, config.render.resolution**2)
     pieces = math.ceil(math.sqrt(3) * 64)
-    return (
-        rays * (fit.render_samples * of_sample * FLOAT + pieces * 40) + _held_out_pixels(config) * 3 * 48 + 64**3 * 80
-    )
+    rendering = rays * (fit.render_samples * of_sample * FLOAT + pieces * 40)
+    similarity = 420 * config.render.resolution**2
+    return max(rendering, similarity) + _held_out_pixels(config) * 3 * 48 + 64**3 * 80
 
 
 TERMS: Final = {

@@ -12,6 +12,11 @@ import torch
 from einops import reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
+
+
+WINDOW, WINDOW_DEVIATION = 11, 1.5
+"""Pixels a side of the structural similarity's window, and its standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,12 @@ def psnr_masked(
 def ssim(image: Float[Tensor, "b c h w"], truth: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
     """Structural similarity of each image (Wang et al. 2004, Gaussian window of 11 pixels), values in [0, 1].
 
-    In float64, because variances are taken as differences of two means. One image after another: on a CPU the
-    convolutions spread each pixel over its window, which takes 4.8 KB a pixel.
+    In float64, because variances are taken as differences of two means. Beyond its border an image goes
+    on mirrored. The window is taken along columns, then rows, one image after another: 420 bytes a pixel of one image,
+    where torchmetrics' square window takes 4800.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    similarities = [
-        structural_similarity_index_measure(one.double(), other.double(), data_range=1.0, reduction="none")
-        for one, other in zip(image.split(1), truth.split(1), strict=True)
-    ]
-    return torch.cat([similarity.reshape(1) for similarity in similarities]).to(image.dtype)
+    images = zip(image.split(1), truth.split(1), strict=True)
+    return torch.cat([_structural_similarity(one.double(), other.double()) for one, other in images]).to(image.dtype)
 
 
 def fid(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> SetDistance:
@@ -103,6 +104,28 @@ def kid(
     )
     deviation = float(estimates.std()) if num_subsets > 1 else None
     return _distance(real, generated, float(estimates.mean()), deviation, "")
+
+
+def _structural_similarity(image: Float[Tensor, "b c h w"], truth: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+    """Wang et al. 2004, equation 13, its mean over windows and channels."""
+    offsets = torch.arange(WINDOW, dtype=image.dtype) - (WINDOW - 1) / 2
+    window = torch.softmax(-(offsets**2) / (2 * WINDOW_DEVIATION**2), 0).tolist()
+
+    def mean(values: Tensor) -> Tensor:
+        for axis in (-2, -1):
+            length = values.shape[axis] - WINDOW + 1
+            total = torch.zeros_like(values.narrow(axis, 0, length))
+            for offset, weight in enumerate(window):
+                total.add_(values.narrow(axis, offset, length), alpha=weight)
+            values = total
+        return values
+
+    image, truth = (functional.pad(x, [WINDOW // 2] * 4, mode="reflect") for x in (image, truth))
+    mean_image, mean_truth = mean(image), mean(truth)
+    variances = mean(image * image + truth * truth) - mean_image**2 - mean_truth**2
+    covariance = mean(image * truth) - mean_image * mean_truth
+    luminance = (2 * mean_image * mean_truth + 0.01**2) / (mean_image**2 + mean_truth**2 + 0.01**2)
+    return (luminance * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean((1, 2, 3))
 
 
 def _squared_mmd(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

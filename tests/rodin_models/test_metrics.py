@@ -46,6 +46,17 @@ def test_ssim_of_constant_images() -> None:
     assert ssim(image, image) == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
+def test_ssim_is_that_of_a_square_window() -> None:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    truth = torch.rand(3, 3, 24, 40, generator=_generator(), dtype=torch.float64)
+    image = (truth + 0.2 * torch.randn(truth.shape, generator=_generator(1), dtype=torch.float64)).clamp(0, 1)
+    plain = structural_similarity_index_measure(image, truth, data_range=1.0, reduction="none")
+    assert ssim(image, truth) == pytest.approx(plain.reshape(-1), abs=1e-9)
+    smooth = truth.mean((2, 3), keepdim=True).expand_as(truth)
+    assert (ssim(smooth, truth) < ssim(image, truth)).all()
+
+
 def test_fid_of_gaussians_in_closed_form() -> None:
     dim = 5
     zero, shift = torch.zeros(dim, dtype=torch.float64), torch.arange(dim, dtype=torch.float64)
