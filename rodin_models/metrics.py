@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-
 WINDOW, WINDOW_DEVIATION = 11, 1.5
 """Pixels a side of the structural similarity's window, and its standard deviation."""
 

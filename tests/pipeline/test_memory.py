@@ -52,7 +52,11 @@ def test_a_joint_fit_keeps_the_planes_of_its_own_avatars_and_the_photographs_of_
         ("fit", ("fit.rays=200_000",), "lower fit.rays 200000"),
         ("fit", ("planes.resolution=2048",), "lower planes.resolution 2048"),
         ("fit", ("fit.hull_resolution=1024",), "lower fit.hull_resolution 1024"),
-        ("fit", ("render.resolution=2048", "render.train_views=80"), "render fewer or smaller views (render.train_views"),
+        (
+            "fit",
+            ("render.resolution=2048", "render.train_views=80"),
+            "render fewer or smaller views (render.train_views",
+        ),
         ("decoder", ("render.resolution=2048",), "lower decoder.avatars_in_memory 8"),
         ("decoder", ("planes.resolution=1024",), "lower decoder.avatars 16"),
     ],
