@@ -1,7 +1,7 @@
 """How good fits are: planes with a decoder of their own, planes under the shared one, and what either leaves to wish.
 
     python -m benchmarks.fit_quality FOLDER [--avatars 12] [--threads 2] [--only own shared forgetting joint]
-                                            [--own steps=3000] [--shared steps=1500] [--own-decoder hidden=64]
+                                            [--own steps=3000] [--shared steps=3000] [--own-decoder hidden=64]
 
 FOLDER comes from ``python -m benchmarks.fit_views FOLDER``. Planes are rounded as they are stored and rendered without
 a hull, every held-out view at 128 samples a ray; PSNR is over white. Printed are, by avatar and as means:
@@ -37,8 +37,8 @@ from rodin_models.decoder import DecoderSettings
 from rodin_models.fitting import FitSettings
 from rodin_models.render import render_image
 
-OWN = FitSettings(resolution=128, steps=3000, rays=2048, samples=16)
-SHARED = FitSettings(resolution=128, steps=1500, rays=2048, samples=16)
+LONG = FitSettings(resolution=128, steps=3000, rays=2048, samples=16, coarse=((0.1, 4), (0.3, 2)), alpha=0.03, tv=0.1)
+"""Of both ways. In so many steps, planes may be fine sooner and held less smooth than in a few hundred."""
 OWN_DECODER = DecoderSettings(channels=32, hidden=64, colour_hidden=32)
 CPU = torch.device("cpu")
 
@@ -156,7 +156,8 @@ def forgetting(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[st
     count = len(sorted(given.folder.glob("decoder-??.npz")))
     if count < 2:
         raise SystemExit(f"{given.folder} holds {count} avatars of the decoder: run benchmarks.fit_views again")
-    chosen = [*range(min(given.joint_avatars, count) - 1), count - 1]
+    last = (count - 1) // 2 * 2  # the last that the decoder saw in its own colours
+    chosen = [*range(min(given.joint_avatars - 1, last)), last]
     subjects = [load_subject(given.folder, f"decoder-{number:02d}", CPU, depth=True) for number in chosen]
     folder, own, shared = given.folder / "quality", recipes["own"], recipes["shared"]
     found: dict[str, Forgetting] = {}
@@ -194,7 +195,7 @@ def main() -> None:
     decoder = changed(OWN_DECODER, given.own_decoder)
     recipes = {
         way: Recipe(changed(settings, [*changes, *steps]), decoder, given.render_samples, given.depth, given.seed)
-        for way, settings, changes in (("own", OWN, given.own), ("shared", SHARED, given.shared))
+        for way, settings, changes in (("own", LONG, given.own), ("shared", LONG, given.shared))
     }
     summary: dict[str, Any] = {"depth": given.depth}
     if {"own", "shared"} & set(given.only):

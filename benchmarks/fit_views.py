@@ -69,6 +69,7 @@ def configuration(
             "decoder.hidden=64",
             "decoder.colour_hidden=32",
             "decoder.steps_per_avatar=500",
+            "decoder.visit_steps=25",
             "fit.samples=12",
             f"decoder.threads={threads}",
             *settings,

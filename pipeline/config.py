@@ -109,6 +109,10 @@ class DecoderConfig(Record):
     """Optimiser steps in all, divided by K."""
     visit_steps: int = Field(50, ge=1)
     """Steps an avatar is visited for before the next one takes its turn (task replay)."""
+    recolour_every: int = Field(2, ge=0)
+    """One avatar in so many is shown to the joint fit with its colour channels in another order, so that the decoder
+    knows colours that none of its avatars has; 0 shows all as they are. The mean planes are those of the others.
+    """
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     hidden: int = Field(128, ge=4)
@@ -134,6 +138,8 @@ class DecoderConfig(Record):
     def _shared_out(self) -> "DecoderConfig":
         if self.workers > self.avatars:
             raise ValueError(f"decoder.workers is {self.workers}, more than decoder.avatars {self.avatars}")
+        if self.recolour_every == 1:
+            raise ValueError("decoder.recolour_every is 1, which leaves no avatar in its own colours; 0 recolours none")
         return self
 
 

@@ -10,7 +10,7 @@ then stay equal. Where they cannot be dealt out evenly, some ranks sit out the l
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,14 +124,16 @@ class JointFit:
         """Planes of all own avatars as they stand."""
         return torch.stack([self.planes_of(avatar) for avatar in self.own])
 
-    def mean_planes(self) -> Float[Tensor, "3 channel height width"]:
-        """The mean over avatars, those of all ranks: a good start for fitting another one under this decoder."""
+    def mean_planes(self, avatars: Collection[int] | None = None) -> Float[Tensor, "3 channel height width"]:
+        """The mean over ``avatars`` of all ranks, all of them if none are named: a good start for another one's fit."""
+        chosen = range(self.num_avatars) if avatars is None else avatars
+        own = [avatar for avatar in self.own if avatar in chosen]
         if self._share.world_size == 1:
-            return self.planes.mean(0)
+            return torch.stack([self.planes_of(avatar) for avatar in own]).mean(0)
         total = torch.zeros_like(self._initial)
-        for avatar in self.own:
+        for avatar in own:
             total += self.planes_of(avatar)
-        return self._share.average(total) * (self._share.world_size / self.num_avatars)
+        return self._share.average(total) * (self._share.world_size / len(chosen))
 
     def step(self) -> float:
         """One step of every rank on the avatar it visits; returns the mean of their losses, the same on all ranks."""

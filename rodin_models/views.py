@@ -1,6 +1,7 @@
 """Photographs of one avatar as tensors, and the pool of rays that a fit draws from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -47,6 +48,12 @@ class Views:
     def masks(self) -> Bool[Tensor, "view height width"]:
         """Pixels that show anything of the avatar."""
         return self.rgba[..., 3] > 0
+
+    def recoloured(self, order: Sequence[int]) -> "Views":
+        """The same photographs with their colour channels in another order, which holds each of 0, 1 and 2."""
+        if sorted(order) != [0, 1, 2]:
+            raise ValueError(f"{tuple(order)} is no order of the channels 0, 1, 2")
+        return replace(self, rgba=self.rgba[..., [*order, 3]])
 
     def over(self, view: int, background: float) -> Float[Tensor, "height width 3"]:
         """One photograph over a grey background, in [0, 1]."""

@@ -5,6 +5,7 @@ starts. The joint fit checkpoints planes, optimisers and generators, so that a k
 ``decoder.workers`` processes can share it: each reads and keeps its own avatars only.
 """
 
+import itertools
 import shutil
 import time
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import DecoderReport
+from pipeline.contracts.rendering import Split
 from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
 from pipeline.io.plane_store import name_decoder
@@ -33,8 +35,11 @@ from rodin_models.fitting import FitDiverged, FitSettings, evaluate_views
 from rodin_models.joint_fit import JointFit, Share, first_planes
 from rodin_models.patch_loss import RandomFeatures
 from rodin_models.perceptual import FeatureMaps, Vgg16Features
+from rodin_models.views import Views
 
 CPU = torch.device("cpu")
+OWN_COLOURS, *OTHER_COLOURS = itertools.permutations(range(3))
+"""Orders of the colour channels: red, green, blue, and the five others."""
 RANDOM_FEATURES_SEED = 0
 """All runs compare patches in the same random features, so that their figures compare."""
 
@@ -97,7 +102,7 @@ def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None
         seconds = seconds_before + time.monotonic() - start
         save_checkpoint(checkpoints, joint, context.rank, context.barrier, identity=identity, seconds=seconds)
 
-    mean_planes = joint.mean_planes()
+    mean_planes = joint.mean_planes([i for i in range(len(avatars)) if colour_order(config, i) == OWN_COLOURS])
     psnr_db = _mean_psnr(item, avatars, joint, context)
     if context.rank != 0:
         return None
@@ -135,13 +140,13 @@ def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None
 
 def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> JointFit:
     """This rank's joint fit before its first step. Ranks share the first planes and differ in their generators."""
-    layout, config, device = item.layout, item.config, context.device
+    config, device = item.config, context.device
     decoder = Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device)
     settings = fit_settings(config, steps=config.decoder.steps_per_avatar)
     generator = seeded(config, 0, "decoder", device)
     initial = first_planes(decoder, settings, generator)
     return JointFit(
-        lambda position: read_views(config, layout, avatars[position], ("train",), device),
+        lambda position: _views(item, avatars, position, "train", device),
         num_avatars=len(avatars),
         decoder=decoder,
         settings=settings,
@@ -153,11 +158,25 @@ def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> J
     )
 
 
+def _views(item: StageItem, avatars: tuple[int, ...], position: int, split: Split, device: torch.device) -> Views:
+    """What the joint fit sees of the avatar in a position."""
+    views = read_views(item.config, item.layout, avatars[position], (split,), device)
+    return views.recoloured(colour_order(item.config, position))
+
+
+def colour_order(config: RunConfig, position: int) -> tuple[int, ...]:
+    """In which order the joint fit sees the colour channels of the avatar in a position."""
+    every = config.decoder.recolour_every
+    if not every or position % every != every - 1:
+        return OWN_COLOURS
+    return OTHER_COLOURS[position // every % len(OTHER_COLOURS)]
+
+
 def _mean_psnr(item: StageItem, avatars: tuple[int, ...], joint: JointFit, context: Context) -> float:
     """Mean over all avatars of their held-out PSNR, in dB; each rank measures its own."""
     psnrs = []
     for position in joint.own:
-        held_out = read_views(item.config, item.layout, avatars[position], ("held_out",), context.device)
+        held_out = _views(item, avatars, position, "held_out", context.device)
         quality = evaluate_views(
             joint.planes_of(position), joint.decoder, held_out, samples=item.config.fit.render_samples
         )

@@ -7,13 +7,16 @@ from safetensors.torch import save_file
 from tiny import recording_blender, tiny_config, tree_hashes
 
 from pipeline.config_file import load_config
-from pipeline.contracts.errors import DataError
+from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.io.plane_store import PlaneStore
 from pipeline.provenance import plane_sources
+from pipeline.stages import fit_decoder as decoder_stage
 from pipeline.stages import fit_planes as stage
-from pipeline.stages.fit_decoder import CPU, fit_features
+from pipeline.stages.fit_decoder import CPU, colour_order, fit_features, load_decoder
+from pipeline.stages.views import read_views
 from rodin_models.fitting import PlaneFit
+from rodin_models.joint_fit import JointFit
 from rodin_models.patch_loss import RandomFeatures
 
 
@@ -209,6 +212,39 @@ def test_a_killed_joint_fit_goes_on_to_the_same_decoder(made, tmp_path):
     assert steps[0] == run.config.decoder.checkpoint_every + 1, "it went on from the checkpoint"
     assert report.steps == steps[-1] == 24
     assert tree_hashes(run.layout.decoder) == tree_hashes(made.layout.decoder)
+
+
+def test_the_joint_fit_sees_every_second_avatar_in_other_colours(made, tmp_path, monkeypatch):
+    run = made.copy_to(tmp_path / "run", "decoder")
+    joint_fits = []
+
+    class Watched(JointFit):
+        def __init__(self, views, *args, **kwargs):
+            super().__init__(views, *args, **kwargs)
+            self.views = views
+            joint_fits.append(self)
+
+    monkeypatch.setattr(decoder_stage, "JointFit", Watched)
+    run.fit_decoder()
+    (joint,) = joint_fits
+    known = [read_views(run.config, run.layout, a, ("train",), CPU) for a in run.config.decoder_avatars()]
+    assert len(known) == 2
+    assert torch.equal(joint.views(0).rgba, known[0].rgba)
+    assert torch.equal(joint.views(1).rgba, known[1].rgba[..., [0, 2, 1, 3]])
+    _, mean_planes = load_decoder(run.layout, CPU)
+    assert torch.equal(mean_planes, joint.planes_of(0)) and not torch.equal(mean_planes, joint.planes_of(1))
+
+
+def test_one_avatar_in_so_many_has_other_colours():
+    third = load_config(preset="demo", settings=["decoder.recolour_every=3"])
+    orders = [colour_order(third, position) for position in range(18)]
+    as_they_are = [position for position, order in enumerate(orders) if order == (0, 1, 2)]
+    assert as_they_are == [position for position in range(18) if position % 3 != 2]
+    assert len({orders[position] for position in (2, 5, 8, 11, 14)}) == 5 and orders[17] == orders[2]
+    none = load_config(preset="demo", settings=["decoder.recolour_every=0"])
+    assert {colour_order(none, position) for position in range(9)} == {(0, 1, 2)}
+    with pytest.raises(ConfigError, match=r"decoder\.recolour_every is 1, which leaves no avatar in its own colours"):
+        load_config(preset="demo", settings=["decoder.recolour_every=1"])
 
 
 def test_patches_are_compared_in_random_features_or_in_the_weights_that_are_given(tmp_path):
