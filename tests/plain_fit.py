@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from rodin_models import triplane
 from rodin_models.decoder import Decoder
 from rodin_models.fitting import FitSettings
-from rodin_models.rays import Rays, intersect_cube, pixel_rays
+from rodin_models.rays import Rays, intersect_cube, pixel_rays, stratified_samples
 from rodin_models.views import Views
-from rodin_models.volume import Field, Pixels, render_hierarchical
+from rodin_models.volume import Field, Pixels, positions, render_hierarchical
 
 COARSE, FINE = 48, 48
 
@@ -44,6 +44,7 @@ class PlainFit:
     ) -> None:
         self.parameter = planes.clone().requires_grad_()
         self.views, self.decoder, self.settings, self.chunk = views, decoder, settings, chunk
+        self.steps_done = 0
         self.adam = torch.optim.Adam([self.parameter], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
     @property
@@ -71,8 +72,11 @@ class PlainFit:
             loss = plain_loss(pixels, rgb[part], alpha[part], settings.alpha) * (len(part) / settings.rays)
             loss.backward()
             total += float(loss.detach())
-        if settings.tv:
-            (settings.tv * triplane.smoothness(self.parameter.permute(0, 2, 3, 1))).backward()
+        self.steps_done += 1
+        if settings.tv and self.steps_done % settings.regularise_every == 0:
+            (
+                settings.regularise_every * settings.tv * triplane.smoothness(self.parameter.permute(0, 2, 3, 1))
+            ).backward()
         self.adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
         self.adam.step()
         self.adam.zero_grad()
@@ -80,14 +84,20 @@ class PlainFit:
             self.parameter.clamp_(-settings.limit, settings.limit)
         return total
 
-    def bare_products(self) -> None:
-        """The ``grid_sample`` calls and matrix products of a step, forward and backward, and nothing else."""
+    def points(self, samples: int, generator: torch.Generator) -> list[Tensor]:
+        """Points (ray * sample, 3) along a step's rays, by chunk."""
+        rays = self.draw(generator)[0]
+        chunks = [rays.select(part) for part in torch.arange(self.settings.rays).split(self.chunk)]
+        placed = [stratified_samples(*intersect_cube(chunk), samples, generator) for chunk in chunks]
+        return [positions(*pair).reshape(-1, 3) for pair in zip(chunks, placed, strict=True)]
+
+    def bare_products(self, coarse: list[Tensor], all_samples: list[Tensor]) -> None:
+        """The ``grid_sample`` calls and matrix products of a step at such points, forward and backward, no more."""
         decoder, channels = self.decoder, self.parameter.shape[1]
         layers = (decoder.trunk, decoder.density, decoder.colour_feature, decoder.colour)
-        for part in torch.arange(self.settings.rays).split(self.chunk):
-            for samples, gradient in ((COARSE, False), (COARSE + FINE, True)):
-                count = len(part) * samples
-                points = torch.linspace(-0.9, 0.9, count * 3).reshape(3, count).t()
+        for pair in zip(coarse, all_samples, strict=True):
+            for points, gradient in zip(pair, (False, True), strict=True):
+                count = len(points)
                 with torch.set_grad_enabled(gradient):
                     features = triplane.sample_planes_reference(self.parameter, points)
                 inputs = [torch.zeros(count, layer.in_features) for layer in layers]
