@@ -161,7 +161,8 @@ def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> J
 def _views(item: StageItem, avatars: tuple[int, ...], position: int, split: Split, device: torch.device) -> Views:
     """What the joint fit sees of the avatar in a position."""
     views = read_views(item.config, item.layout, avatars[position], (split,), device)
-    return views.recoloured(colour_order(item.config, position))
+    order = colour_order(item.config, position)
+    return views if order == OWN_COLOURS else views.recoloured(order)
 
 
 def colour_order(config: RunConfig, position: int) -> tuple[int, ...]:
