@@ -55,7 +55,7 @@ def test_a_joint_fit_keeps_the_planes_of_its_own_avatars_and_the_photographs_of_
         (
             "fit",
             ("render.resolution=2048", "render.train_views=80"),
-            "render fewer or smaller views (render.train_views",
+            "render fewer or smaller views (render.train_views, render.resolution)",
         ),
         ("decoder", ("render.resolution=2048",), "lower decoder.avatars_in_memory 8"),
         ("decoder", ("planes.resolution=1024",), "lower decoder.avatars 16"),
