@@ -194,8 +194,8 @@ def main() -> None:
     steps = [f"steps={given.steps}"] if given.steps else []
     decoder = changed(OWN_DECODER, given.own_decoder)
     recipes = {
-        way: Recipe(changed(settings, [*changes, *steps]), decoder, given.render_samples, given.depth, given.seed)
-        for way, settings, changes in (("own", LONG, given.own), ("shared", LONG, given.shared))
+        way: Recipe(changed(LONG, [*changes, *steps]), decoder, given.render_samples, given.depth, given.seed)
+        for way, changes in (("own", given.own), ("shared", given.shared))
     }
     summary: dict[str, Any] = {"depth": given.depth}
     if {"own", "shared"} & set(given.only):

@@ -12,7 +12,7 @@ import torch
 from einops import reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 WINDOW, WINDOW_DEVIATION = 11, 1.5
 """Pixels a side of the structural similarity's window, and its standard deviation."""
@@ -119,7 +119,7 @@ def _structural_similarity(image: Float[Tensor, "b c h w"], truth: Float[Tensor,
             values = total
         return values
 
-    image, truth = (functional.pad(x, [WINDOW // 2] * 4, mode="reflect") for x in (image, truth))
+    image, truth = (F.pad(x, [WINDOW // 2] * 4, mode="reflect") for x in (image, truth))
     mean_image, mean_truth = mean(image), mean(truth)
     variances = mean(image * image + truth * truth) - mean_image**2 - mean_truth**2
     covariance = mean(image * truth) - mean_image * mean_truth
