@@ -66,8 +66,13 @@ def cell_index(points: Float[Tensor, "*batch 3"], resolution: int) -> Int[Tensor
 
 def dilate(grid: Bool[Tensor, "x y z"], cells: int = 1) -> Bool[Tensor, "x y z"]:
     """Every cell within ``cells`` cells of an occupied one, diagonals included."""
-    wide = F.max_pool3d(grid[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
-    return wide[0, 0] > 0
+    for axis, side in enumerate(grid.shape):
+        wide = grid.clone()
+        for step in range(1, min(cells + 1, side)):
+            wide.narrow(axis, step, side - step).logical_or_(grid.narrow(axis, 0, side - step))
+            wide.narrow(axis, 0, side - step).logical_or_(grid.narrow(axis, step, side - step))
+        grid = wide
+    return grid
 
 
 def visual_hull(

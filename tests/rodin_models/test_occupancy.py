@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from textured_ellipsoid import contains, make_views
+from torch.nn import functional as F
 
 from rodin_models import occupancy as O
 from rodin_models.rays import Rays, image_rays, intersect_cube, stratified_samples
@@ -110,6 +111,15 @@ def test_dilation_reaches_diagonals():
     mask = torch.zeros(7, 7, dtype=torch.bool)
     mask[3, 3] = True
     assert O.dilate_mask(mask, 2).sum() == 25
+
+
+@pytest.mark.parametrize("cells", [0, 1, 2, 7])
+def test_dilation_is_the_maximum_over_a_window(cells):
+    grid = torch.rand(6, 8, 5, generator=torch.Generator().manual_seed(cells)) > 0.97
+    before = grid.clone()
+    wide = F.max_pool3d(grid[None, None].float(), 2 * cells + 1, stride=1, padding=cells)[0, 0] > 0
+    assert torch.equal(O.dilate(grid, cells), wide)
+    assert torch.equal(grid, before)
 
 
 def _rays(count):
