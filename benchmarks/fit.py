@@ -32,7 +32,8 @@ import torch
 
 from rodin_models import triplane
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings, PlaneFit, evaluate_views, learning_rate_share
+from rodin_models.evaluation import evaluate_views
+from rodin_models.fitting import FitSettings, PlaneFit, learning_rate_share
 from rodin_models.shading import Shading
 from rodin_models.views import RayPool, Views
 from tests.plain_fit import COARSE, FINE, PlainFit

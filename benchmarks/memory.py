@@ -82,7 +82,8 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
     from benchmarks.fit import load_subjects
     from pipeline.stages.fit_decoder import decoder_settings, fit_settings
     from rodin_models.decoder import Decoder
-    from rodin_models.fitting import evaluate_views, fit_planes
+    from rodin_models.evaluation import evaluate_views
+    from rodin_models.fitting import fit_planes
     from rodin_models.joint_fit import JointFit
 
     del ray  # a worker has it in memory
@@ -107,9 +108,7 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
         planes = joint.planes_of(0)
     quality = evaluate_views(planes.half().float(), decoder, held_out, samples=config.fit.render_samples)
     if kind == "fit":
-        from rodin_models.metrics import ssim
-
-        ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
+        quality.ssim()
     status = Path("/proc/self/status").read_text().splitlines()
     print(next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")))
 

@@ -32,7 +32,7 @@ from rodin_models.occupancy import (
 )
 from rodin_models.patch_loss import patch_distance
 from rodin_models.perceptual import FeatureMaps
-from rodin_models.render import PlaneField, planes_occupancy, render_image
+from rodin_models.render import PlaneField
 from rodin_models.triplane import compactness, random_rescale, resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.views import RayPool, Views
 from rodin_models.volume import composite, positions
@@ -370,51 +370,3 @@ def fit_planes(
         if on_step is not None:
             on_step(step, losses[-1])
     return FitResult(fit.planes, fit.occupancy, tuple(torch.stack(losses).tolist()))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Renders of photographed views beside the truth; PSNR over white, images in [0, 1]."""
-
-    images: Float[Tensor, "view height width 3"]
-    truth: Float[Tensor, "view height width 3"]
-    psnr_db: tuple[float, ...]
-    """Whole image, one a view."""
-    psnr_foreground_db: tuple[float, ...]
-    """Over pixels whose true alpha is above 0."""
-    coverage: tuple[float, ...]
-    """Share of such pixels."""
-
-
-def evaluate_views(
-    planes: Float[Tensor, "3 channel height width"],
-    decoder: Decoder,
-    views: Views,
-    *,
-    samples: int,
-    occupancy: Occupancy | None = None,
-) -> Evaluation:
-    """Render ``views`` from planes (rounded as they are stored, if they are) and compare.
-
-    Without ``occupancy`` the planes alone say where matter is: what any reader of stored planes will see.
-    """
-    if occupancy is None:
-        occupancy = planes_occupancy(planes, decoder)
-    images, truth, whole, foreground = [], [], [], []
-    for index, (matrix, pinhole) in enumerate(zip(views.cam2world, views.intrinsics, strict=True)):
-        image = render_image(
-            planes, decoder, matrix, pinhole, views.height, views.width, samples=samples, occupancy=occupancy
-        )
-        images.append(image.rgb.clamp(0, 1))
-        truth.append(views.over(index, 1.0))
-        error = (images[-1] - truth[-1]).square().mean(-1)
-        whole.append(_psnr(error))
-        foreground.append(_psnr(error[views.masks()[index]]))
-    coverage = views.masks().float().mean((1, 2))
-    return Evaluation(
-        torch.stack(images), torch.stack(truth), tuple(whole), tuple(foreground), tuple(coverage.tolist())
-    )
-
-
-def _psnr(squared_error: Tensor) -> float:
-    return -10 * math.log10(max(float(squared_error.double().mean()), 1e-10))

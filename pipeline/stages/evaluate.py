@@ -53,7 +53,7 @@ from pipeline.stages.generate import RUN_SAMPLES
 from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.sampling import Sampler, load_sampler
 from pipeline.stages.views import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
-from rodin_models.fitting import evaluate_views
+from rodin_models.evaluation import evaluate_views
 from rodin_models.metrics import SetDistance, fid, kid
 
 CPU = torch.device("cpu")

@@ -31,7 +31,8 @@ from pipeline.stages.joint_checkpoint import load_checkpoint, save_checkpoint
 from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitDiverged, FitSettings, evaluate_views
+from rodin_models.evaluation import evaluate_views
+from rodin_models.fitting import FitDiverged, FitSettings
 from rodin_models.joint_fit import JointFit, Share, first_planes
 from rodin_models.patch_loss import RandomFeatures
 from rodin_models.perceptual import FeatureMaps, Vgg16Features

@@ -44,9 +44,9 @@ from pipeline.stages.views import (
 )
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitDiverged, evaluate_views
+from rodin_models.evaluation import evaluate_views
+from rodin_models.fitting import FitDiverged
 from rodin_models.joint_fit import JointFit
-from rodin_models.metrics import ssim
 from rodin_models.occupancy import Occupancy
 from rodin_models.render import planes_occupancy, render_image
 
@@ -228,12 +228,11 @@ def _measure(item: OwnItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality,
             samples=config.fit.render_samples,
             occupancy=fitted.occupancy,
         )
-        similarity = ssim(result.images.permute(0, 3, 1, 2), result.truth.permute(0, 3, 1, 2))
         quality = ViewQuality(
             view=sample.record.view,
             psnr_db=result.psnr_db[0],
             psnr_foreground_db=result.psnr_foreground_db[0],
-            ssim=float(similarity[0]),
+            ssim=result.ssim()[0],
             coverage=result.coverage[0],
         )
         qualities.append(quality)

@@ -30,8 +30,8 @@ from pipeline.stages.fit_means import avatars_at_once, fit_shading
 from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.batch_fit import fit_batch
 from rodin_models.decoder import Decoder
-from rodin_models.fitting import FitDiverged, evaluate_views, fit_planes
-from rodin_models.metrics import ssim
+from rodin_models.evaluation import evaluate_views
+from rodin_models.fitting import FitDiverged, fit_planes
 from rodin_models.perceptual import FeatureMaps
 from rodin_models.shading import Shading
 from rodin_models.triplane import downsample
@@ -221,13 +221,12 @@ def _measured(
     full = planes.cpu().numpy()
     base = downsample(planes.float(), config.planes.base_resolution).to(torch.float16).cpu().numpy()
     sha256 = store.write(avatar, full, base)
-    similarity = ssim(quality.images.permute(0, 3, 1, 2), quality.truth.permute(0, 3, 1, 2))
     return FitReport(
         avatar=avatar,
         source_sha256=source,
         psnr_db=psnr,
         psnr_foreground_db=_mean(quality.psnr_foreground_db),
-        ssim=float(similarity.mean()),
+        ssim=_mean(quality.ssim()),
         coverage=_mean(quality.coverage),
         steps=config.fit.steps,
         seconds=round(seconds + time.monotonic() - start, 3),

@@ -5,11 +5,11 @@ import torch
 from textured_ellipsoid import AXES, CENTRE, make_views
 
 from rodin_models.decoder import Decoder, DecoderSettings
+from rodin_models.evaluation import evaluate_views
 from rodin_models.fitting import (
     FitSettings,
     PlaneFit,
     carve_hull,
-    evaluate_views,
     find_surface,
     fit_planes,
     learning_rate_share,
