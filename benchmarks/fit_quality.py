@@ -1,6 +1,6 @@
 """How good fits are: planes with a decoder of their own, planes under the shared one, and what either leaves to wish.
 
-    python -m benchmarks.fit_quality FOLDER [--avatars 12] [--threads 2] [--only own shared forgetting joint]
+    python -m benchmarks.fit_quality FOLDER [--avatars 12] [--threads 2] [--only own shared forgetting]
                                             [--own steps=3000] [--shared steps=3000] [--own-decoder hidden=64]
 
 FOLDER comes from ``python -m benchmarks.fit_views FOLDER``. Planes are rounded as they are stored and rendered without
@@ -11,7 +11,7 @@ a hull, every held-out view at 128 samples a ray; PSNR is over white. Printed ar
   shared way's planes made 64 texels a side and large again;
 - over avatars, how the channels' means and deviations spread: planes of one domain differ less between avatars
   than within one;
-- what the decoder forgot (``forgetting``), and joint fits that visit avatars otherwise (``joint``).
+- what it costs an avatar to come first in a joint fit rather than last (``forgetting``).
 
 Results lie in ``FOLDER/quality``: a killed command goes on with what is missing, and ``NN.png`` there shows avatar NN.
 The last line is one JSON object.
@@ -29,7 +29,7 @@ import torch
 
 from benchmarks.cached_fit import Fitted, Recipe, own_fit, shared_fit
 from benchmarks.fit import changed, load_subject
-from benchmarks.fit_forgetting import Forgetting, under_given_decoder, under_joint_fits
+from benchmarks.fit_forgetting import forgotten
 from benchmarks.fit_pictures import Labelled, picture
 from benchmarks.held_out import mean
 from pipeline.images import encode_png, over_white, to_uint8
@@ -37,7 +37,18 @@ from rodin_models.decoder import DecoderSettings
 from rodin_models.fitting import FitSettings
 from rodin_models.render import render_image
 
-LONG = FitSettings(resolution=128, steps=3000, rays=2048, samples=16, coarse=((0.1, 4), (0.3, 2)), alpha=0.03, tv=0.1)
+LONG = FitSettings(
+    resolution=128,
+    steps=3000,
+    rays=2730,
+    samples=12,
+    coarse=((0.1, 4), (0.3, 2)),
+    alpha=0.03,
+    tv=0.1,
+    compact=1.0,
+    hull_resolution=256,
+    shell_cells=2,
+)
 """Of both ways. In so many steps, planes may be fine sooner and held less smooth than in a few hundred."""
 OWN_DECODER = DecoderSettings(channels=32, hidden=64, colour_hidden=32)
 CPU = torch.device("cpu")
@@ -151,24 +162,18 @@ def _cell(name: str, value: float) -> str:
     return f"{value:.4f}" if name == "coverage" or name.endswith("floaters") else f"{value:.2f}"
 
 
-def forgetting(given: argparse.Namespace, recipes: dict[str, Recipe]) -> dict[str, Any]:
-    """What the decoder forgot, and joint fits that differ in visits and decay."""
+def forgetting(given: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """What it costs avatars of the decoder to be seen first rather than last."""
     count = len(sorted(given.folder.glob("decoder-??.npz")))
-    if count < 2:
-        raise SystemExit(f"{given.folder} holds {count} avatars of the decoder: run benchmarks.fit_views again")
-    last = (count - 1) // 2 * 2  # the last that the decoder saw in its own colours
-    chosen = [*range(min(given.joint_avatars - 1, last)), last]
-    subjects = [load_subject(given.folder, f"decoder-{number:02d}", CPU, depth=True) for number in chosen]
-    folder, own, shared = given.folder / "quality", recipes["own"], recipes["shared"]
-    found: dict[str, Forgetting] = {}
-    if "forgetting" in given.only:
-        found["the decoder given"] = under_given_decoder(folder, subjects[0], subjects[-1], own, shared)
-    if "joint" in given.only:
-        found |= under_joint_fits(folder, subjects, given.joint_steps, own, shared)
-    print("| decoder | first dB | last dB | first lacks | last lacks | forgotten dB |\n|---|---|---|---|---|---|")
+    if not 2 <= given.joint_avatars <= count:
+        raise SystemExit(
+            f"--joint-avatars is {given.joint_avatars}; give 2 to {count}, the decoder's avatars in {given.folder}"
+        )
+    subjects = [load_subject(given.folder, f"decoder-{n:02d}", CPU, depth=True) for n in range(given.joint_avatars)]
+    found = forgotten(given.folder / "quality", subjects, given.joint_steps, recipe)
+    print("| joint fit | first dB | last dB | forgotten dB |\n|---|---|---|---|")
     for name, figures in found.items():
-        values = [*asdict(figures).values(), figures.forgotten_db]
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+        print(f"| {name} | {figures.first_db:.2f} | {figures.last_db:.2f} | {figures.forgotten_db:.2f} |")
     return {
         name: {key: round(value, 4) for key, value in (asdict(f) | {"forgotten_db": f.forgotten_db}).items()}
         for name, f in found.items()
@@ -180,9 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     numbers = {"avatars": 12, "first": 0, "threads": 2, "render-samples": 128, "seed": 0}
-    for name, value in (numbers | {"joint-avatars": 6, "joint-steps": 200}).items():
+    for name, value in (numbers | {"joint-avatars": 4, "joint-steps": 150}).items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    ways = ("own", "shared", "forgetting", "joint")
+    ways = ("own", "shared", "forgetting")
     parser.add_argument("--only", nargs="*", choices=ways, default=list(ways))
     parser.add_argument("--depth", action=argparse.BooleanOptionalAction, default=True, help="give fits the depth")
     parser.add_argument("--steps", type=int, help="of both ways")
@@ -200,8 +205,8 @@ def main() -> None:
     summary: dict[str, Any] = {"depth": given.depth}
     if {"own", "shared"} & set(given.only):
         summary |= {"avatars": given.avatars, **avatars(given, recipes)}
-    if {"forgetting", "joint"} & set(given.only):
-        summary["forgetting"] = forgetting(given, recipes)
+    if "forgetting" in given.only:
+        summary["forgetting"] = forgetting(given, recipes["shared"])
     print(json.dumps(summary))
 
 
