@@ -178,6 +178,8 @@ class FitConfig(Record):
     """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
     hull_resolution: int = Field(128, ge=8)
     """Cells a side of the visual hull."""
+    shell_cells: int = Field(1, ge=1)
+    """Where there is depth, samples lie within so many cells of a surface."""
     depth: bool = True
     """Place samples by the rendered depth where there is one; without, by the hull and what the fit has seen."""
     min_psnr: float = Field(20.0, ge=0)

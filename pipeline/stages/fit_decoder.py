@@ -231,6 +231,7 @@ def fit_settings(config: RunConfig, *, steps: int) -> FitSettings:
         rescale_probability=fit.rescale_probability,
         coarse=fit.coarse,
         hull_resolution=fit.hull_resolution,
+        shell_cells=fit.shell_cells,
         visit_steps=config.decoder.visit_steps,
     )
 
