@@ -21,7 +21,7 @@ Bytes of one process at its worst moment. With
 four last (value, gradient, two moments); the others are what regularisers, resizing and the scatter make on the way.
 The joint fit keeps value and moments of all its avatars and stacks their values once, at the end. Its steps keep twice
 as much for the decoder's own gradient. ``base`` is the interpreter with torch, zarr and Ray. The factors were measured
-(EXPERIMENTS.md, benchmarks/memory.py): the peak is between 0.6 and 1.0 of the function.
+(EXPERIMENTS.md, benchmarks/memory.py): the peak is between 0.5 and 1.0 of the function.
 """
 
 import math

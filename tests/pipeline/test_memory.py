@@ -21,9 +21,9 @@ def config(*settings):
 
 
 def test_a_fit_by_hand():
-    """Photographs alone: 100 views of 512 x 512 while the hull is carved, 21 bytes a pixel with depth, 17 without."""
-    large = ("render.train_views=100", "render.resolution=512", "fit.render_samples=1", "render.held_out_views=1")
-    pixels, grids = 100 * 512**2, 20 * 128**3
+    """Photographs alone: 200 views of 512 x 512 while the hull is carved, 21 bytes a pixel with depth, 17 without."""
+    large = ("render.train_views=200", "render.resolution=512", "fit.render_samples=1", "render.held_out_views=1")
+    pixels, grids = 200 * 512**2, 20 * 256**3
     assert fit_bytes(config(*large)) == BASE + 21 * pixels + grids
     assert fit_bytes(config(*large, "fit.depth=false")) == BASE + 17 * pixels + grids
     assert fit_bytes(config(*large, "render.passes.depth=false")) == BASE + 17 * pixels + grids
@@ -31,7 +31,7 @@ def test_a_fit_by_hand():
 
 
 def test_a_joint_fit_keeps_the_planes_of_its_own_avatars_and_the_photographs_of_a_few():
-    pixels, planes, cells = 60 * 256**2, 3 * 128**2 * 32 * 4, 128**3
+    pixels, planes, cells = 60 * 256**2, 3 * 128**2 * 32 * 4, 256**3
 
     def taken(*settings):
         return decoder_bytes(config("fit.render_samples=1", "decoder.avatars_in_memory=2", *settings))
