@@ -19,6 +19,7 @@ from benchmarks.held_out import Quality, as_stored, measure, through_side
 from rodin_models.decoder import Decoder, DecoderSettings
 from rodin_models.fitting import FitSettings, fit_planes
 from rodin_models.joint_fit import JointFit
+from rodin_models.views import Views
 
 SMALL_SIDE = 64
 """Texels a side of what the base diffusion learns."""
@@ -80,6 +81,11 @@ def digest(decoder: Decoder) -> float:
     return round(sum(float(tensor.double().abs().sum()) for tensor in decoder.state_dict().values()), 6)
 
 
+def pixel_sum(views: Views) -> int:
+    """A number that other photographs hardly have."""
+    return int(views.rgba.long().sum())
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """What a file holds; empty where there is none."""
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -102,7 +108,7 @@ def _cached(
     fit: Callable[[Subject], tuple[torch.Tensor, Decoder]],
 ) -> Fitted:
     record, arrays = folder / f"{name}.json", folder / f"{name}.npz"
-    views = [int(views.rgba.long().sum()) for views in (subject.train, subject.held_out)]
+    views = [pixel_sum(views) for views in (subject.train, subject.held_out)]
     asked = json.loads(json.dumps(asked | {"views": views}))
     known = read_json(record)
     if known.get("asked") != asked:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.cached_fit import Recipe, read_json, shared_fit, write_json
+from benchmarks.cached_fit import Recipe, pixel_sum, read_json, shared_fit, write_json
 from benchmarks.fit import Subject
 from benchmarks.held_out import mean
 from rodin_models.decoder import Decoder
@@ -22,7 +22,6 @@ from rodin_models.fitting import FitSettings
 from rodin_models.joint_fit import JointFit
 from rodin_models.views import Views
 
-VISITS = ("short", "one long")
 SHORT_VISIT = 25
 DECAYS = (0.0, 0.01)
 
@@ -45,9 +44,8 @@ def forgotten(folder: Path, subjects: list[Subject], steps: int, recipe: Recipe)
     first, *between, last = subjects
     orders = {"": (first, *between, last), "-turned": (last, *between, first)}
     found = {}
-    for visits in VISITS:
+    for visits, visit in (("short visits", SHORT_VISIT), ("one long visit", steps)):
         for decay in DECAYS:
-            visit = SHORT_VISIT if visits == "short" else steps
             settings = replace(recipe.settings, steps=steps, visit_steps=visit, decoder_weight_decay=decay)
             reached: dict[str, list[float]] = {"first": [], "last": []}
             for suffix, order in orders.items():
@@ -57,8 +55,7 @@ def forgotten(folder: Path, subjects: list[Subject], steps: int, recipe: Recipe)
                     again = replace(subject, decoder=decoder, mean_planes=mean_planes)
                     fit = shared_fit(folder, f"{name}-{place}", again, recipe)
                     reached[place].append(fit.full.whole_db)
-            label = f"{visits} visit{'s' if visits == 'short' else ''}, decay {decay}"
-            found[label] = Forgetting(mean(reached["first"]), mean(reached["last"]))
+            found[f"{visits}, decay {decay}"] = Forgetting(mean(reached["first"]), mean(reached["last"]))
     return found
 
 
@@ -67,7 +64,7 @@ def _joint(
 ) -> tuple[Decoder, torch.Tensor]:
     """The decoder of a joint fit, frozen, and its avatars' mean planes."""
     record, weights = folder / f"{name}.json", folder / f"{name}.pt"
-    pixels = [int(subject.train.rgba.long().sum()) for subject in subjects]
+    pixels = [pixel_sum(subject.train) for subject in subjects]
     asked: dict[str, Any] = {"settings": asdict(settings), "recipe": asdict(recipe), "views": pixels}
     asked = json.loads(json.dumps(asked))
     decoder = Decoder(recipe.decoder, torch.Generator().manual_seed(recipe.seed))
