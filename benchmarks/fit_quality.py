@@ -32,25 +32,15 @@ from benchmarks.fit import changed, load_subject
 from benchmarks.fit_forgetting import forgotten
 from benchmarks.fit_pictures import Labelled, picture
 from benchmarks.held_out import mean
+from pipeline.config_file import load_config
 from pipeline.images import encode_png, over_white, to_uint8
-from rodin_models.decoder import DecoderSettings
-from rodin_models.fitting import FitSettings
+from pipeline.stages.fit_decoder import decoder_settings, fit_settings
 from rodin_models.render import render_image
 
-LONG = FitSettings(
-    resolution=128,
-    steps=3000,
-    rays=2730,
-    samples=12,
-    coarse=((0.1, 4), (0.3, 2)),
-    alpha=0.03,
-    tv=0.1,
-    compact=1.0,
-    hull_resolution=256,
-    shell_cells=2,
-)
+DESK = load_config(preset="desk")
+LONG = fit_settings(DESK, steps=3000)
 """Of both ways. In so many steps, planes may be fine sooner and held less smooth than in a few hundred."""
-OWN_DECODER = DecoderSettings(channels=32, hidden=64, colour_hidden=32)
+OWN_DECODER = decoder_settings(DESK)
 CPU = torch.device("cpu")
 
 
