@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--reach", type=float, nargs="+", default=[32.0, 35.0], help="PSNRs that batches are timed to")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of a batch's products")
     parser.add_argument("--compile", action="store_true", help="compile a batch's decoder")
+    parser.add_argument("--fused", action="store_true", help="read a batch's planes by Triton kernels")
     parser.add_argument("--only", choices=("fast", "plain"), help="measure one way; there is no speedup then")
     parser.add_argument("--first", type=int, default=0, help="the first avatar")
     parser.add_argument("--seed", type=int, default=0)
@@ -216,7 +217,7 @@ def main() -> None:
     if given.batch:
         from benchmarks import fit_batch  # it builds on this module
 
-        shading = Shading(getattr(torch, given.precision), given.compile)
+        shading = Shading(getattr(torch, given.precision), given.compile, given.fused)
         more = dict(wanted=given.reach, every=given.every, render_samples=given.render_samples, seed=given.seed)
         fit_batch.run(subjects[given.first :], fast, shading, given.batch, **more)
         return

@@ -1,10 +1,10 @@
 """What fitting several avatars at once costs: seconds an avatar, avatars an hour, how busy a GPU is.
 
-``python -m benchmarks.fit FOLDER --batch 1 4 16 [--device cuda] [--precision bfloat16] [--compile]`` calls this; it
-needs torch, numpy, einops and jaxtyping only. A batch of more avatars than FOLDER has takes them again, each with a
-seed of its own. Seconds count hulls, rays and steps, not the evaluation, and end when the last avatar of the batch has
-reached the wanted PSNR; divided by the avatars, they are the price of one. Kernels are counted on CUDA only, over steps
-at full resolution.
+``python -m benchmarks.fit FOLDER --batch 1 4 16 [--device cuda] [--precision bfloat16] [--compile] [--fused]`` calls
+this; it needs torch, numpy, einops and jaxtyping only. A batch of more avatars than FOLDER has takes them again, each
+with a seed of its own. Seconds count hulls, rays and steps, not the evaluation, and end when the last avatar of the
+batch has reached the wanted PSNR; divided by the avatars, they are the price of one. Kernels are counted on CUDA only,
+over steps at full resolution.
 """
 
 import json
@@ -17,7 +17,7 @@ import torch
 from benchmarks.fit import Subject, quality_of
 from rodin_models.batch_fit import BatchFit
 from rodin_models.fitting import FitSettings
-from rodin_models.shading import Shader, Shading, probe_compile
+from rodin_models.shading import Shader, Shading, probe_compile, probe_kernels
 
 PROFILED_STEPS = 20
 
@@ -84,9 +84,12 @@ def run(
     device = subjects[0].mean_planes.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     told = {"device": name, "torch": torch.__version__, "precision": str(shading.dtype).removeprefix("torch.")}
-    print(", ".join(told.values()), "compiled" if shading.compiled else "not compiled")
+    means = {"compiled": shading.compiled, "fused": shading.fused}
+    print(", ".join([*told.values(), *(name for name, meant in means.items() if meant)]))
     if shading.compiled:
         probe_compile(device)
+    if shading.fused:
+        probe_kernels(device)
     _start(subjects[:1], settings, shading, seed).step()  # whatever the device does once
     rows = []
     for batch in batches:
@@ -98,7 +101,7 @@ def run(
         more = dict(wanted=wanted, every=every, render_samples=render_samples, seed=seed)
         rows.append(measure(subjects, settings, shading, batch, **more))
         print("  ", ", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    print(json.dumps({**told, "compiled": shading.compiled, "batches": rows}))
+    print(json.dumps({**told, **means, "batches": rows}))
 
 
 def _start(chosen: Sequence[Subject], settings: FitSettings, shading: Shading, seed: int) -> BatchFit:

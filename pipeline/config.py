@@ -195,6 +195,8 @@ class FitConfig(Record):
     """Of the decoder's matrix products; auto takes bfloat16 on CUDA, float32 on a CPU. All else is float32."""
     compile: bool = False
     """Compile the decoder and the accumulation along rays with ``torch.compile``; an error where that does not work."""
+    fused: bool = False
+    """Read planes by two Triton kernels instead of torch's own operators; an error where they do not work (a CPU)."""
 
     @model_validator(mode="after")
     def _grows(self) -> "FitConfig":
@@ -208,10 +210,11 @@ class FitConfig(Record):
 
     @model_validator(mode="after")
     def _patches_go_alone(self) -> "FitConfig":
-        if self.perceptual_weight and (self.batch > 1 or self.compile or self.precision == "bfloat16"):
+        means = self.compile or self.fused or self.precision == "bfloat16"
+        if self.perceptual_weight and (self.batch > 1 or means):
             raise ValueError(
                 f"fit.perceptual_weight is {self.perceptual_weight}: patches are compared for one avatar at a time, in "
-                "float32 and not compiled; leave fit.batch, fit.precision and fit.compile at their defaults"
+                "float32, neither compiled nor fused; leave fit.batch, fit.precision, fit.compile and fit.fused alone"
             )
         return self
 

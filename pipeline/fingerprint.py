@@ -35,10 +35,10 @@ INGESTED_SECTIONS: Final = {"ingest": (), "render": ("extent_m", "held_out_every
 """What an ingested run's renders depend on: sections, and fields of a section where it is not all of them."""
 
 NOT_READ: Final = {
-    ("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads", "precision", "compile"),
+    ("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads", "precision", "compile", "fused"),
     ("own", "planes"): ("base_resolution",),
     ("own", "decoder"): ("avatars", "min_avatars", "steps_per_avatar", "threads", "workers"),
-    ("own", "fit"): ("steps", "min_psnr", "precision", "compile"),
+    ("own", "fit"): ("steps", "min_psnr", "precision", "compile", "fused"),
 }
 """Fields of a section that a stage, unlike the section's own, does not read."""
 

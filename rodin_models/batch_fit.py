@@ -32,7 +32,7 @@ from rodin_models.ray_pools import RayPools
 from rodin_models.rays import Rays, RaySamples, intersect_box, strata
 from rodin_models.render import inside_cube, standard_normal
 from rodin_models.shading import Shader, Shading
-from rodin_models.triplane import resized, sample_table, smoothness, sparsity, to_planes, to_table
+from rodin_models.triplane import resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.views import RayPool, Views
 from rodin_models.volume import positions
 
@@ -143,7 +143,7 @@ class BatchFit:
         points = positions(rays, samples)
         empty, of_empty, counts = self._empty_points()
 
-        features = sample_table(table, points.reshape(-1, 3), self._of_sample)
+        features = self.shader.sample(table, points.reshape(-1, 3), self._of_sample)
         features = self._noisy(features, [settings.rays * settings.samples] * self.avatars)
         features = features.reshape(*points.shape[:-1], -1)
         pixels, density = self.shader.rays(features, rays.directions, inside_cube(points), samples)
@@ -152,7 +152,7 @@ class BatchFit:
         losses = self._means((pixels.rgb - rgb - wrong_alpha[:, None]).square())
         losses = losses + settings.alpha * self._means(wrong_alpha.square())
         if settings.compact and len(empty):
-            of_points = self._noisy(sample_table(table, empty, of_empty), counts)
+            of_points = self._noisy(self.shader.sample(table, empty, of_empty), counts)
             seen = 1 - torch.exp(-(self.shader.density(of_points) * inside_cube(empty)) * (2 / self._grid.shape[1]))
             each = seen / torch.tensor(counts, device=seen.device)[of_empty]
             losses = losses + settings.compact * losses.new_zeros(self.avatars).index_add(0, of_empty, each)

@@ -1,10 +1,12 @@
 """What the samples of rays add up to: decoder and accumulation in one, in a chosen precision, compiled where wanted.
+Planes are read by :func:`rodin_models.triplane.sample_table` or, if asked, by fused kernels.
 
 :class:`rodin_models.decoder.Decoder` is the definition. Here it is written in plain operations, so that its matrix
 products can be bfloat16 and a compiler can fuse the rest. Everything else stays float32: the embedding, the density's
 exponent, whose error the exponential would magnify, the sigmoid and the accumulation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 
 from rodin_models.decoder import EXPONENT_BOUND, Decoder, fourier_embedding
 from rodin_models.rays import RaySamples
+from rodin_models.triplane import sample_table
 from rodin_models.volume import Pixels, composite
 
 
@@ -21,22 +24,42 @@ class CannotCompileError(RuntimeError):
     """``torch.compile`` does not work on this machine; the message says why, in one line."""
 
 
+class NoKernelsError(RuntimeError):
+    """The fused kernels do not work on this machine; the message says why, in one line."""
+
+
+KERNEL_TOLERANCE = 1e-5
+"""How far the fused kernels' numbers may be from the reference's, as a share of the largest."""
+
+
 @dataclass(frozen=True)
 class Shading:
-    """How a decoder is read."""
+    """How planes and their decoder are read."""
 
     dtype: torch.dtype = torch.float32
     """Of the matrix products: float32 or bfloat16."""
     compiled: bool = False
     """By ``torch.compile``: the first step of each batch size takes as long as compiling does."""
+    fused: bool = False
+    """Planes by the kernels of :mod:`rodin_models.plane_kernels`, which need Triton; see :func:`probe_kernels`."""
+
+
+def plane_sampler(fused: bool) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """:func:`rodin_models.triplane.sample_table` or the kernels that do the same; ``ImportError`` without Triton."""
+    if not fused:
+        return sample_table
+    from rodin_models.plane_kernels import sample_table_fused
+
+    return sample_table_fused
 
 
 class Shader:
-    """A decoder that is not trained, as a fit reads it."""
+    """A decoder that is not trained, as a fit reads it and the planes before it."""
 
     def __init__(self, decoder: Decoder, shading: Shading) -> None:
         self.decoder = decoder
         self.dtype = shading.dtype
+        self.sample = plane_sampler(shading.fused)
         self._plain = shading.compiled or shading.dtype != torch.float32
         # Sizes change with the number of avatars alone, so each is worth a compilation of its own.
         self._shade = torch.compile(self._shaded, dynamic=False) if shading.compiled else self._shaded
@@ -87,8 +110,31 @@ def probe_compile(device: torch.device) -> None:
     try:
         torch.compile(lambda x: (x.sin() * x).sum(), dynamic=False)(numbers).backward()
     except RuntimeError as error:  # the root of all that torch's compilers raise
-        text = str(error).strip()
-        raise CannotCompileError(text.splitlines()[0] if text else type(error).__name__) from error
+        raise CannotCompileError(_first_line(error)) from error
+
+
+def probe_kernels(device: torch.device) -> None:
+    """Read small planes both ways on ``device``, and back; raises :class:`NoKernelsError`, also where they differ."""
+    draw = torch.Generator().manual_seed(0)
+    table, upstream = torch.randn(6, 7, 5, 12, generator=draw), torch.randn(70, 12, generator=draw)
+    points, avatar = torch.rand(70, 3, generator=draw) * 2.2 - 1.1, torch.arange(70) % 2
+    found = []
+    for fused in (False, True):
+        leaf = table.to(device).requires_grad_()
+        try:
+            out = plane_sampler(fused)(leaf, points.to(device), avatar.to(device))
+            found.append((out.detach(), *torch.autograd.grad(out, leaf, upstream.to(device))))
+        except Exception as error:  # Triton's errors have no root of their own
+            raise NoKernelsError(_first_line(error)) from error
+    for name, wanted, got in zip(("numbers", "gradient"), *found, strict=True):
+        wrong = float((got - wanted).abs().max() / wanted.abs().max())
+        if not wrong <= KERNEL_TOLERANCE:
+            raise NoKernelsError(f"their {name} differ from the reference's by {wrong:.1e} of the largest")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _hidden(decoder: Decoder, features: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
-"""How a shard is fitted on this machine: how many avatars at once, in which precision, compiled or not.
+"""How a shard is fitted on this machine: how many avatars at once, in which precision, compiled, fused or not.
 
-The settings ``fit.batch``, ``fit.precision`` and ``fit.compile``, seen from one device.
+The settings ``fit.batch``, ``fit.precision``, ``fit.compile`` and ``fit.fused``, seen from one device.
 """
 
 import bisect
@@ -11,14 +11,14 @@ import torch
 from pipeline.config import RunConfig
 from pipeline.contracts.errors import ResourceError
 from pipeline.memory import fit_bytes
-from rodin_models.shading import CannotCompileError, Shading, probe_compile
+from rodin_models.shading import CannotCompileError, NoKernelsError, Shading, probe_compile, probe_kernels
 
 MEMORY_SHARE: Final = 0.85
 """Of a GPU's free memory that fits may fill; the rest is for fragments and for measuring."""
 
 
 def fit_shading(config: RunConfig, device: torch.device) -> Shading:
-    """How the decoder is read; raises ``ResourceError`` where it should be compiled and cannot be."""
+    """How planes and decoder are read; raises ``ResourceError`` where that was asked otherwise than it can be."""
     on_gpu = device.type == "cuda"
     precision = config.fit.precision
     if precision == "auto":
@@ -31,7 +31,15 @@ def fit_shading(config: RunConfig, device: torch.device) -> Shading:
                 f"fit.compile is true, but torch.compile does not work on {device} here: {error}; "
                 f"install {'Triton' if on_gpu else 'a C++ compiler'} or set fit.compile=false"
             ) from error
-    return Shading(getattr(torch, precision), config.fit.compile)
+    if config.fit.fused:
+        try:
+            probe_kernels(device)
+        except NoKernelsError as error:
+            raise ResourceError(
+                f"fit.fused is true, but the fused kernels do not work on {device} here: {error}; "
+                f"{'install Triton or ' if on_gpu else ''}set fit.fused=false"
+            ) from error
+    return Shading(getattr(torch, precision), config.fit.compile, config.fit.fused)
 
 
 def avatars_at_once(config: RunConfig, device: torch.device) -> int:

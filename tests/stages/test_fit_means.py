@@ -8,7 +8,7 @@ from pipeline.fingerprint import stage_fingerprints
 from pipeline.memory import fit_bytes
 from pipeline.stages import fit_means
 from pipeline.stages.fit_means import avatars_at_once, fit_shading, fitting_in
-from rodin_models.shading import CannotCompileError, Shading
+from rodin_models.shading import CannotCompileError, NoKernelsError, Shading
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -46,7 +46,9 @@ def test_the_precision_follows_the_device_where_it_is_left_to_it():
 
 
 def test_how_it_is_computed_makes_fits_stale_but_not_the_decoder():
-    before, after = (stage_fingerprints(_config(*s)) for s in ((), ("fit.precision=bfloat16", "fit.compile=true")))
+    before, after = (
+        stage_fingerprints(_config(*s)) for s in ((), ("fit.precision=bfloat16", "fit.compile=true", "fit.fused=true"))
+    )
     assert before["fit"] != after["fit"]
     assert all(before[stage] == after[stage] for stage in ("decoder", "own"))
     assert stage_fingerprints(_config("fit.batch=7")) == before
@@ -65,3 +67,19 @@ def test_compilation_is_probed_and_where_it_fails_is_told(monkeypatch):
         fit_shading(_config("fit.compile=true"), CPU)
     assert "\n" not in str(caught.value)
     assert fit_shading(_config(), CPU) == Shading(), "not probed where it is not wanted"
+
+
+def test_fused_kernels_are_probed_and_where_they_fail_is_told(monkeypatch):
+    def fails(device):
+        raise NoKernelsError("No module named 'triton'")
+
+    probed = []
+    monkeypatch.setattr(fit_means, "probe_kernels", probed.append)
+    assert fit_shading(_config("fit.fused=true"), CPU) == Shading(fused=True) and probed == [CPU]
+    monkeypatch.setattr(fit_means, "probe_kernels", fails)
+    for device, remedy in ((CPU, "set fit.fused=false"), (CUDA, "install Triton or set fit.fused=false")):
+        with pytest.raises(ResourceError, match=rf"^fit.fused is true.* here: No module named 'triton'; {remedy}$"):
+            fit_shading(_config("fit.fused=true"), device)
+    assert fit_shading(_config(), CPU) == Shading(), "not probed where it is not wanted"
+    with pytest.raises(ConfigError, match=r"fit\.fused"):
+        _config("fit.fused=true", "fit.perceptual_weight=0.001")
