@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 
 from rodin_models.decoder import Decoder
-from rodin_models.metrics import psnr, psnr_masked
+from rodin_models.evaluation import evaluate_views
 from rodin_models.occupancy import dilate_mask
-from rodin_models.render import planes_occupancy, render_image
 from rodin_models.triplane import downsample, resized
 from rodin_models.views import Views
 
@@ -35,17 +33,10 @@ class Quality:
 
 def measure(planes: torch.Tensor, decoder: Decoder, views: Views, samples: int) -> Quality:
     """Render every view at ``samples`` samples a ray and compare."""
-    occupancy = planes_occupancy(planes, decoder)
-    whole, foreground, floating = [], [], []
-    for index, (matrix, pinhole) in enumerate(zip(views.cam2world, views.intrinsics, strict=True)):
-        size = (views.height, views.width)
-        image = render_image(planes, decoder, matrix, pinhole, *size, samples=samples, occupancy=occupancy)
-        mask = views.masks()[index]
-        seen, truth = (rearrange(x, "h w c -> c h w") for x in (image.rgb.clamp(0, 1), views.over(index, 1.0)))
-        whole.append(float(psnr(seen, truth)))
-        foreground.append(float(psnr_masked(seen, truth, mask[None])))
-        floating.append(float(image.alpha[~dilate_mask(mask, MARGIN)].double().mean()))
-    return Quality(mean(whole), mean(foreground), float(views.masks().float().mean()), mean(floating))
+    found = evaluate_views(planes, decoder, views, samples=samples)
+    outside = [~dilate_mask(mask, MARGIN) for mask in views.masks()]
+    floating = [float(alpha[out].double().mean()) for alpha, out in zip(found.alpha, outside, strict=True)]
+    return Quality(mean(found.psnr_db), mean(found.psnr_foreground_db), mean(found.coverage), mean(floating))
 
 
 def as_stored(planes: torch.Tensor) -> torch.Tensor:

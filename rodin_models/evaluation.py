@@ -1,6 +1,5 @@
 """How well planes show photographed views: renders beside the truth, and what is measured of them."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rodin_models.decoder import Decoder
-from rodin_models.metrics import ssim
+from rodin_models.metrics import psnr, psnr_masked, ssim
 from rodin_models.occupancy import Occupancy
 from rodin_models.render import planes_occupancy, render_image
 from rodin_models.views import Views
+
+MOST_DB = 100.0
+"""What stands for a render that equals the truth, whose PSNR is infinite."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Evaluation:
 
     images: Float[Tensor, "view height width 3"]
     truth: Float[Tensor, "view height width 3"]
+    alpha: Float[Tensor, "view height width"]
+    """Of the renders."""
     psnr_db: tuple[float, ...]
     """Whole image, one a view."""
     psnr_foreground_db: tuple[float, ...]
@@ -48,21 +52,21 @@ def evaluate_views(
     """
     if occupancy is None:
         occupancy = planes_occupancy(planes, decoder)
-    images, truth, whole, foreground = [], [], [], []
-    for index, (matrix, pinhole) in enumerate(zip(views.cam2world, views.intrinsics, strict=True)):
-        image = render_image(
+    images, alpha = [], []
+    for matrix, pinhole in zip(views.cam2world, views.intrinsics, strict=True):
+        rendered = render_image(
             planes, decoder, matrix, pinhole, views.height, views.width, samples=samples, occupancy=occupancy
         )
-        images.append(image.rgb.clamp(0, 1))
-        truth.append(views.over(index, 1.0))
-        error = (images[-1] - truth[-1]).square().mean(-1)
-        whole.append(_psnr(error))
-        foreground.append(_psnr(error[views.masks()[index]]))
-    coverage = views.masks().float().mean((1, 2))
+        images.append(rendered.rgb.clamp(0, 1))
+        alpha.append(rendered.alpha)
+    truth = torch.stack([views.over(index, 1.0) for index in range(len(images))])
+    seen, masks = torch.stack(images), views.masks()
+    image, true = (rearrange(pictures, "v h w c -> v c h w") for pictures in (seen, truth))
     return Evaluation(
-        torch.stack(images), torch.stack(truth), tuple(whole), tuple(foreground), tuple(coverage.tolist())
+        seen,
+        truth,
+        torch.stack(alpha),
+        tuple(psnr(image, true).clamp(max=MOST_DB).tolist()),
+        tuple(psnr_masked(image, true, masks[:, None]).clamp(max=MOST_DB).tolist()),
+        tuple(masks.float().mean((1, 2)).tolist()),
     )
-
-
-def _psnr(squared_error: Tensor) -> float:
-    return -10 * math.log10(max(float(squared_error.double().mean()), 1e-10))
