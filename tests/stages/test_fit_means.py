@@ -54,32 +54,43 @@ def test_how_it_is_computed_makes_fits_stale_but_not_the_decoder():
     assert stage_fingerprints(_config("fit.batch=7")) == before
 
 
-def test_compilation_is_probed_and_where_it_fails_is_told(monkeypatch):
+@pytest.mark.parametrize(
+    ("asked", "shading", "probe", "error", "told"),
+    [
+        (
+            "fit.compile=true",
+            Shading(compiled=True),
+            "probe_compile",
+            CannotCompileError("No working C++ compiler found"),
+            {CPU: r"fit.compile is true.* cpu here: No working C\+\+ compiler found; .*fit.compile=false"},
+        ),
+        (
+            "fit.fused=true",
+            Shading(fused=True),
+            "probe_kernels",
+            NoKernelsError("No module named 'triton'"),
+            {
+                CPU: r"^fit.fused is true.* here: No module named 'triton'; set fit.fused=false$",
+                CUDA: r"^fit.fused is true.* here: No module named 'triton'; install Triton or set fit.fused=false$",
+            },
+        ),
+    ],
+)
+def test_what_is_asked_for_is_probed_and_where_it_fails_is_told(monkeypatch, asked, shading, probe, error, told):
     def fails(device):
-        raise CannotCompileError("No working C++ compiler found")
+        raise error
 
     probed = []
-    monkeypatch.setattr(fit_means, "probe_compile", probed.append)
-    assert fit_shading(_config("fit.compile=true"), CPU) == Shading(compiled=True) and probed == [CPU]
-    monkeypatch.setattr(fit_means, "probe_compile", fails)
-    told = r"fit.compile is true.* cpu here: No working C\+\+ compiler found; .*fit.compile=false"
-    with pytest.raises(ResourceError, match=told) as caught:
-        fit_shading(_config("fit.compile=true"), CPU)
-    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(fit_means, probe, probed.append)
+    assert fit_shading(_config(asked), CPU) == shading and probed == [CPU]
+    monkeypatch.setattr(fit_means, probe, fails)
+    for device, line in told.items():
+        with pytest.raises(ResourceError, match=line) as caught:
+            fit_shading(_config(asked), device)
+        assert "\n" not in str(caught.value)
     assert fit_shading(_config(), CPU) == Shading(), "not probed where it is not wanted"
 
 
-def test_fused_kernels_are_probed_and_where_they_fail_is_told(monkeypatch):
-    def fails(device):
-        raise NoKernelsError("No module named 'triton'")
-
-    probed = []
-    monkeypatch.setattr(fit_means, "probe_kernels", probed.append)
-    assert fit_shading(_config("fit.fused=true"), CPU) == Shading(fused=True) and probed == [CPU]
-    monkeypatch.setattr(fit_means, "probe_kernels", fails)
-    for device, remedy in ((CPU, "set fit.fused=false"), (CUDA, "install Triton or set fit.fused=false")):
-        with pytest.raises(ResourceError, match=rf"^fit.fused is true.* here: No module named 'triton'; {remedy}$"):
-            fit_shading(_config("fit.fused=true"), device)
-    assert fit_shading(_config(), CPU) == Shading(), "not probed where it is not wanted"
+def test_patches_are_not_compared_by_fused_kernels():
     with pytest.raises(ConfigError, match=r"fit\.fused"):
         _config("fit.fused=true", "fit.perceptual_weight=0.001")
