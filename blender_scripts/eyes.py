@@ -11,6 +11,7 @@ from blender_scripts.mesh import sweep, tube
 from blender_scripts.parts import MeshPart, linear, smoothstep
 from pipeline.contracts.appearance import IrisSpec
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 IRIS = 0.435
 """Radius of the iris over the eyeball's."""
@@ -26,7 +27,7 @@ def build_eyes(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     """Two eyeballs, each under a clear wet shell, and the tears along the lower lids."""
     parts = []
     for number, (centre, radius) in enumerate(body.eyes):
-        rng = np.random.Generator(np.random.PCG64([spec.seed, 2, number]))
+        rng = generator_for(spec.seed, number, "eye")
         side = "lr"[number]
         upper, lower = (_lid_edge(side, row, centre, body) for row in (2, 1))
         parts.extend(_eye(side, centre, radius * 0.985, spec, rng, upper))

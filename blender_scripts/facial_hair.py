@@ -12,6 +12,7 @@ from blender_scripts.mesh import waves
 from blender_scripts.parts import StrandPart, smoothstep
 from blender_scripts.strand import at_places, clump, frizz, scatter, taper, unit
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 
 def _lean(roots: Floats, normals: Floats, along: Floats, lengths: Floats, lift: float, points: int) -> Floats:
@@ -43,7 +44,7 @@ def brow_density(spec: AvatarSpec, rest: Floats) -> Floats:
 
 def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     """Hairs that stand up at the inner end and lie outwards further on, the upper ones down and the lower ones up."""
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 5]))
+    rng = generator_for(spec.seed, 0, "brows")
     count = int(300 + 760 * spec.brows.density * (0.45 + 0.95 * spec.brows.thickness))
     triangles = body.topology.triangles
     density = brow_density(spec, body.topology.rest) ** 1.3
@@ -65,7 +66,7 @@ def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
 
 def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     """Lashes along MakeHuman's lash strips, upper ones longer and curved up, women's longer and denser."""
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 6]))
+    rng = generator_for(spec.seed, 0, "lashes")
     base = find_assets().base
     strands = []
     for number, side in enumerate("lr"):
@@ -171,7 +172,7 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     style = spec.facial_hair.style
     if style == "none":
         return []
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 7]))
+    rng = generator_for(spec.seed, 0, "facial hair")
     rest = body.topology.rest
     region = beard_region(spec, rest, body.topology.masks["lips"])
     grown = np.flatnonzero(region)

@@ -28,6 +28,7 @@ from blender_scripts.parts import MeshPart, linear, smoothstep
 from blender_scripts.tailoring import Hang, armhole_m, folds_m, panels, raglan_m, refine, seams_m
 from pipeline.contracts.appearance import GarmentSpec
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     garment = spec.garment
     if garment.style != "jacket":
         return _layer("garment", spec, garment, body)
-    style = INNER[spec.seed % len(INNER)] if tailored(spec) else "tee"
+    style = INNER[generator_for(spec.seed, 0, "inner style").integers(len(INNER))] if tailored(spec) else "tee"
     changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
     inner = _layer("inner", spec, garment.model_copy(update=changes), body)
     outer = _layer("garment", spec, garment, body, inner[0])
@@ -155,7 +156,7 @@ def _layer(
     name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body, under: MeshPart | None = None
 ) -> list[MeshPart]:
     cut, fine = CUTS[garment.style], topology(2)
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 8]))
+    rng = generator_for(spec.seed, 0, name)
     arms = arm_weights(2, body)
     surface = _eased(garment, cut, body)
     raglan = bool(rng.random() < cut.raglan)
@@ -220,7 +221,7 @@ def _whole(vertices: Floats, triangles: Ints, packed: Floats) -> tuple[Floats, I
 
 def tailored(spec: AvatarSpec) -> bool:
     """Whether a jacket has lapels; else it has a zip and a standing collar."""
-    return spec.age_years >= 14 and spec.seed % 7 < 4
+    return spec.age_years >= 14 and bool(generator_for(spec.seed, 0, "tailored").random() < 4 / 7)
 
 
 def _eased(garment: GarmentSpec, cut: Cut, body: Body) -> Floats:

@@ -18,6 +18,7 @@ from blender_scripts.parts import StrandPart, linear, smoothstep
 from blender_scripts.strand import at_places, between_guides, clump, curl, frizz, scatter, taper
 from blender_scripts.tied_hair import build_tied
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 HAIRLINE = (
     (0, 8.03), (18, 8.06), (32, 8.08), (44, 7.92), (52, 7.66), (62, 7.52), (70, 7.40), (78, 7.12), (88, 7.10),
@@ -58,7 +59,7 @@ def strand_colours(
 
 def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     """Signed height above the hairline at every vertex, in decimetres: above 0 hair grows."""
-    rest, rng = body.topology.rest, np.random.Generator(np.random.PCG64([spec.seed, 3]))
+    rest, rng = body.topology.rest, generator_for(spec.seed, 0, "hairline")
     degrees = np.degrees(np.arctan2(np.abs(rest[:, 0]), rest[:, 2] - 0.5))
     angles, heights = np.asarray(HAIRLINE).T
     line = np.interp(degrees, angles, heights)
@@ -83,7 +84,7 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
     if spec.hair.style == "balding":
         # A ring above the ears, lowest in front: nothing above a line that rises to the back and dips again behind.
         ring = 7.90 - 0.12 * spec.hair.recession + 0.10 * (spec.hair.length - 0.5) - 0.22 * rest[:, 2]
-        ring = ring + 0.03 * waves(rest, np.random.Generator(np.random.PCG64([spec.seed, 8])), np.full(3, 1.2))
+        ring = ring + 0.03 * waves(rest, generator_for(spec.seed, 0, "balding ring"), np.full(3, 1.2))
         sides = smoothstep(0.16, -0.22, rest[:, 1] - ring) * smoothstep(1.05, 0.70, rest[:, 2])
         return np.asarray(smoothstep(-0.06, 0.30, field) * sides)
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
@@ -108,7 +109,7 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     if spec.hair.style == "bald":
         return []
     style = STYLES[spec.hair.style]
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 4]))
+    rng = generator_for(spec.seed, 0, "hair")
     head = Head.of(body)
     density, field = scalp_density(spec, body), scalp_field(spec, body)
     grower = Grower(spec, head, obstacle, rng)

@@ -18,6 +18,7 @@ from blender_scripts.obstacle import Obstacle
 from blender_scripts.parts import MeshPart, linear, smoothstep
 from pipeline.contracts.appearance import HatSpec
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 UP = np.array((0.0, 1.0, 0.0))
 STEPS = 192
@@ -132,7 +133,7 @@ def build_hat(spec: AvatarSpec, body: Body) -> list[MeshPart]:
         "melange": 0.15, "rib": 0.0, "sheen": shape.sheen, "nap": shape.nap, "pattern": 0.0, "period": 1.0,
         "accent r": 0.0, "accent g": 0.0, "accent b": 0.0, "share": 0.5, "folds": 0.0,
     }  # fmt: skip
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 9]))
+    rng = generator_for(spec.seed, 0, "hat")
     build = {"beanie": _beanie, "cap": _cap, "bucket hat": _bucket, "beret": _beret}[hat.style]
     return build(crown, linear(hat.colour), settings, rng)
 

@@ -14,6 +14,7 @@ from blender_scripts.expression import mixture
 from blender_scripts.mesh import waves
 from blender_scripts.parts import smoothstep
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 NASOLABIAL: Final = ((6.50, 6.60, 6.70, 6.80, 6.90, 6.98), (0.375, 0.365, 0.335, 0.285, 0.228, 0.190))
 """Heights and distances from the middle of the fold from the nose's wing around the mouth."""
@@ -74,6 +75,6 @@ def fold_height(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     along = front * smoothstep(0.13, 0.19, x) * smoothstep(0.50, 0.40, x)
     fold = -0.8 * np.exp(-0.5 * (across / 0.022) ** 2) + 0.9 * np.exp(-0.5 * ((across - 0.048) / 0.026) ** 2)
     height += 0.0009 * min(1.0, 0.14 * grown + 0.85 * old + 0.3 * face.weary) * along * fold
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 8]))
+    rng = generator_for(spec.seed, 0, "lips")
     ridges = waves(rest, rng, np.array((22.0, 3.0, 0.5)), 10)
     return np.asarray(height + 0.00007 * (0.4 + 0.6 * grown + 0.8 * old) * smoothstep(0.5, 0.95, lips) * ridges)

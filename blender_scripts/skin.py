@@ -15,6 +15,7 @@ from blender_scripts.relief import blob
 from blender_scripts.skin_line import lines, noise
 from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 TONES = (
     (0.00, (0.92, 0.765, 0.69)),
@@ -41,7 +42,7 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     under hair, which hides the gaps between strands.
     """
     skin, rest, masks = spec.skin, body.topology.rest, body.topology.masks
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 1]))
+    rng = generator_for(spec.seed, 0, "skin")
     tone = skin_tone(skin)
     colour = np.repeat(tone[None], len(rest), 0)
     fair = 1 - skin.melanin

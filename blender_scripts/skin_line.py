@@ -14,6 +14,7 @@ from blender_scripts.mesh import waves
 from blender_scripts.parts import smoothstep
 from blender_scripts.relief import TROUGH, blob, moved
 from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
 
 BANK: Final = 5
 FREQUENCIES: Final = {"broad": 1.5, "slow": 4.0, "blotch": 11.0, "speck": 26.0}
@@ -23,7 +24,7 @@ FREQUENCIES: Final = {"broad": 1.5, "slow": 4.0, "blotch": 11.0, "speck": 26.0}
 def lines(spec: AvatarSpec, rest: Floats) -> tuple[Floats, Floats]:
     """Two fields: the phase, at whose integers lines run, and how deep they are, 0..1."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    rng = np.random.Generator(np.random.PCG64([spec.seed, 9]))
+    rng = generator_for(spec.seed, 0, "skin lines")
     slow, fast = noise(rng, "broad"), noise(rng, "slow")
     old, grown, face = spec.skin.wrinkles, float(smoothstep(11, 26, np.asarray(spec.age_years))), moved(spec)
     crow = np.hypot(x - 0.40, y - 7.28)
@@ -84,6 +85,6 @@ def noise(rng: np.random.Generator, frequency: str) -> Floats:
 
 @cache
 def _bank(frequency: str) -> Floats:
-    rng, rest = np.random.Generator(np.random.PCG64(12)), topology().rest
+    rng, rest = generator_for(0, 0, f"{frequency} skin noise"), topology().rest
     cycles = np.full(3, FREQUENCIES[frequency] / np.sqrt(3))
     return np.stack([waves(rest, rng, cycles, 16) for _ in range(BANK)], -1)

@@ -15,6 +15,12 @@ from typing import Final
 SCHEMA_VERSION: Final = 2
 """Version of every file layout in a run; readers refuse another one."""
 
+PEOPLE_VERSION: Final = 2
+"""Version of how people are drawn, built and photographed: another one makes other pixels of the same configuration.
+
+Only the fingerprint of rendered shards has it, so a new one makes renders stale and nothing unreadable.
+"""
+
 PLANE_NAMES: Final = ("uv", "wu", "vw")
 """Order of the three planes: front, bottom, side."""
 

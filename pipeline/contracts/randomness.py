@@ -1,6 +1,7 @@
-"""Generators by name: each draw depends on (run seed, index, purpose) and on nothing else.
+"""Generators by name: each draw depends on (seed, index, purpose) and on nothing else.
 
-So an avatar is the same whatever was drawn before it, by whichever worker.
+So an avatar is the same whatever was drawn before it, by whichever worker, and two things that are scattered on one
+avatar share nothing.
 """
 
 import hashlib
@@ -15,5 +16,9 @@ def seed_for(run_seed: int, index: int, purpose: str) -> int:
 
 
 def generator_for(run_seed: int, index: int, purpose: str) -> np.random.Generator:
-    """A numpy generator (PCG64) seeded with :func:`seed_for`."""
+    """A numpy generator (PCG64) seeded with :func:`seed_for`.
+
+    ``run_seed`` is the run's, with the avatar as ``index``; or an avatar's own (``AvatarSpec.seed``), with ``index``
+    the number of the thing that is built, 0 where there is one.
+    """
     return np.random.Generator(np.random.PCG64(seed_for(run_seed, index, purpose)))
