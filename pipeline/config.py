@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from pipeline.contracts.capture import IngestConfig
 from pipeline.contracts.planes import PlaneSpec
 from pipeline.contracts.population import PopulationConfig
-from pipeline.contracts.record import OPERATIONAL, Record
+from pipeline.contracts.record import Record
 from pipeline.contracts.rendering import RenderPasses
+from pipeline.contracts.setting import OPERATIONAL
 from pipeline.model_config import (
     BaseConfig,
     ClipConfig,
@@ -267,9 +268,9 @@ class EvaluateConfig(Record):
 class RunConfig(Record):
     """Everything that a run is."""
 
-    preset: str = "paper"
+    preset: str = Field("paper", json_schema_extra=OPERATIONAL)
     """Name of the preset that it began with."""
-    renders_from: str = ""
+    renders_from: str = Field("", json_schema_extra=OPERATIONAL)
     """Another run whose renders this one reads; empty renders its own."""
     seed: int = Field(0, ge=0, lt=2**31)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", json_schema_extra=OPERATIONAL)
@@ -280,7 +281,7 @@ class RunConfig(Record):
     decoder: DecoderConfig = DecoderConfig()
     fit: FitConfig = FitConfig()
     own: OwnConfig = OwnConfig()
-    train: TrainConfig = Field(TrainConfig(), json_schema_extra=OPERATIONAL)
+    train: TrainConfig = TrainConfig()
     clip: ClipConfig = ClipConfig()
     base: BaseConfig = BaseConfig()
     upsampler: UpsamplerConfig = UpsamplerConfig()

@@ -18,6 +18,7 @@ from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.fixed_spec import parse_specs
 from pipeline.contracts.record import Record
+from pipeline.contracts.setting import under_new_names
 
 PRESETS: Final = ("demo", "desk", "paper")
 
@@ -46,17 +47,20 @@ def load_config(
     if file is not None:
         tree = _merged(tree, _read_toml(file))
     for setting in settings:
-        tree = _merged(tree, _parse_setting(setting))
+        tree = _merged(tree, _under_new_names(_parse_setting(setting), f"--set {setting}"))
     if renders is not None:
         other = _read_toml(renders / "run.toml")
         tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
         tree["ingest"] = other.get("ingest", {})
-    try:
-        # Through JSON: there, arrays become tuples while everything else stays strict.
-        config = RunConfig.model_validate_json(json.dumps(tree, default=str))
-    except ValidationError as error:
-        raise ConfigError(_one_line(error)) from None
-    return _with_vgg(_with_specs(config))
+    return _with_vgg(_with_specs(_validated(tree)))
+
+
+def read_run_toml(path: Path) -> RunConfig:
+    """The configuration that a run was made with, as it was written down, whichever version wrote it.
+
+    Settings that are newer than the file have their defaults. Raises ``ConfigError`` with one line.
+    """
+    return _validated(_read_toml(path))
 
 
 def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
@@ -66,6 +70,14 @@ def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
     if hashlib.sha256(text.encode()).hexdigest() != config.render.specs_sha256:
         raise ConfigError(f"{where} is not what it was when the run was configured; start the command again")
     return parse_specs(text, where, config.seed, config.render.population)
+
+
+def _validated(tree: Mapping[str, Any]) -> RunConfig:
+    try:
+        # Through JSON: there, arrays become tuples while everything else stays strict.
+        return RunConfig.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from None
 
 
 def _spec_text(config: RunConfig) -> str:
@@ -122,11 +134,19 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        tree = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"configuration file {path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"configuration file {path} is no valid TOML: {error}") from None
+    return _under_new_names(tree, f"configuration file {path}")
+
+
+def _under_new_names(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        return under_new_names(tree)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}; leave out one") from None
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,20 +9,20 @@ import json
 from typing import Any, Final
 
 from pipeline.config import RunConfig
-from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.record import Record
+from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
+from pipeline.contracts.setting import first_default, first_name, is_operational, settings_of, value_of
 
 STAGE_SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "render": ("render",),
     "decoder": ("planes", "decoder", "fit"),
     "fit": ("planes", "fit"),
     "own": ("planes", "decoder", "fit", "own"),
-    "clip": ("clip",),
-    "encode": (),
-    "base": ("base",),
-    "upsampler": ("upsampler",),
-    "latent": ("latent",),
-    "refiner": ("refiner",),
+    "clip": ("train", "clip"),
+    "encode": ("fit",),
+    "base": ("train", "base"),
+    "upsampler": ("train", "upsampler"),
+    "latent": ("train", "latent"),
+    "refiner": ("train", "refiner"),
     "generate": ("generate",),
     "evaluate": ("evaluate",),
 }
@@ -33,6 +33,9 @@ RUN_STAGES: Final = tuple(stage for stage in STAGE_SECTIONS if stage != "own")
 
 INGESTED_SECTIONS: Final = {"ingest": (), "render": ("extent_m", "held_out_every", "shard_size")}
 """What an ingested run's renders depend on: sections, and fields of a section where it is not all of them."""
+
+ONLY_READ: Final = {("encode", "fit"): ("threads",)}
+"""Fields of a section that are all that a stage reads of it."""
 
 NOT_READ: Final = {
     ("decoder", "fit"): ("steps", "min_psnr", "render_samples", "threads", "precision", "compile", "fused"),
@@ -63,20 +66,27 @@ STAGE_INPUTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def stage_fingerprints(config: RunConfig) -> dict[str, str]:
-    """Hash of what each stage's output depends on, per stage: 16 hex digits."""
-    dumped = config.model_dump(mode="json")
+    """Hash of what each stage's output depends on, per stage: 16 hex digits.
+
+    Settings at their first default are left out and all are known by their first names (``contracts.setting``), so
+    that a version of this program with more settings finds the same.
+    """
+    fields = dict(settings_of(RunConfig))
     fingerprints: dict[str, str] = {}
     for stage in STAGE_SECTIONS:
         facts: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "seed": config.seed,
-            "sections": {
-                section: {name: dumped[section][name] for name in names}
-                for section, names in fields_read(stage, config).items()
+            "settings": {
+                first_name(setting): value
+                for setting in settings_read(stage, config)
+                if (value := value_of(config, setting)) != first_default(fields[setting])
             },
             "inputs": {name: fingerprints[name] for name in STAGE_INPUTS[stage]},
         }
-        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        if stage == "render" and not config.is_ingested:
+            facts["people"] = PEOPLE_VERSION
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
         fingerprints[stage] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return fingerprints
 
@@ -90,21 +100,19 @@ def stages_after(stage: str) -> tuple[str, ...]:
     return tuple(name for name in STAGE_SECTIONS if name in found)
 
 
-def fields_read(stage: str, config: RunConfig) -> dict[str, tuple[str, ...]]:
-    """Sections that a stage's output depends on, and their fields that enter its fingerprint."""
+def settings_read(stage: str, config: RunConfig) -> tuple[str, ...]:
+    """Dotted names of the settings that a stage's own output depends on, in order."""
     if stage == "render" and config.is_ingested:
-        return {section: names or lasting_fields(stage, section) for section, names in INGESTED_SECTIONS.items()}
-    return {section: lasting_fields(stage, section) for section in STAGE_SECTIONS[stage]}
-
-
-def lasting_fields(stage: str, section: str) -> tuple[str, ...]:
-    """Names of the fields of a section that enter a stage's fingerprint."""
-    unread = NOT_READ.get((stage, section), ())
-    annotation = RunConfig.model_fields[section].annotation
-    assert isinstance(annotation, type) and issubclass(annotation, Record)
+        sections = INGESTED_SECTIONS
+    else:
+        sections = {section: ONLY_READ.get((stage, section), ()) for section in STAGE_SECTIONS[stage]}
+        if stage == "render":  # whether captures stand in place of renders: what decides what else is read
+            sections["ingest"] = ("sha256",)
     return tuple(
-        name
-        for name, field in annotation.model_fields.items()
-        if name not in unread
-        and not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("operational"))
+        setting
+        for setting, field in settings_of(RunConfig)
+        if (section := setting.partition(".")[0]) in sections
+        and (name := setting.split(".")[1]) not in NOT_READ.get((stage, section), ())
+        and (name in sections[section] or not sections[section])
+        and not is_operational(field)
     )

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.contracts.record import OPERATIONAL, Record
+from pipeline.contracts.record import Record
+from pipeline.contracts.setting import OPERATIONAL
 
 
 class TrainingConfig(Record):
@@ -149,16 +150,18 @@ class RefinerConfig(TrainingConfig):
     """Residual blocks a level."""
     views_per_avatar: int = Field(300, ge=1)
     """Training views of an avatar that it learns from, and the frontal one."""
+    samples: int = Field(48, ge=1)
+    """Samples a ray of the rendered images that it learns from; those it refines have ``generate.samples``."""
     perceptual_weight: float = Field(0.1, ge=0)
     """Weight of the distance of CLIP's feature maps on patches."""
 
 
 class TrainConfig(Record):
-    """Where training runs."""
+    """Where training runs, and in which arithmetic."""
 
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, json_schema_extra=OPERATIONAL)
     """Ray Train workers a model."""
-    cpus_per_worker: int = Field(1, ge=1)
-    """CPUs and torch threads of a worker."""
+    cpus_per_worker: int = Field(1, ge=1, json_schema_extra=OPERATIONAL)
+    """CPUs and torch threads of a worker. The last bits depend on both, but a training may go on with others."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the networks' forward pass; weights stay float32."""

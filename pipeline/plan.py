@@ -2,15 +2,18 @@
 
 import json
 import shutil
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import RunConfig
+from pipeline.config_file import read_run_toml
+from pipeline.contracts.conventions import PEOPLE_VERSION
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
-from pipeline.fingerprint import MODELS, STAGE_INPUTS, STAGE_SECTIONS, fields_read, stages_after
+from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.setting import value_of
+from pipeline.fingerprint import MODELS, STAGE_INPUTS, STAGE_SECTIONS, settings_read, stages_after
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_text
 from pipeline.io.shards import index_shard
@@ -192,15 +195,10 @@ def changed_keys(stage: str, config: RunConfig, layout: RunLayout) -> list[str]:
     """Which settings of a stage differ from the run's own ``run.toml``, as ``fit.steps 400 -> 500``."""
     if not layout.config.exists():
         return []
-    old = tomllib.loads(layout.config.read_text("utf-8"))
-    changed = [] if old.get("seed") == config.seed else [f"seed {old.get('seed')} -> {config.seed}"]
-    dumped = config.model_dump(mode="json")
-    for section, names in fields_read(stage, config).items():
-        for name in names:
-            before, now = old.get(section, {}).get(name), dumped[section][name]
-            if before != now:
-                changed.append(f"{section}.{name} {before} -> {now}")
-    return changed
+    old = read_run_toml(layout.config)
+    settings = ("seed", *settings_read(stage, config))
+    pairs = ((name, value_of(old, name), value_of(config, name)) for name in settings)
+    return [f"{name} {before} -> {now}" for name, before, now in pairs if before != now]
 
 
 def apply_redo(redo: set[str], layout: RunLayout, config: RunConfig, fingerprints: dict[str, str]) -> None:
@@ -281,12 +279,21 @@ def _render_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> Sta
     wanted = set(range(config.render.num_avatars))
     for report in render_reports(config, layout).values():
         if report.fingerprint != fingerprint:
-            stale = stale or "made with another configuration"
+            stale = stale or _why_stale(report)
         done += len(wanted.intersection(report.done))
         failed += len(wanted.intersection(f.avatar for f in report.failures))
     if config.renders_from and not done:
         raise DataError(f"--renders {config.renders_from}: {render_layout(config, layout).renders} holds no shard")
     return StageState("render", done, config.render.num_avatars, failed, stale)
+
+
+def _why_stale(report: RenderReport) -> str:
+    if not report.captures and report.people_version != PEOPLE_VERSION:
+        return (
+            f"its people are of version {report.people_version}, and this program makes version {PEOPLE_VERSION}: "
+            "render in a new folder, or go on with the version of rodin-pipe that made it"
+        )
+    return "made with another configuration"
 
 
 def _decoder_state(config: RunConfig, layout: RunLayout, fingerprint: str) -> StageState:

@@ -1,7 +1,7 @@
 """Ledger entries of a run with shards of two avatars, written without doing the work."""
 
 from pipeline.contracts.avatar import draw_avatar
-from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
@@ -9,7 +9,7 @@ from pipeline.contracts.stage import StageReport
 from pipeline.io.ledger import write_ledger
 
 
-def write_render(layout, shard, done, sources="s", fingerprint="f"):
+def write_render(layout, shard, done, sources="s", fingerprint="f", people_version=PEOPLE_VERSION):
     """A shard of two avatars of which those in ``done`` were rendered, with hashes such as ``s3``."""
     avatars = range(2 * shard, 2 * shard + 2)
     report = RenderReport(
@@ -29,6 +29,7 @@ def write_render(layout, shard, done, sources="s", fingerprint="f"):
         versions={},
         processor="",
         device="",
+        people_version=people_version,
     )
     write_ledger(layout.ledger("render", format_shard(shard)), report)
 

@@ -69,6 +69,7 @@ SETTINGS = (
     "refiner.input_side=16",
     "refiner.scale=2",
     "refiner.views_per_avatar=2",
+    "refiner.samples=4",
     "generate.num=1",
     "generate.base_steps=2",
     "generate.upsampler_steps=2",

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.record import OPERATIONAL, Record
+from pipeline.contracts.record import Record
+from pipeline.contracts.setting import OPERATIONAL
 
 UpAxis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 Triple = tuple[float, float, float]

@@ -1,11 +1,8 @@
 """The base of every record: frozen, strict, no unknown keys, no NaN."""
 
-from typing import Any, Final, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-
-OPERATIONAL: Final[dict[str, Any]] = {"operational": True}
-"""``json_schema_extra`` of a setting that says how work is done and not what comes out: no fingerprint has it."""
 
 
 class Record(BaseModel):

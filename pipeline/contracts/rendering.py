@@ -220,3 +220,5 @@ class RenderReport(Record):
     """Most memory that a Blender process of this visit held."""
     captures: tuple[CaptureReport, ...] = ()
     """Of an ingested shard, what each avatar was taken from, in order of index."""
+    people_version: int = 0
+    """``conventions.PEOPLE_VERSION`` by which its people were made; 0 where captures stand in their place."""

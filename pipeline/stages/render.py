@@ -21,7 +21,7 @@ from pipeline.config import RunConfig
 from pipeline.config_file import read_specs
 from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
-from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
 from pipeline.contracts.randomness import generator_for, seed_for
@@ -178,6 +178,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         passes=config.render.passes,
         rejections=_rejections(rendered, before),
         peak_rss_mb=peak_rss_mb,
+        people_version=PEOPLE_VERSION,
     )
     write_ledger(ledger, report)
     for folder in (attempts.parent, parts.parent):

@@ -88,7 +88,9 @@ class Sampler:
         side = self.config.generate.image_side
         rendered, refined = [], []
         for camera in cameras:
-            image = render_rgba(self.config, planes, self.decoder, camera.resized(side, side), occupancy)
+            image = render_rgba(
+                planes, self.decoder, camera.resized(side, side), occupancy, self.config.generate.samples
+            )
             rendered.append(_to_bytes(image))
             refined.append(_to_bytes(refine(self.refiner, image[None], latents[None])[0]))
             on_image()

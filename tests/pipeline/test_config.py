@@ -25,6 +25,11 @@ def test_paper_is_the_size_of_the_paper():
     assert config.refiner.input_side * config.refiner.scale == 1024
 
 
+def test_nobody_of_the_released_people_is_in_another_presets_population():
+    seeds = {preset: load_config(preset=preset).seed for preset in PRESETS}
+    assert [preset for preset, seed in seeds.items() if seed == seeds["released"]] == ["released"]
+
+
 def test_layers_merge_in_order(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("[fit]\nsteps = 7\nrays = 9\n")
@@ -91,6 +96,9 @@ def test_a_setting_changes_its_stage_and_those_behind_it():
     assert changed("own.steps=3") == {"own"}
     assert "render" not in changed("fit.steps=3")
     assert changed("render.samples=3") == set(STAGE_SECTIONS)
+    assert changed("generate.samples=3") == {"generate", "evaluate"}, "the refiner has samples of its own"
+    assert "encode" in changed("fit.threads=3") and "clip" not in changed("fit.threads=3")
+    assert changed("train.precision=bfloat16") == {*stages_after("clip"), *stages_after("base")}
     assert changed("latent.steps=3") == {"latent", "generate", "evaluate"}
     assert changed("seed=5") == set(STAGE_SECTIONS)
 

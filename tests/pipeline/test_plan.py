@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from ledgers import write_decoder, write_fit, write_render, write_stage
@@ -183,6 +184,14 @@ def test_settings_make_their_own_stages_and_what_follows_stale(config, published
     assert set(stale(config, published, "fit.rays=7")) == {"decoder", "fit", "base"}
     assert set(stale(config, published, "render.samples=7")) == {"render", "decoder", "fit", "base"}
     assert not stale(config, published, "render.threads=7", "base.checkpoint_every=7", "render.num_avatars=14")
+
+
+def test_people_of_another_version_are_told_as_such(config, published):
+    other = RunLayout(published.root)
+    write_render(other, 0, (0, 1), fingerprint="another", people_version=1)
+    assert re.match(r"its people are of version 1, and this program makes version \d+", stale(config, other)["render"])
+    write_render(other, 0, (0, 1), fingerprint="another")
+    assert stale(config, other)["render"] == "made with another configuration"
 
 
 def test_other_renders_and_planes_are_found_by_their_hashes(config, published):

@@ -1,13 +1,15 @@
 """A finished tiny run made by calling the stages one after another in this process: no Ray, no driver."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from config_reads import noted_reads
 from tiny import recording_blender, tiny_config
 from torch import nn
 
@@ -58,9 +60,12 @@ class Made:
 
     layout: RunLayout
     config: RunConfig
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    """Settings that each stage read while this run was made."""
 
     def fingerprint(self, stage: str) -> str:
-        return stage_fingerprints(self.config)[stage]
+        # Of a copy, so that reading all settings for it is not noted.
+        return stage_fingerprints(self.config.model_copy(deep=True))[stage]
 
     def render(self, shard: int, progress: Any = silent, **more: Any) -> Any:
         return render_shard(
@@ -88,13 +93,21 @@ class Made:
     def make_models(self) -> None:
         """Everything that follows from the renders."""
         self.create_store()
-        self.fit_decoder()
+        with self.noting("decoder"):
+            self.fit_decoder()
         for shard in self.shards():
-            self.fit(shard)
-        self.train("clip")
-        self.encode()
-        for name in MODELS[1:]:
-            self.train(name)
+            with self.noting("fit"):
+                self.fit(shard)
+        for name in ("clip", "encode", *MODELS[1:]):
+            with self.noting(name):
+                self.encode() if name == "encode" else self.train(name)
+
+    @contextmanager
+    def noting(self, stage: str) -> Iterator[None]:
+        """Note what the stage reads of the configuration within the block."""
+        with noted_reads(self.config) as reads:
+            yield
+        self.reads.setdefault(stage, set()).update(reads)
 
     def copy_to(self, root: Path, *stages: str, blender: str = "", settings: tuple[str, ...] = ()) -> "Made":
         """A copy of the run in which ``stages`` are not done."""
@@ -111,6 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("made")
     run = Made(RunLayout(folder / "run"), tiny_config(recording_blender(folder)))
     for shard in run.shards():
-        run.render(shard)
+        with run.noting("render"):
+            run.render(shard)
     run.make_models()
     return run

@@ -106,7 +106,7 @@ class RefinerRecipe:
         planes, occupancy = self._occupancies[row]
         side = self.config.refiner.input_side
         camera = sample.record.camera.resized(side, side)
-        return render_rgba(self.config, planes, self.decoder, camera, occupancy)
+        return render_rgba(planes, self.decoder, camera, occupancy, self.config.refiner.samples)
 
     def _photograph(self, sample: Sample) -> Tensor:
         side = self.config.refiner.input_side * self.settings.scale
@@ -118,8 +118,8 @@ class RefinerRecipe:
         return image.clamp(0, 1)
 
 
-def render_rgba(config: RunConfig, planes: Tensor, decoder: Any, camera: Any, occupancy: Occupancy) -> Tensor:
-    """(4, side, side): colour over white and alpha, as the refiner takes it."""
+def render_rgba(planes: Tensor, decoder: Any, camera: Any, occupancy: Occupancy, samples: int) -> Tensor:
+    """(4, side, side): colour over white and alpha, as the refiner takes it, by so many samples a ray."""
     image = render_image(
         planes,
         decoder,
@@ -127,7 +127,7 @@ def render_rgba(config: RunConfig, planes: Tensor, decoder: Any, camera: Any, oc
         torch.tensor(intrinsics(camera), device=planes.device),
         camera.height,
         camera.width,
-        samples=config.generate.samples,
+        samples=samples,
         occupancy=occupancy,
     )
     return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
