@@ -20,7 +20,7 @@ from pipeline.contracts.fixed_spec import parse_specs
 from pipeline.contracts.record import Record
 from pipeline.contracts.setting import under_new_names
 
-PRESETS: Final = ("demo", "desk", "paper")
+PRESETS: Final = ("demo", "desk", "paper", "released")
 
 
 def load_config(
