@@ -1,0 +1,86 @@
+"""A run that an older version made is current, reads the same and is gone on with: see tests/data/README.md."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import rodin_passes
+from tiny import tree_hashes
+
+from pipeline.config_file import read_run_toml
+from pipeline.contracts.avatar import draw_avatar
+from pipeline.contracts.naming import RunLayout
+from pipeline.fingerprint import stage_fingerprints
+from pipeline.io.ledger import package_versions, processor_name
+from pipeline.io.shards import read_avatar
+from pipeline.plan import survey
+from pipeline.provenance import render_reports
+
+RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0.tar.xz"
+
+
+@pytest.fixture
+def older(tmp_path):
+    """The run, unpacked."""
+    with tarfile.open(RUN) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return RunLayout(tmp_path / "run")
+
+
+def test_nothing_of_it_is_stale(older):
+    config = read_run_toml(older.config)
+    states = survey(config, older, stage_fingerprints(config))
+    assert {stage: state.stale for stage, state in states.items() if state.stale} == {}
+    missing = {stage for stage, state in states.items() if state.word == "missing"}
+    assert missing == {"own", "refiner"}, "nobody made the first, and the other is left out"
+    lines = rodin_passes("inspect", "--out", older.root, "--no-sheet").splitlines()
+    assert not [line for line in lines[1:] if "stale" in line]
+
+
+def test_its_fingerprints_are_those_of_now(older):
+    now = stage_fingerprints(read_run_toml(older.config))
+    ledgers = sorted((older.root / "ledger").glob("*/*.json"))
+    assert len(ledgers) == 12
+    for ledger in ledgers:
+        assert json.loads(ledger.read_text())["fingerprint"] == now[ledger.parent.name], ledger
+
+
+def test_its_people_are_drawn_as_they_were(older):
+    config = read_run_toml(older.config)
+    specs = [spec for report in render_reports(config, older).values() for spec in report.specs]
+    assert len(specs) == config.render.num_avatars == 3
+    for avatar, spec in enumerate(specs):
+        assert draw_avatar(config.seed, avatar, config.render.population, spec.sub_seed) == spec
+
+
+def test_it_is_trained_on(older):
+    before = tree_hashes(older.renders) | tree_hashes(older.planes) | tree_hashes(older.model("base"))
+    rodin_passes("train", "refiner", "--out", older.root, cpus=1)
+    assert (older.model("refiner") / "weights" / "state.safetensors").is_file()
+    assert before == tree_hashes(older.renders) | tree_hashes(older.planes) | tree_hashes(older.model("base"))
+
+
+@pytest.mark.blender
+@pytest.mark.slow
+def test_its_people_are_photographed_as_they_were(older, tmp_path):
+    config = read_run_toml(older.config)
+    before = render_reports(config, older)[1]
+    kept = Path(shutil.move(older.shard(1), tmp_path / "before.tar"))
+    older.ledger("render", "shard-00001").unlink()
+    rodin_passes("render", "--out", older.root)
+    again = render_reports(config, older)[1]
+    same_machine = before.processor == processor_name() and before.versions.items() <= again.versions.items()
+    assert package_versions(("bpy",))["bpy"] == before.versions["bpy"], "another Blender makes other pixels"
+    if same_machine:
+        assert older.shard(1).read_bytes() == kept.read_bytes()
+        assert again.avatar_sha256 == before.avatar_sha256
+    for now, then in zip(read_avatar(older.shard(1), 2), read_avatar(kept, 2), strict=True):
+        landmarks, old_landmarks = now.record.landmarks, then.record.landmarks
+        assert now.record.model_copy(update={"landmarks": None}) == then.record.model_copy(update={"landmarks": None})
+        np.testing.assert_allclose(landmarks.points_world, old_landmarks.points_world, atol=1e-4)
+        # Another processor sums in another order: a few noisy pixels may differ, and no outline.
+        assert np.abs(now.rgba.astype(int) - then.rgba.astype(int)).mean() < 1.0
+        assert (now.segmentation != then.segmentation).mean() < 0.02
