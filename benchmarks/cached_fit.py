@@ -16,10 +16,10 @@ import torch
 
 from benchmarks.fit import Subject
 from benchmarks.held_out import Quality, as_stored, measure, through_side
-from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings, fit_planes
-from rodin_models.joint_fit import JointFit
-from rodin_models.views import Views
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.fit.joint_fit import JointFit
+from rodin_models.fit.plane_fit import FitSettings, fit_planes
+from rodin_models.fit.views import Views
 
 SMALL_SIDE = 64
 """Texels a side of what the base diffusion learns."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rodin_models.conv3d_aware import Conv3DAware, roll_in, roll_out
+from rodin_models.diffusion.conv3d_aware import Conv3DAware, roll_in, roll_out
 
 SIZES = ((2, 64, 64), (2, 32, 64), (4, 32, 32), (1, 128, 128))
 """Batch, channels in and out, side."""

@@ -30,12 +30,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from rodin_models import triplane
-from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.evaluation import evaluate_views
-from rodin_models.fitting import FitSettings, PlaneFit, learning_rate_share
-from rodin_models.shading import Shading
-from rodin_models.views import RayPool, Views
+from rodin_models.field import triplane
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.plane_fit import FitSettings, PlaneFit, learning_rate_share
+from rodin_models.fit.shading import Shading
+from rodin_models.fit.views import RayPool, Views
 from tests.plain_fit import COARSE, FINE, PlainFit
 
 FAST = FitSettings(resolution=128, steps=300, rays=2048, samples=12)

@@ -10,9 +10,9 @@ of planes rounded as they are stored and rendered without the hull:
 - floaters: mean opacity outside the masks widened by 2 pixels, in parts of a thousand;
 - small: the whole-image PSNR of planes made four times smaller a side and large again.
 
-The equations of the regularisers (sparse, smooth, compact) stand in ``rodin_models/triplane.py``. Without the hull
-every ray that meets the cube is drawn, samples may lie anywhere in it, and compactness knows no empty point; without
-the guide samples are spread evenly over occupied cells. The last line is one JSON object.
+The equations of the regularisers (sparse, smooth, compact) stand in ``rodin_models/field/triplane.py``. Without the
+hull every ray that meets the cube is drawn, samples may lie anywhere in it, and compactness knows no empty point;
+without the guide samples are spread evenly over occupied cells. The last line is one JSON object.
 """
 
 import argparse
@@ -28,9 +28,9 @@ import torch
 
 from benchmarks.fit import FAST, Subject, changed, load_subjects
 from benchmarks.held_out import Quality, as_stored, first_views, mean, measure, through_side
-from rodin_models.fitting import FitSettings, PlaneFit, learning_rate_share
-from rodin_models.patch_loss import RandomFeatures
-from rodin_models.views import RayPool
+from rodin_models.fit.patch_loss import RandomFeatures
+from rodin_models.fit.plane_fit import FitSettings, PlaneFit, learning_rate_share
+from rodin_models.fit.views import RayPool
 
 SMALLER = 4
 

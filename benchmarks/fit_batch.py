@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.fit import Subject, quality_of
-from rodin_models.batch_fit import BatchFit
-from rodin_models.fitting import FitSettings
-from rodin_models.shading import Shader, Shading, probe_compile, probe_kernels
+from rodin_models.fit.batch_fit import BatchFit
+from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.shading import Shader, Shading, probe_compile, probe_kernels
 
 PROFILED_STEPS = 20
 

@@ -17,10 +17,10 @@ import torch
 from benchmarks.cached_fit import Recipe, pixel_sum, read_json, shared_fit, write_json
 from benchmarks.fit import Subject
 from benchmarks.held_out import mean
-from rodin_models.decoder import Decoder
-from rodin_models.fitting import FitSettings
-from rodin_models.joint_fit import JointFit
-from rodin_models.views import Views
+from rodin_models.field.decoder import Decoder
+from rodin_models.fit.joint_fit import JointFit
+from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.views import Views
 
 SHORT_VISIT = 25
 DECAYS = (0.0, 0.01)

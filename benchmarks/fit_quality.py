@@ -35,7 +35,7 @@ from benchmarks.held_out import mean
 from pipeline.config_file import load_config
 from pipeline.images import encode_png, over_white, to_uint8
 from pipeline.stages.fit_decoder import decoder_settings, fit_settings
-from rodin_models.render import render_image
+from rodin_models.field.render import render_image
 
 DESK = load_config(preset="desk")
 LONG = fit_settings(DESK, steps=3000)

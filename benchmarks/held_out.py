@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from rodin_models.decoder import Decoder
-from rodin_models.evaluation import evaluate_views
-from rodin_models.occupancy import dilate_mask
-from rodin_models.triplane import downsample, resized
-from rodin_models.views import Views
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import dilate_mask
+from rodin_models.field.triplane import downsample, resized
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.views import Views
 
 MARGIN = 2
 """Pixels by which a mask is widened before what lies outside counts as floating."""

@@ -81,10 +81,10 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
 
     from benchmarks.fit import load_subjects
     from pipeline.stages.fit_decoder import decoder_settings, fit_settings
-    from rodin_models.decoder import Decoder
-    from rodin_models.evaluation import evaluate_views
-    from rodin_models.fitting import fit_planes
-    from rodin_models.joint_fit import JointFit
+    from rodin_models.field.decoder import Decoder
+    from rodin_models.fit.evaluation import evaluate_views
+    from rodin_models.fit.joint_fit import JointFit
+    from rodin_models.fit.plane_fit import fit_planes
 
     del ray  # a worker has it in memory
     torch.set_num_threads(config.fit.threads)

@@ -32,7 +32,7 @@ from pipeline.contracts.planes import PlaneSpec
 from pipeline.io import plane_store, publish
 from pipeline.io.plane_store import LEVELS, PlaneStore, create_plane_store
 from pipeline.io.publish import flush_to_disk, temporary_path
-from rodin_models.triplane import downsample
+from rodin_models.field.triplane import downsample
 
 CODECS: dict[str, Any] = {
     "none": None,

@@ -1,7 +1,7 @@
 """Randomness that is always asked for: weights drawn from a given generator, generators drawn from a generator.
 
 PyTorch's layers draw their initial weights from the global generator, and its dropout draws from it too.
-Here the first is borrowed and put back, and the second is replaced (:mod:`rodin_models.unet`), so that equal
+Here the first is borrowed and put back, and the second is replaced (:mod:`rodin_models.diffusion.unet`), so that equal
 generators give equal networks and equal training steps whatever else the process has drawn.
 """
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rodin_models import triplane
-from rodin_models.decoder import Decoder
-from rodin_models.fitting import FitSettings
-from rodin_models.rays import Rays, intersect_cube, pixel_rays, stratified_samples
-from rodin_models.views import Views
-from rodin_models.volume import Field, Pixels, positions, render_hierarchical
+from rodin_models.field import triplane
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.rays import Rays, intersect_cube, pixel_rays, stratified_samples
+from rodin_models.field.volume import Field, Pixels, positions, render_hierarchical
+from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.views import Views
 
 COARSE, FINE = 48, 48
 

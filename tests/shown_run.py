@@ -19,7 +19,7 @@ from pipeline.provenance import decoder_sha256
 from pipeline.stages.fit_decoder import decoder_settings
 from pipeline.stages.render import RenderItem, render_shard
 from rodin_models.checkpoint import save_state
-from rodin_models.decoder import Decoder
+from rodin_models.field.decoder import Decoder
 
 SAMPLE = "noise/avatar-000"
 COMMON = {"schema_version": SCHEMA_VERSION, "fingerprint": "f", "started_at": 0.0, "finished_at": 0.0}

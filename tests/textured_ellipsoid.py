@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from rodin_models.views import Views
+from rodin_models.fit.views import Views
 
 CENTRE = np.array([0.1, -0.05, 0.15])
 AXES = np.array([0.45, 0.65, 0.35])

@@ -39,7 +39,7 @@ class Latents:
 
 def encode_avatars(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
     """Encode every rendered avatar with the run's CLIP and publish ``latents/``."""
-    from rodin_models.clip import encode_images, encode_texts, encoder_sha256
+    from rodin_models.image.clip import encode_images, encode_texts, encoder_sha256
 
     del inputs
     layout, config = item.layout, item.config
@@ -86,7 +86,7 @@ def load_latents(layout: RunLayout) -> Latents:
 
 def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:
     """The run's CLIP in evaluation mode, and its tokenizer; raises ``DataError`` when there is none."""
-    from rodin_models.clip import load_clip
+    from rodin_models.image.clip import load_clip
 
     try:
         clip, tokenizer, _ = load_clip(layout.model("clip") / "weights")

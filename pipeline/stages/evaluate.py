@@ -53,8 +53,8 @@ from pipeline.stages.generate import RUN_SAMPLES
 from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.sampling import Sampler, load_sampler
 from pipeline.stages.views import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
-from rodin_models.evaluation import evaluate_views
-from rodin_models.metrics import SetDistance, fid, kid
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.image.metrics import SetDistance, fid, kid
 
 CPU = torch.device("cpu")
 SHOWN_RENDERS = 24

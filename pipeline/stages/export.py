@@ -16,7 +16,7 @@ from pipeline.contracts.errors import ConfigError, DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.publish import publish_bytes
 from pipeline.stages.gallery import Gallery
-from rodin_models.mesh import Mesh, extract_mesh
+from rodin_models.field.mesh import Mesh, extract_mesh
 
 SUFFIX = ".glb"
 _UNSIGNED_SHORT = 5123

@@ -30,13 +30,13 @@ from pipeline.stages.item import StageItem
 from pipeline.stages.joint_checkpoint import load_checkpoint, save_checkpoint
 from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.evaluation import evaluate_views
-from rodin_models.fitting import FitDiverged, FitSettings
-from rodin_models.joint_fit import JointFit, Share, first_planes
-from rodin_models.patch_loss import RandomFeatures
-from rodin_models.perceptual import FeatureMaps, Vgg16Features
-from rodin_models.views import Views
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.joint_fit import JointFit, Share, first_planes
+from rodin_models.fit.patch_loss import RandomFeatures
+from rodin_models.fit.plane_fit import FitDiverged, FitSettings
+from rodin_models.fit.views import Views
+from rodin_models.image.perceptual import FeatureMaps, Vgg16Features
 
 CPU = torch.device("cpu")
 OWN_COLOURS, *OTHER_COLOURS = itertools.permutations(range(3))

@@ -11,7 +11,7 @@ import torch
 from pipeline.config import RunConfig
 from pipeline.contracts.errors import ResourceError
 from pipeline.memory import fit_bytes
-from rodin_models.shading import CannotCompileError, NoKernelsError, Shading, probe_compile, probe_kernels
+from rodin_models.fit.shading import CannotCompileError, NoKernelsError, Shading, probe_compile, probe_kernels
 
 MEMORY_SHARE: Final = 0.85
 """Of a GPU's free memory that fits may fill; the rest is for fragments and for measuring."""

@@ -43,12 +43,12 @@ from pipeline.stages.views import (
     views_of,
 )
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.evaluation import evaluate_views
-from rodin_models.fitting import FitDiverged
-from rodin_models.joint_fit import JointFit
-from rodin_models.occupancy import Occupancy
-from rodin_models.render import planes_occupancy, render_image
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.joint_fit import JointFit
+from rodin_models.fit.plane_fit import FitDiverged
 
 CPU: Final = torch.device("cpu")
 TURNTABLE_FPS: Final = 24

@@ -28,14 +28,14 @@ from pipeline.provenance import render_layout
 from pipeline.stages.fit_decoder import fit_features, fit_settings, load_decoder
 from pipeline.stages.fit_means import avatars_at_once, fit_shading
 from pipeline.stages.views import check_memory, choose_device, read_views, seeded, use_threads
-from rodin_models.batch_fit import fit_batch
-from rodin_models.decoder import Decoder
-from rodin_models.evaluation import evaluate_views
-from rodin_models.fitting import FitDiverged, fit_planes
-from rodin_models.perceptual import FeatureMaps
-from rodin_models.shading import Shading
-from rodin_models.triplane import downsample
-from rodin_models.views import Views
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.triplane import downsample
+from rodin_models.fit.batch_fit import fit_batch
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.plane_fit import FitDiverged, fit_planes
+from rodin_models.fit.shading import Shading
+from rodin_models.fit.views import Views
+from rodin_models.image.perceptual import FeatureMaps
 
 
 @dataclass(frozen=True)

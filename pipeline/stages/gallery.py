@@ -24,9 +24,9 @@ from pipeline.provenance import decoder_report, fit_reports, own_reports
 from pipeline.stages.fit_decoder import load_decoder
 from pipeline.stages.fit_own import load_own
 from pipeline.stages.views import choose_device, intrinsics, read_samples
-from rodin_models.decoder import Decoder
-from rodin_models.occupancy import Occupancy
-from rodin_models.render import PlaneField, planes_occupancy, render_image
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import PlaneField, planes_occupancy, render_image
 
 AVATAR_ID = re.compile(r"a\d{6}")
 PLANES_FILE = "planes.npy"

@@ -32,8 +32,8 @@ from pipeline.provenance import current_report, render_sources
 from pipeline.stages.item import StageItem, Stopwatch, publish_entry
 from pipeline.stages.sampling import Sampler, load_sampler
 from pipeline.stages.views import choose_device, read_samples, seeded, use_threads
-from rodin_models.clip import encode_images, encode_texts
-from rodin_models.conditioning import edit_latent
+from rodin_models.diffusion.conditioning import edit_latent
+from rodin_models.image.clip import encode_images, encode_texts
 
 CPU = torch.device("cpu")
 RUN_SAMPLES = ("noise", "portrait", "edit", "text")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.io.publish import empty_folder, publish_folder
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.joint_fit import JointFit
+from rodin_models.fit.joint_fit import JointFit
 
 
 def save_checkpoint(

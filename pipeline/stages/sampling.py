@@ -17,10 +17,10 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.stages.encode import load_run_clip
 from pipeline.stages.fit_decoder import load_decoder
 from pipeline.stages.recipes.refiner import render_rgba
-from rodin_models import base, latent, upsampler
 from rodin_models.checkpoint import load_state, settings_from_dict
-from rodin_models.refiner import Refiner, RefinerSettings, refine
-from rodin_models.render import planes_occupancy
+from rodin_models.diffusion import base, latent, upsampler
+from rodin_models.field.render import planes_occupancy
+from rodin_models.image.refiner import Refiner, RefinerSettings, refine
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from pipeline.contracts.rendering import Split
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, read_view
 from pipeline.memory import require_memory
 from pipeline.provenance import render_layout
-from rodin_models.views import Views
+from rodin_models.fit.views import Views
 
 
 def choose_device(config: RunConfig) -> torch.device:

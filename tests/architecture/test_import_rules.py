@@ -38,7 +38,14 @@ class Refuse:
             raise ImportError(name + ' is not there')
 sys.meta_path.insert(0, Refuse())
 """
-    for module in ("fitting", "joint_fit", "render", "triplane", "conv3d_aware", "unet"):
+    for module in (
+        "fit.plane_fit",
+        "fit.joint_fit",
+        "field.render",
+        "field.triplane",
+        "diffusion.conv3d_aware",
+        "diffusion.unet",
+    ):
         imported_after(f"rodin_models.{module}", forbid)
 
 

@@ -5,9 +5,9 @@ from textured_ellipsoid import make_views
 
 from benchmarks import fit_batch
 from benchmarks.fit import Subject
-from rodin_models.decoder import Decoder, DecoderSettings
-from rodin_models.fitting import FitSettings
-from rodin_models.shading import Shading
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.shading import Shading
 
 
 def test_batches_are_measured_on_a_cpu(capsys):

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rodin_models import base
-from rodin_models.base import BaseModel, BaseSettings
 from rodin_models.checkpoint import Ema, TrainState, load_state, save_state, settings_from_dict, unwrap
-from rodin_models.conditioning import ConditionSettings
-from rodin_models.diffusion import DiffusionSettings
-from rodin_models.unet import UNetSettings
+from rodin_models.diffusion import base
+from rodin_models.diffusion.base import BaseModel, BaseSettings
+from rodin_models.diffusion.conditioning import ConditionSettings
+from rodin_models.diffusion.process import DiffusionSettings
+from rodin_models.diffusion.unet import UNetSettings
 
 DTYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16,

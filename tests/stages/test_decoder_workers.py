@@ -11,7 +11,7 @@ from pipeline.contracts.naming import format_shard
 from pipeline.stages import fit_decoder as stage
 from pipeline.stages.fit_decoder import fit_decoder_share, published_decoder, total_steps
 from pipeline.stages.item import StageItem
-from rodin_models.joint_fit import JointFit
+from rodin_models.fit.joint_fit import JointFit
 
 SETTINGS = ("decoder.workers=2", "decoder.avatars=3", "fit.rays=64")
 """Two avatars for the first worker and one for the second."""

@@ -11,7 +11,7 @@ from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.stages.export import encode_glb, export_mesh, linear_from_srgb, mesh_path
 from pipeline.stages.gallery import Gallery
-from rodin_models.mesh import Mesh
+from rodin_models.field.mesh import Mesh
 
 trimesh = pytest.importorskip("trimesh")
 

@@ -8,7 +8,7 @@ from pipeline.fingerprint import stage_fingerprints
 from pipeline.memory import fit_bytes
 from pipeline.stages import fit_means
 from pipeline.stages.fit_means import avatars_at_once, fit_shading, fitting_in
-from rodin_models.shading import CannotCompileError, NoKernelsError, Shading
+from rodin_models.fit.shading import CannotCompileError, NoKernelsError, Shading
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

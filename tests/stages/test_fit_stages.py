@@ -15,9 +15,9 @@ from pipeline.stages import fit_decoder as decoder_stage
 from pipeline.stages import fit_planes as stage
 from pipeline.stages.fit_decoder import CPU, colour_order, fit_features, load_decoder
 from pipeline.stages.views import read_views
-from rodin_models.fitting import PlaneFit
-from rodin_models.joint_fit import JointFit
-from rodin_models.patch_loss import RandomFeatures
+from rodin_models.fit.joint_fit import JointFit
+from rodin_models.fit.patch_loss import RandomFeatures
+from rodin_models.fit.plane_fit import PlaneFit
 
 
 class Stop(Exception):

@@ -16,8 +16,8 @@ from pipeline.stages.recipes.planes import (
     set_plane_statistics,
     unet_settings,
 )
-from rodin_models.base import BaseModel, BaseSettings, training_loss
-from rodin_models.conditioning import ConditionSettings
+from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss
+from rodin_models.diffusion.conditioning import ConditionSettings
 
 
 class BaseRecipe:

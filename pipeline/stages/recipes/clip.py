@@ -13,7 +13,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.provenance import avatar_specs, render_sources
 from pipeline.stages.recipes import Batch, Places, draw_rows, learnable
 from pipeline.stages.views import read_one, rgb_tensor
-from rodin_models.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
+from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
 
 CPU = torch.device("cpu")
 

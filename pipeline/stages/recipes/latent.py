@@ -12,8 +12,8 @@ from pipeline.provenance import render_sources
 from pipeline.stages.encode import load_latents
 from pipeline.stages.recipes import Batch, Places, draw_rows, learnable
 from pipeline.stages.recipes.planes import diffusion_settings, save_model
-from rodin_models.conditioning import ConditionSettings
-from rodin_models.latent import LatentModel, LatentSettings, training_loss
+from rodin_models.diffusion.conditioning import ConditionSettings
+from rodin_models.diffusion.latent import LatentModel, LatentSettings, training_loss
 
 
 class LatentRecipe:

@@ -16,8 +16,8 @@ from pipeline.provenance import plane_sources
 from pipeline.stages.encode import load_latents
 from pipeline.stages.recipes import learnable
 from rodin_models.checkpoint import save_state
-from rodin_models.diffusion import DiffusionSettings
-from rodin_models.unet import UNetSettings
+from rodin_models.diffusion.process import DiffusionSettings
+from rodin_models.diffusion.unet import UNetSettings
 
 
 class PlaneData:
@@ -73,7 +73,7 @@ def diffusion_settings(diffusion: DiffusionConfig) -> DiffusionSettings:
 
 
 def set_plane_statistics(module: Any, statistics: PlaneStatistics) -> None:
-    """Give a model's :class:`rodin_models.normalisation.PlaneStatistics` what the store knows."""
+    """Give a model's :class:`rodin_models.diffusion.normalisation.PlaneStatistics` what the store knows."""
     module.set(torch.from_numpy(statistics.mean).float(), torch.from_numpy(statistics.std).float())
 
 

@@ -18,9 +18,9 @@ from pipeline.stages.fit_decoder import load_decoder
 from pipeline.stages.recipes import Batch, Places, draw_rows
 from pipeline.stages.recipes.planes import PlaneData, save_model
 from pipeline.stages.views import intrinsics, read_one
-from rodin_models.occupancy import Occupancy
-from rodin_models.refiner import Refiner, RefinerSettings, training_loss
-from rodin_models.render import planes_occupancy, render_image
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.image.refiner import Refiner, RefinerSettings, training_loss
 
 KEPT_IMAGES = 4096
 """Rendered images that a worker keeps: the same views come back."""

@@ -19,10 +19,10 @@ from pipeline.stages.recipes.planes import (
     unet_settings,
 )
 from pipeline.stages.views import intrinsics, read_one, rgb_tensor
-from rodin_models.conditioning import AugmentationSettings, ConditionSettings
-from rodin_models.rays import pixel_rays
-from rodin_models.render import planes_occupancy, render_rays
-from rodin_models.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
+from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
+from rodin_models.field.rays import pixel_rays
+from rodin_models.field.render import planes_occupancy, render_rays
 
 CPU = torch.device("cpu")
 DRAWS = 2**31

@@ -1,0 +1,206 @@
+"""The UNet over rolled-out tri-planes that the base diffusion and the upsampler share (Rodin, sections 3.2 and 3.3).
+
+An ADM-shaped UNet: residual blocks with adaptive group normalisation, self-attention over the tokens of the
+roll-out at chosen resolutions, strided convolutions down, nearest neighbour up. What is particular to tri-planes:
+the first convolution of every residual block at chosen levels is 3D-aware, and a learned vector per plane is
+added after the first convolution, because 3D-aware convolutions treat the planes alike and the network should
+know which is which.
+
+The image latent reaches every block through the same embedding as the timestep. Left out: attention over text
+tokens, since Rodin's latent is one global vector.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rodin_models.diffusion.conv3d_aware import Conv3DAware, roll_in, roll_out
+from rodin_models.diffusion.unet_block import Downsample, ResidualBlock, ScalarEmbedding, Upsample, group_norm, zero
+from rodin_models.seeding import draw_seed, initialised_from
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """Shape of a :class:`UNet`. The defaults are those of Rodin's base model on 64 x 64 x 32 planes."""
+
+    side: int = 64
+    """Rows and columns of a plane at the highest resolution."""
+    in_channels: int = 32
+    """Channels of the noisy planes."""
+    out_channels: int = 32
+    """Channels of the prediction."""
+    extra_channels: int = 0
+    """Channels of further planes concatenated to the noisy ones (the upsampler's low-resolution planes)."""
+    base_channels: int = 192
+    """Width at the highest resolution."""
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)
+    """Width of each level as a multiple of ``base_channels``; each level halves the side."""
+    num_blocks: int = 3
+    """Residual blocks a level."""
+    attention_sides: tuple[int, ...] = (32, 16, 8)
+    """Sides of a plane at which blocks are followed by self-attention."""
+    aware_levels: tuple[int, ...] = (0,)
+    """Levels, 0 the highest resolution, whose blocks are 3D-aware."""
+    head_channels: int = 64
+    """Channels of an attention head; a narrower level has one head."""
+    dropout: float = 0.1
+    """Share of activations dropped in a residual block while training."""
+    condition_dim: int = 512
+    """Length of the latent; 0 for none."""
+    has_level: bool = False
+    """Whether the network is told a condition-augmentation level besides the timestep."""
+    recompute: bool = False
+    """Compute blocks again in the backward pass instead of keeping their activations."""
+
+    def __post_init__(self) -> None:
+        levels = range(len(self.multipliers))
+        if self.side % (1 << (len(self.multipliers) - 1)):
+            raise ValueError(f"UNet side {self.side} cannot be halved {len(self.multipliers) - 1} times")
+        if self.base_channels % 2:
+            raise ValueError(f"UNet base_channels {self.base_channels} must be even")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"UNet dropout {self.dropout} must lie in [0, 1)")
+        if not set(self.aware_levels) <= set(levels):
+            raise ValueError(f"UNet aware_levels {self.aware_levels} must be among {tuple(levels)}")
+        sides = tuple(self.side >> level for level in levels)
+        if not set(self.attention_sides) <= set(sides):
+            raise ValueError(f"UNet attention_sides {self.attention_sides} must be among {sides}")
+
+
+class DropoutSeeds:
+    """A seed for each block of one forward pass, all following from the first."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+
+    def next(self) -> int:
+        """The next block's seed."""
+        self._next = (self._next + 1) % 2**63
+        return self._next
+
+
+class UNet(nn.Module):
+    """Predicts planes from noisy planes, a timestep, and, where the settings say so, a latent, planes and a level."""
+
+    def __init__(self, settings: UNetSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        with initialised_from(generator):
+            self._build(settings)
+
+    def _build(self, s: UNetSettings) -> None:
+        widths = [s.base_channels * multiplier for multiplier in s.multipliers]
+        embedding_dim = 4 * s.base_channels
+        self.time = ScalarEmbedding(s.base_channels, embedding_dim)
+        self.level = ScalarEmbedding(s.base_channels, embedding_dim) if s.has_level else None
+        self.condition = nn.Linear(s.condition_dim, embedding_dim) if s.condition_dim else None
+
+        def block(level: int, in_channels: int) -> ResidualBlock:
+            return ResidualBlock(
+                in_channels,
+                widths[level],
+                embedding_dim,
+                dropout=s.dropout,
+                aware=level in s.aware_levels,
+                head_channels=s.head_channels if s.side >> level in s.attention_sides else None,
+            )
+
+        inputs, width = s.in_channels + s.extra_channels, widths[0]
+        self.first = Conv3DAware(inputs, width) if 0 in s.aware_levels else nn.Conv2d(inputs, width, 3, padding=1)
+        self.plane_embedding = nn.Parameter(torch.zeros(3, width))
+
+        self.down = nn.ModuleList()
+        skips = [width]
+        for level in range(len(widths)):
+            if level:
+                self.down.append(Downsample(width))
+                skips.append(width)
+            for _ in range(s.num_blocks):
+                self.down.append(block(level, width))
+                width = widths[level]
+                skips.append(width)
+
+        lowest = len(widths) - 1
+        self.middle = nn.ModuleList([block(lowest, width), block(lowest, width)])
+
+        self.up = nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            for _ in range(s.num_blocks + 1):
+                self.up.append(block(level, width + skips.pop()))
+                width = widths[level]
+            if level:
+                self.up.append(Upsample(width))
+
+        self.last_norm = group_norm(width)
+        self.last = zero(nn.Conv2d(width, s.out_channels, 3, padding=1))
+
+    def forward(
+        self,
+        planes: Float[Tensor, "batch 3 channel side side"],
+        timestep: Float[Tensor, "batch"],
+        condition: Float[Tensor, "batch dim"] | None = None,
+        extra: Float[Tensor, "batch 3 extra side side"] | None = None,
+        level: Float[Tensor, "batch"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "batch 3 out side side"]:
+        """One prediction.
+
+        ``timestep`` and ``level`` lie in [0, 1]. In training mode, dropout needs ``generator``, which is advanced
+        by one draw whatever the network's size.
+        """
+        embedding = F.silu(self._embed(timestep, condition, level))
+        seed = self._dropout_seed(generator)
+        image = self.first(roll_out(planes if extra is None else torch.cat((planes, extra), dim=2)))
+        image = image + self.plane_embedding.repeat_interleave(planes.shape[-1], dim=0).T[:, None]
+
+        skips = [image]
+        for layer in self.down:
+            image = self._through(layer, image, embedding, seed)
+            skips.append(image)
+        for layer in self.middle:
+            image = self._through(layer, image, embedding, seed)
+        for layer in self.up:
+            if isinstance(layer, ResidualBlock):
+                image = torch.cat((image, skips.pop()), dim=1)
+            image = self._through(layer, image, embedding, seed)
+        return roll_in(self.last(F.silu(self.last_norm(image))))
+
+    def _embed(
+        self,
+        timestep: Float[Tensor, "batch"],
+        condition: Float[Tensor, "batch dim"] | None,
+        level: Float[Tensor, "batch"] | None,
+    ) -> Float[Tensor, "batch embedding"]:
+        for name, layer, given in (("condition", self.condition, condition), ("level", self.level, level)):
+            if (given is None) != (layer is None):
+                raise ValueError(f"this UNet {'takes no' if layer is None else 'needs a'} {name}")
+        embedding: Tensor = self.time(timestep)
+        if self.level is not None:
+            embedding = embedding + self.level(level)
+        if self.condition is not None:
+            embedding = embedding + self.condition(condition)
+        return embedding
+
+    def _dropout_seed(self, generator: torch.Generator | None) -> DropoutSeeds | None:
+        if not self.training or self.settings.dropout == 0:
+            return None
+        if generator is None:
+            raise ValueError("training a UNet with dropout needs a generator")
+        return DropoutSeeds(draw_seed(generator))
+
+    def _through(self, layer: nn.Module, image: Tensor, embedding: Tensor, seeds: DropoutSeeds | None) -> Tensor:
+        out: Tensor
+        if not isinstance(layer, ResidualBlock):
+            out = layer(image)
+        elif self.settings.recompute and torch.is_grad_enabled():
+            # Dropout is given by its seed, so the second computation meets the same mask without saved RNG state.
+            out = checkpoint(
+                layer, image, embedding, seeds and seeds.next(), use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            out = layer(image, embedding, seeds and seeds.next())
+        return out

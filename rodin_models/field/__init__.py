@@ -1,0 +1,1 @@
+"""What a radiance field is: planes, decoder, rays, volume rendering, grids, meshes."""

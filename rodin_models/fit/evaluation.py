@@ -1,0 +1,72 @@
+"""How well planes show photographed views: renders beside the truth, and what is measured of them."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.fit.views import Views
+from rodin_models.image.metrics import psnr, psnr_masked, ssim
+
+MOST_DB = 100.0
+"""What stands for a render that equals the truth, whose PSNR is infinite."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Renders of photographed views beside the truth; PSNR over white, images in [0, 1]."""
+
+    images: Float[Tensor, "view height width 3"]
+    truth: Float[Tensor, "view height width 3"]
+    alpha: Float[Tensor, "view height width"]
+    """Of the renders."""
+    psnr_db: tuple[float, ...]
+    """Whole image, one a view."""
+    psnr_foreground_db: tuple[float, ...]
+    """Over pixels whose true alpha is above 0."""
+    coverage: tuple[float, ...]
+    """Share of such pixels."""
+
+    def ssim(self) -> tuple[float, ...]:
+        """Structural similarity, one a view."""
+        images, truth = (rearrange(pictures, "v h w c -> v c h w") for pictures in (self.images, self.truth))
+        return tuple(ssim(images, truth).tolist())
+
+
+def evaluate_views(
+    planes: Float[Tensor, "3 channel height width"],
+    decoder: Decoder,
+    views: Views,
+    *,
+    samples: int,
+    occupancy: Occupancy | None = None,
+) -> Evaluation:
+    """Render ``views`` from planes (rounded as they are stored, if they are) and compare.
+
+    Without ``occupancy`` the planes alone say where matter is: what any reader of stored planes will see.
+    """
+    if occupancy is None:
+        occupancy = planes_occupancy(planes, decoder)
+    images, alpha = [], []
+    for matrix, pinhole in zip(views.cam2world, views.intrinsics, strict=True):
+        rendered = render_image(
+            planes, decoder, matrix, pinhole, views.height, views.width, samples=samples, occupancy=occupancy
+        )
+        images.append(rendered.rgb.clamp(0, 1))
+        alpha.append(rendered.alpha)
+    truth = torch.stack([views.over(index, 1.0) for index in range(len(images))])
+    seen, masks = torch.stack(images), views.masks()
+    image, true = (rearrange(pictures, "v h w c -> v c h w") for pictures in (seen, truth))
+    return Evaluation(
+        seen,
+        truth,
+        torch.stack(alpha),
+        tuple(psnr(image, true).clamp(max=MOST_DB).tolist()),
+        tuple(psnr_masked(image, true, masks[:, None]).clamp(max=MOST_DB).tolist()),
+        tuple(masks.float().mean((1, 2)).tolist()),
+    )

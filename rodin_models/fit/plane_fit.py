@@ -1,0 +1,373 @@
+"""Fitting planes to photographs: one avatar with the decoder frozen, and what one step does.
+
+The loss of a step (Rodin, section 3.1), over rays that can meet the avatar at all:
+
+    |C_white - C*_white|^2 + alpha |A - A*|^2 + tv * smoothness + sparse * sparsity + compact * compactness
+
+with colour over white, opacity A, and the regularisers of :mod:`rodin_models.field.triplane`; compactness is taken at
+random points that the hull proves empty; now and then a patch's perceptual distance
+(:mod:`rodin_models.fit.patch_loss`) comes to it, if it has a weight. Features carry a little noise and some steps see
+the planes through a coarser grid, so that the decoder reads planes that a diffusion model has drawn as well as fitted
+ones.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import (
+    Occupancy,
+    cell_index,
+    dilate,
+    make_occupancy,
+    march,
+    seen_through,
+    surface_cells,
+    visual_hull,
+)
+from rodin_models.field.render import PlaneField
+from rodin_models.field.triplane import compactness, random_rescale, resized, smoothness, sparsity, to_planes, to_table
+from rodin_models.field.volume import composite, positions
+from rodin_models.fit.patch_loss import patch_distance
+from rodin_models.fit.views import RayPool, Views
+from rodin_models.image.perceptual import FeatureMaps
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How planes are fitted. Channels are the decoder's."""
+
+    resolution: int = 96
+    """Texels along each side of a plane."""
+    steps: int = 300
+    """Steps an avatar."""
+    rays: int = 1024
+    """Rays a step."""
+    samples: int = 8
+    """Samples a ray, all inside occupied cells."""
+    lr_planes: float = 0.02
+    lr_decoder: float = 0.002
+    """Of the joint fit."""
+    lr_end: float = 0.01
+    """Share of the learning rates left at the last step (cosine)."""
+    decoder_weight_decay: float = 0.01
+    alpha: float = 0.1
+    """Weight of the opacity's squared error."""
+    tv: float = 0.3
+    sparse: float = 1e-4
+    compact: float = 0.3
+    regularise_every: int = 4
+    """Steps between two of the planes' regularisers, which then weigh as many times more."""
+    empty_points: int = 1024
+    """Random points a step for compactness."""
+    perceptual: float = 0.0
+    """Weight of a random patch's perceptual distance; at 0 no patch is rendered."""
+    perceptual_every: int = 4
+    """Steps between two patches, which then weigh as many times more."""
+    patch: int = 32
+    """Side of the patches in pixels."""
+    noise: float = 0.01
+    """Standard deviation of the noise on sampled features."""
+    rescale_probability: float = 0.1
+    """Share of the steps that see the planes through a random coarser side."""
+    rescale_smallest: float = 0.5
+    """The coarsest such side, as a share of the resolution."""
+    coarse: tuple[tuple[float, int], ...] = ((0.2, 4), (0.6, 2))
+    """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
+    limit: float = 1.0
+    """Planes are held within [-limit, limit]."""
+    hull_resolution: int = 128
+    shell_cells: int = 1
+    """With depth: cells on both sides of those with a surface in which samples may lie."""
+    density_decay: float = 0.95
+    """What a step leaves of the coarse density that guides samples, where it saw nothing denser."""
+    visit_steps: int = 25
+    """Steps of one visit in the joint fit: avatars are visited often and shortly."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted planes of one avatar."""
+
+    planes: Float[Tensor, "3 channel height width"]
+    occupancy: Occupancy
+    """The hull and the coarse density by which the fit placed its samples; not stored."""
+    losses: tuple[float, ...]
+
+
+class FitDiverged(ArithmeticError):
+    """The loss is no finite number any more, and no further step would make it one."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite at step {step}")
+        self.step = step
+        """The step at which it was seen."""
+
+
+CHECK_EVERY = 20
+"""Steps between two looks at the loss: on a GPU each look waits for all steps before it."""
+
+SURFACE_THICKNESS = 2.0
+"""Optical thickness of a cell with a surface, as the guide of samples knows it before the first step."""
+
+
+FADE_EVERY = 8
+"""Steps between two fadings of the known density, which touch every cell."""
+
+
+class PlaneFit:
+    """Planes under way: the table, its Adam, the hull, and what is known of the density in it."""
+
+    def __init__(
+        self,
+        planes: Float[Tensor, "3 channel height width"],
+        hull: Bool[Tensor, "x y z"],
+        settings: FitSettings,
+        *,
+        surface: Bool[Tensor, "x y z"] | None = None,
+        features: FeatureMaps | None = None,
+    ) -> None:
+        """``surface`` are the cells in which depth images show one: samples then lie there and beside them only.
+
+        ``features`` are those of the perceptual distance; they must be given where it has a weight.
+        """
+        if settings.perceptual and features is None:
+            raise ValueError(f"perceptual is {settings.perceptual} but no feature network was given")
+        self.settings = settings
+        self.features = features
+        self.hull = hull
+        self.steps_done = 0
+        self._start(to_table(resized(planes.float(), self._side())))
+        self.occupancy = make_occupancy(hull)
+        if surface is not None:
+            shell = dilate(surface, settings.shell_cells) & hull
+            self.occupancy = make_occupancy(shell, surface * (SURFACE_THICKNESS / self.occupancy.cell))
+
+    @classmethod
+    def around(
+        cls,
+        views: Views,
+        planes: Float[Tensor, "3 channel height width"],
+        settings: FitSettings,
+        *,
+        features: FeatureMaps | None = None,
+    ) -> "PlaneFit":
+        """A fit to photographs: their hull is carved, and the surface found where they have depth."""
+        surface = find_surface(views, settings)
+        return cls(planes, carve_hull(views, settings, surface), settings, surface=surface, features=features)
+
+    @property
+    def planes(self) -> Float[Tensor, "3 channel height width"]:
+        """The planes as they stand, at full resolution also while they are coarse."""
+        return resized(to_planes(self.table.detach()), self.settings.resolution)
+
+    def loss(self, pool: RayPool, decoder: Decoder, generator: torch.Generator) -> Float[Tensor, ""]:
+        """The loss of the next step on freshly drawn rays; notes the densities met."""
+        settings = self.settings
+        if len(self.table[0]) != self._side():
+            self._start(to_table(resized(to_planes(self.table.detach()), self._side())))
+        table = table_of_step(self.table, settings, generator)
+        field = PlaneField(table, decoder, noise=settings.noise, generator=generator)
+        rays, rgb, alpha = pool.draw(settings.rays, generator)
+        samples = march(rays, self.occupancy, settings.samples, generator)
+        points = positions(rays, samples)
+        empty = self._empty_points(generator)
+        density, colour = field(points, rays.directions[:, None])
+        pixels = composite(density, colour, samples)
+        self._note_density(points, density)
+        wrong_alpha = pixels.alpha - alpha
+        loss = (pixels.rgb - rgb - wrong_alpha[:, None]).square().mean()
+        loss = loss + settings.alpha * wrong_alpha.square().mean()
+        if settings.compact and len(empty):
+            loss = loss + settings.compact * compactness(field.density(empty), self.occupancy.cell)
+        if self.features is not None and settings.perceptual and self.steps_done % settings.perceptual_every == 0:
+            distance = patch_distance(
+                field,
+                pool,
+                self.occupancy,
+                self.features,
+                side=settings.patch,
+                samples=settings.samples,
+                generator=generator,
+            )
+            loss = loss + settings.perceptual_every * settings.perceptual * distance
+        if self.steps_done % settings.regularise_every == 0:
+            if settings.tv:
+                loss = loss + settings.regularise_every * settings.tv * smoothness(self.table)
+            if settings.sparse:
+                loss = loss + settings.regularise_every * settings.sparse * sparsity(self.table)
+        return loss
+
+    def step(self, grad: Tensor, lr_share: float) -> None:
+        """Move the planes along a gradient of :meth:`loss`."""
+        move_planes(self.table, self.adam, grad, self.settings, lr_share)
+        self.steps_done += 1
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next step depends on: nested dicts of tensors and ints."""
+        return {
+            "table": self.table.detach().clone(),
+            "adam": adam_state(self.adam),
+            "hull": self.hull.clone(),
+            "occupied": self.occupancy.grid.clone(),
+            "density": self.occupancy.density.clone(),
+            "steps_done": self.steps_done,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        device = self.table.device
+        self._start(state["table"].to(device).clone())
+        load_adam_state(self.adam, state["adam"])
+        self.hull, occupied, density = (state[n].to(device).clone() for n in ("hull", "occupied", "density"))
+        self.occupancy = make_occupancy(occupied, density)
+        self.steps_done = int(state["steps_done"])
+
+    def _side(self) -> int:
+        return side_at(self.settings, self.steps_done)
+
+    def _start(self, table: Tensor) -> None:
+        """Fit this table from now on, with a fresh Adam."""
+        self.table = table.requires_grad_()
+        self.adam = plane_adam(self.table, self.settings)
+
+    def _empty_points(self, generator: torch.Generator) -> Tensor:
+        points = torch.rand(self.settings.empty_points, 3, generator=generator, device=self.table.device) * 2 - 1
+        return points[~self.hull.reshape(-1)[cell_index(points, len(self.hull))]]
+
+    def _note_density(self, points: Tensor, density: Tensor) -> None:
+        cells = cell_index(points, len(self.occupancy.grid)).reshape(-1).long()
+        note_density(self.occupancy.density, self.occupancy.grid, cells, density, self.settings, self.steps_done)
+
+
+@torch.no_grad()
+def note_density(
+    known: Tensor, occupied: Tensor, cells: Int[Tensor, " sample"], density: Tensor, settings: FitSettings, step: int
+) -> None:
+    """Keep in ``known`` the densest that was met in each occupied cell; what was met long ago fades.
+
+    Grids may stand one after another, ``cells`` are flat indices into all of them.
+    """
+    # A fit that diverges must not lead its samples astray: NaN is no place and no texel.
+    met = density.detach().reshape(-1).nan_to_num(0.0)
+    met = torch.where(occupied.reshape(-1)[cells], met, -1.0)
+    known.reshape(-1).scatter_reduce_(0, cells, met, "amax")
+    if step % FADE_EVERY == FADE_EVERY - 1:
+        known.mul_(settings.density_decay**FADE_EVERY)
+        known.masked_fill_(~occupied, -1.0)
+
+
+def side_at(settings: FitSettings, steps_done: int) -> int:
+    """Texels a side of the planes of the next step."""
+    done = steps_done / settings.steps
+    factor = next((factor for until, factor in settings.coarse if done < until), 1)
+    return -(-settings.resolution // factor)
+
+
+def plane_adam(table: Tensor, settings: FitSettings) -> torch.optim.Optimizer:
+    """The optimiser of planes; it works on each number alone, so planes may be stacked."""
+    return torch.optim.Adam([table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+
+def move_planes(
+    table: Tensor, adam: torch.optim.Optimizer, grad: Tensor, settings: FitSettings, lr_share: float
+) -> None:
+    """One step of :func:`plane_adam` along a gradient; planes stay within their limit."""
+    table.grad = grad
+    adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
+    adam.step()
+    table.grad = None
+    with torch.no_grad():
+        table.clamp_(-settings.limit, settings.limit)
+
+
+def table_of_step(
+    table: Float[Tensor, "3 side side channel"], settings: FitSettings, generator: torch.Generator
+) -> Float[Tensor, "3 side side channel"]:
+    """What a step sees of planes: themselves, now and then through a coarser side."""
+    if float(torch.rand((), generator=generator, device=generator.device)) >= settings.rescale_probability:
+        return table
+    return random_rescale(table, math.ceil(settings.rescale_smallest * table.shape[1]), generator)
+
+
+def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Moments and step counts by parameter number; empty before the first step."""
+    parameters = adam.param_groups[0]["params"]
+    return {
+        str(number): {name: tensor.clone() for name, tensor in adam.state[parameter].items()}
+        for number, parameter in enumerate(parameters)
+        if parameter in adam.state
+    }
+
+
+def load_adam_state(adam: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """The inverse of :func:`adam_state`."""
+    adam.state.clear()
+    for number, parameter in enumerate(adam.param_groups[0]["params"]):
+        if str(number) in state:
+            saved = state[str(number)].items()
+            adam.state[parameter] = {name: tensor.to(parameter.device).clone() for name, tensor in saved}
+
+
+def carve_hull(
+    views: Views, settings: FitSettings, surface: Bool[Tensor, "x y z"] | None = None
+) -> Bool[Tensor, "x y z"]:
+    """The visual hull of photographs at the fit's resolution of cells.
+
+    With the ``surface`` that :func:`find_surface` found, what their depth looks through is left out.
+    """
+    hull = visual_hull(views.masks(), views.cam2world, views.intrinsics, settings.hull_resolution)
+    if views.depth is None or surface is None:
+        return hull
+    return hull & ~seen_through(views.depth, views.cam2world, views.intrinsics, hull, surface)
+
+
+def find_surface(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"] | None:
+    """Where depth images show a surface; nothing where there are none."""
+    if views.depth is None:
+        return None
+    return surface_cells(views.depth, views.cam2world, views.intrinsics, settings.hull_resolution)
+
+
+def learning_rate_share(step: int, steps: int, end: float) -> float:
+    """Cosine from 1 to ``end``."""
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+
+
+def fit_planes(
+    views: Views,
+    decoder: Decoder,
+    settings: FitSettings,
+    generator: torch.Generator,
+    *,
+    initial: Float[Tensor, "3 channel height width"],
+    features: FeatureMaps | None = None,
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> FitResult:
+    """Fit one avatar's planes under a frozen decoder, which is left as it is.
+
+    Raises :class:`FitDiverged` soon after the loss is no number any more.
+
+    ``initial`` is where to start: the decoder's mean planes (see :class:`rodin_models.fit.joint_fit.JointFit`).
+    ``generator`` lives on the device of ``views``, as do ``features`` (see :class:`PlaneFit`). ``on_step(step, loss)``
+    is told of every step; reading that loss waits for the device.
+    """
+    fit = PlaneFit.around(views, initial, settings, features=features)
+    pool = RayPool.around(views, fit.hull)
+    losses = []
+    for step in range(settings.steps):
+        loss = fit.loss(pool, decoder, generator)
+        (grad,) = torch.autograd.grad(loss, (fit.table,))
+        fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        losses.append(loss.detach())
+        if step % CHECK_EVERY == CHECK_EVERY - 1 and not math.isfinite(float(losses[-1])):
+            raise FitDiverged(step)
+        if on_step is not None:
+            on_step(step, losses[-1])
+    return FitResult(fit.planes, fit.occupancy, tuple(torch.stack(losses).tolist()))

@@ -1,0 +1,1 @@
+"""Networks and measures of images: CLIP, refiner, perceptual distance, FID."""

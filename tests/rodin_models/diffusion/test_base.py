@@ -1,0 +1,121 @@
+"""The base diffusion: it learns, follows its latent, and speaks planes in their own units."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from rodin_models.checkpoint import settings_from_dict
+from rodin_models.diffusion.base import BaseModel, BaseSettings, sample, training_loss
+from rodin_models.diffusion.conditioning import ConditionSettings
+from rodin_models.diffusion.process import DiffusionSettings
+from rodin_models.diffusion.unet import UNetSettings
+
+TINY = BaseSettings(
+    unet=UNetSettings(
+        side=8,
+        in_channels=2,
+        out_channels=2,
+        base_channels=16,
+        multipliers=(1, 2),
+        num_blocks=1,
+        attention_sides=(4,),
+        condition_dim=3,
+        dropout=0.0,
+    ),
+    condition=ConditionSettings(dim=3),
+    diffusion=DiffusionSettings(num_timesteps=100, input_scale=0.3),
+)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def two_avatars() -> tuple[Tensor, Tensor]:
+    """Two avatars of opposite planes of 10 and 14, far from standardised, and their latents."""
+    pattern = torch.randn(3, 2, 8, 8, generator=seeded(8)).sign()
+    return torch.stack((12 + 2 * pattern, 12 - 2 * pattern)), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def trained(steps: int) -> tuple[BaseModel, list[float]]:
+    planes, latents = two_avatars()
+    model, generator = BaseModel(TINY, seeded(0)), seeded(1)
+    model.statistics.set(torch.full((3, 2), 12.0), torch.full((3, 2), 2.0))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(steps):
+        loss = training_loss(model, planes.repeat(2, 1, 1, 1, 1), latents.repeat(2, 1), generator)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return model, losses
+
+
+def test_it_learns_to_follow_the_latent() -> None:
+    model, losses = trained(steps=100)
+    assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
+    planes, latents = two_avatars()
+    made = sample(model, latents, num_samples=2, num_steps=20, guidance=1.0, generator=seeded(2))
+    assert model.training
+    error = (made - planes).abs().mean((1, 2, 3, 4))
+    crossed = (made.flip(0) - planes).abs().mean((1, 2, 3, 4))
+    # The avatars are 4 apart; a model that ignored the latent would be 2 from either.
+    assert (error < 1.8).all() and (crossed > 2.8).all()
+
+
+def test_unconditional_samples_are_those_of_no_latent() -> None:
+    model = BaseModel(TINY, seeded(0))
+    _, latents = two_avatars()
+    with torch.no_grad():
+        for parameter in model.unet.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=seeded(5)))
+    kwargs = {"num_samples": 2, "num_steps": 4}
+    none, zero, one = (
+        sample(model, given, guidance=guidance, generator=seeded(3), **kwargs)
+        for given, guidance in ((None, 2.0), (latents, 0.0), (latents, 1.0))
+    )
+    assert torch.equal(none, zero)
+    assert not torch.equal(none, one)
+
+
+def test_the_loss_is_the_same_inside_distributed_data_parallel() -> None:
+    planes, latents = two_avatars()
+    alone = BaseModel(TINY, seeded(0))
+    expected = training_loss(alone, planes, latents, seeded(1))["loss"]
+    expected.backward()
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = BaseModel(TINY, seeded(0))
+        wrapped = DistributedDataParallel(model)
+        loss = training_loss(wrapped, planes, latents, seeded(1))["loss"]
+        loss.backward()
+    finally:
+        distributed.destroy_process_group()
+    assert torch.equal(loss, expected)
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_settings_survive_json() -> None:
+    settings = replace(TINY, diffusion=replace(TINY.diffusion, min_snr=5.0))
+    for one in (settings, BaseSettings()):
+        assert settings_from_dict(BaseSettings, json.loads(json.dumps(asdict(one)))) == one
+
+
+def test_settings_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="condition_dim"):
+        replace(TINY, condition=ConditionSettings(dim=4))
+    with pytest.raises(ValueError, match="2 latents for 3 samples"):
+        sample(
+            BaseModel(TINY, seeded(0)),
+            torch.zeros(2, 3),
+            num_samples=3,
+            num_steps=1,
+            guidance=1.0,
+            generator=seeded(0),
+        )

@@ -1,0 +1,115 @@
+"""The upsampler: bicubic at the start, trained by planes and by images."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from rodin_models.checkpoint import settings_from_dict
+from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
+from rodin_models.diffusion.process import DiffusionSettings
+from rodin_models.diffusion.unet import UNetSettings
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, enlarge, sample, training_loss
+
+TINY = UpsamplerSettings(
+    low_side=4,
+    unet=UNetSettings(
+        side=8,
+        in_channels=2,
+        out_channels=2,
+        extra_channels=2,
+        base_channels=16,
+        multipliers=(1, 2),
+        num_blocks=1,
+        attention_sides=(),
+        condition_dim=3,
+        dropout=0.0,
+        has_level=True,
+    ),
+    condition=ConditionSettings(dim=3),
+    diffusion=DiffusionSettings(num_timesteps=20, schedule="sigmoid", prediction="x0", input_scale=0.2),
+    augmentation=AugmentationSettings(blur=0.5, noise=0.1),
+    sample_level=0.0,
+)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pairs() -> tuple[Tensor, Tensor, Tensor]:
+    """Planes that differ from their enlarged low-resolution ones by a checkerboard; any latents."""
+    generator = seeded(9)
+    low = torch.randn(4, 3, 2, 4, 4, generator=generator)
+    checkerboard = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)
+    return enlarge(low, 8) + checkerboard, low, torch.randn(4, 3, generator=generator)
+
+
+def test_enlarging_keeps_texel_centres() -> None:
+    """A ramp over [-1, 1] stays that ramp inside the border that bicubic extends.
+
+    PyTorch's bicubic kernel bends a ramp by up to 3/256 of its range here; half a texel off would be 16/256.
+    """
+
+    def ramp(side: int) -> Tensor:
+        centres = (2 * torch.arange(side) + 1) / side - 1
+        return centres.expand(1, 3, 1, side, side)
+
+    torch.testing.assert_close(enlarge(ramp(8), 16)[..., 4:-4], ramp(16)[..., 4:-4], rtol=0, atol=3.01 / 256)
+
+
+def test_an_untrained_upsampler_is_bicubic() -> None:
+    _, low, latents = pairs()
+    model = UpsamplerModel(TINY, seeded(0))
+    model.statistics.set(torch.full((3, 2), 0.3), torch.full((3, 2), 2.0))
+    made = sample(model, low, latents, num_steps=4, guidance=1.0, generator=seeded(1))
+    torch.testing.assert_close(made, enlarge(low, 8), rtol=1e-4, atol=1e-5)
+
+
+def test_it_learns_what_bicubic_lacks() -> None:
+    planes, low, latents = pairs()
+    model, generator = UpsamplerModel(TINY, seeded(0)), seeded(1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = training_loss(model, planes, low, latents, generator)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    made = sample(model, low, latents, num_steps=5, guidance=1.0, generator=seeded(2))
+    assert (made - planes).square().mean() < 0.1 * (enlarge(low, 8) - planes).square().mean()
+
+
+def test_the_image_loss_sees_planes_in_their_own_units_and_is_weighted() -> None:
+    planes, low, latents = pairs()
+    model = UpsamplerModel(replace(TINY, image_weight=0.5), seeded(0)).train()
+    model.statistics.set(torch.full((3, 2), 100.0), torch.ones(3, 2))
+    seen: list[Tensor] = []
+
+    def image_loss(predicted: Tensor) -> Tensor:
+        seen.append(predicted)
+        return predicted.mean()
+
+    plain = training_loss(model, planes + 100, low + 100, latents, seeded(3))
+    both = training_loss(model, planes + 100, low + 100, latents, seeded(3), image_loss)
+    assert set(plain) == {"loss", "error"} and set(both) == {"loss", "error", "image"}
+    assert seen[0].mean().item() == pytest.approx(100.0, abs=1.0)
+    torch.testing.assert_close(both["loss"], plain["loss"] + 0.5 * both["image"])
+    both["loss"].backward()
+    assert model.unet.last.weight.grad.any()
+
+
+def test_low_planes_of_another_side_are_refused() -> None:
+    planes, _, latents = pairs()
+    with pytest.raises(ValueError, match="side 8, not 4"):
+        training_loss(UpsamplerModel(TINY, seeded(0)), planes, planes, latents, seeded(0))
+
+
+def test_settings_survive_json_and_must_fit() -> None:
+    for one in (TINY, UpsamplerSettings()):
+        assert settings_from_dict(UpsamplerSettings, json.loads(json.dumps(asdict(one)))) == one
+    with pytest.raises(ValueError, match="predicts x0"):
+        replace(TINY, diffusion=DiffusionSettings())
+    with pytest.raises(ValueError, match="has_level"):
+        replace(TINY, unet=replace(TINY.unet, has_level=False))

@@ -1,0 +1,70 @@
+import math
+
+import torch
+
+from rodin_models.field import rays as R
+
+
+def _camera():
+    matrix = torch.eye(4)
+    matrix[:3, :3] = torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
+    matrix[:3, 3] = torch.tensor([0.0, 0.0, 4.0])
+    return matrix, torch.tensor([100.0, 100.0, 32.0, 32.0])
+
+
+def test_pixel_rays_by_hand():
+    matrix, pinhole = _camera()
+    one = R.pixel_rays(matrix[None], pinhole[None], torch.tensor([0]), torch.tensor([40]), torch.tensor([20]))
+    # Pixel centre (40.5, 20.5) is 8.5 to the right and 11.5 above the axis; this camera's down is -y.
+    expected = torch.tensor([8.5 / 100, 11.5 / 100, -1.0])
+    assert torch.allclose(one.directions[0], expected / expected.norm(), atol=1e-6)
+    assert torch.allclose(one.origins[0], torch.tensor([0.0, 0.0, 4.0]))
+    assert math.isclose(float(one.cosines[0]), 1 / float(expected.norm()), rel_tol=1e-6)
+
+
+def test_image_rays_run_row_by_row_and_project_back():
+    matrix, pinhole = _camera()
+    height, width = 6, 5
+    seen = R.image_rays(matrix, pinhole, height, width)
+    depth = torch.linspace(1, 3, height * width)
+    points = seen.origins + seen.directions * (depth / seen.cosines)[:, None]
+    camera = (points - matrix[:3, 3]) @ matrix[:3, :3]
+    assert torch.allclose(camera[:, 2], depth, atol=1e-5)
+    column, row = camera[:, 0] / depth * 100 + 32, camera[:, 1] / depth * 100 + 32
+    pixel = torch.arange(height * width)
+    assert torch.allclose(column, pixel % width + 0.5, atol=1e-4)
+    assert torch.allclose(row, pixel // width + 0.5, atol=1e-4)
+
+
+def test_cube_intersection():
+    origins = torch.tensor([[0.0, 0, 4], [0, 0, 4], [3, 0, 4], [0, 0, 0], [0, 0, 4]])
+    directions = torch.tensor([[0.0, 0, -1], [0, 0, 1], [0, 0, -1], [0, 1, 0], [0.6, 0, -0.8]])
+    near, far = R.intersect_cube(R.Rays(origins, directions, torch.ones(5)))
+    # Straight through; behind; beside; from inside; slanted, passing x = 2.25 at z = 1.
+    assert torch.allclose(near[[0, 3]], torch.tensor([3.0, 0.0]))
+    assert torch.allclose(far[[0, 3]], torch.tensor([5.0, 1.0]))
+    assert torch.equal(near[[1, 2, 4]], far[[1, 2, 4]])
+
+
+def test_stratified_samples_fill_the_interval():
+    near, far = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 6.0])
+    middle = R.stratified_samples(near, far, 4, None)
+    assert torch.allclose(middle.distances[1], torch.tensor([2.5, 3.5, 4.5, 5.5]))
+    assert torch.allclose(middle.lengths.sum(1), far - near)
+    drawn = R.stratified_samples(near, far, 4, torch.Generator().manual_seed(0))
+    assert ((drawn.distances - middle.distances).abs() <= middle.lengths / 2).all()
+    assert not torch.equal(drawn.distances, middle.distances)
+
+
+def test_importance_samples_go_where_the_weight_is():
+    near, far = torch.zeros(1), torch.ones(1)
+    coarse = R.stratified_samples(near, far, 10, None)
+    weights = torch.zeros(1, 10)
+    weights[0, 3] = 1.0
+    both = R.importance_samples(near, far, coarse, weights, 40, torch.Generator().manual_seed(0))
+    assert both.distances.shape == (1, 50)
+    assert (both.distances.diff(dim=-1) >= 0).all()
+    inside = ((both.distances >= 0.3) & (both.distances <= 0.4)).sum()
+    assert inside >= 40
+    assert torch.allclose(both.lengths.sum(1), torch.ones(1))
+    assert (both.lengths >= 0).all()
