@@ -31,10 +31,10 @@ from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_s
 
 def bare_loops(job_path: Path) -> None:
     """In a Blender process: time the loops of a job's avatars, with and without persistent data; print JSON."""
-    from blender_scripts import cycles
-    from blender_scripts.camera import place_camera
-    from blender_scripts.preparation import prepare
-    from blender_scripts.scene import make_scene
+    from blender_scripts.job.preparation import prepare
+    from blender_scripts.scene import cycles
+    from blender_scripts.scene.camera import place_camera
+    from blender_scripts.scene.scene import make_scene
     from blender_scripts.worker import render_frame
     from pipeline.contracts.randomness import seed_for
 

@@ -3,8 +3,8 @@
     python benchmarks/render_settings.py [--avatars 3] [--views 4] [--resolution 256] [--threads 2] [--samples 16]
                                          [--truth 256] [--only NAME ...]
 
-Each try changes one thing of what ``blender_scripts.cycles`` sets. Of each avatar the first frame, which syncs the
-scene, is not timed. The truth is not denoised and has a seed of its own, so its noise bounds what a try can reach:
+Each try changes one thing of what ``blender_scripts.scene.cycles`` sets. Of each avatar the first frame, which syncs
+the scene, is not timed. The truth is not denoised and has a seed of its own, so its noise bounds what a try can reach:
 ``truth again`` says how far. PSNR is over white, of 8-bit images, averaged over images. Beside images/s stand the CPU
 seconds of an image, which other work on the machine disturbs less. The last line is one JSON object.
 """
@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blender_scripts import cycles
-from blender_scripts.camera import place_camera
-from blender_scripts.passes import encode_rgba, read_passes
-from blender_scripts.preparation import Prepared, prepare
-from blender_scripts.scene import make_scene
+from blender_scripts.job.preparation import Prepared, prepare
+from blender_scripts.scene import cycles
+from blender_scripts.scene.camera import place_camera
+from blender_scripts.scene.passes import encode_rgba, read_passes
+from blender_scripts.scene.scene import make_scene
 from blender_scripts.worker import render_frame
 from pipeline.config_file import load_config
 from pipeline.contracts.rendering import AvatarJob

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from blender_scripts.landmarks import landmark_points
-from blender_scripts.mesh import triangulate, vertex_normals
-from blender_scripts.parts import MeshPart, Part
+from blender_scripts.body.landmarks import landmark_points
+from blender_scripts.geometry.mesh import triangulate, vertex_normals
+from blender_scripts.geometry.parts import MeshPart, Part
 from blender_scripts.person import build_person
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.conventions import LANDMARK_ORDER

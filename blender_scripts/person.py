@@ -5,20 +5,20 @@ from typing import Final
 
 import numpy as np
 
-from blender_scripts.accessories import build_glasses
-from blender_scripts.assets import Floats
-from blender_scripts.body import Body, build_body, cut_height
-from blender_scripts.earrings import build_earrings
-from blender_scripts.eyes import build_eyes, build_mouth
-from blender_scripts.facial_hair import beard_density, build_beard, build_brows, build_lashes
-from blender_scripts.garments import build_garment, covered
-from blender_scripts.hair import build_hair, hair_colour, scalp_density
-from blender_scripts.hats import build_hat, press_hair
-from blender_scripts.mesh import border_loops, clip, fan_cap
-from blender_scripts.obstacle import Obstacle
-from blender_scripts.parts import MeshPart, Part, smoothstep
-from blender_scripts.pose import turn_head
-from blender_scripts.skin import paint_skin
+from blender_scripts.body.body import Body, build_body, cut_height
+from blender_scripts.body.eyes import build_eyes, build_mouth
+from blender_scripts.body.makehuman import Floats
+from blender_scripts.body.obstacle import Obstacle
+from blender_scripts.body.pose import turn_head
+from blender_scripts.body.skin import paint_skin
+from blender_scripts.clothes.earrings import build_earrings
+from blender_scripts.clothes.garment import build_garment, covered
+from blender_scripts.clothes.glasses import build_glasses
+from blender_scripts.clothes.hat import build_hat, press_hair
+from blender_scripts.geometry.mesh import border_loops, clip, fan_cap
+from blender_scripts.geometry.parts import MeshPart, Part, smoothstep
+from blender_scripts.hair.facial import beard_density, build_beard, build_brows, build_lashes
+from blender_scripts.hair.hair import build_hair, hair_colour, scalp_density
 from pipeline.contracts.avatar import AvatarSpec
 
 RADIUS_M: Final = 0.220

@@ -41,7 +41,7 @@ from pipeline.contracts.rendering import (
 )
 
 if TYPE_CHECKING:
-    from blender_scripts.preparation import Prepared
+    from blender_scripts.job.preparation import Prepared
 
 PR_SET_PDEATHSIG = 1
 TRACEBACK_CHARACTERS = 4000
@@ -94,9 +94,9 @@ class _Worker:
     def run(self) -> None:
         """Render everything; an avatar that raises is a failure in the result, and the next one goes on."""
         started = time.perf_counter()
-        from blender_scripts import cycles
-        from blender_scripts.assets import find_assets
-        from blender_scripts.preparation import prepare
+        from blender_scripts.body.makehuman import find_assets
+        from blender_scripts.job.preparation import prepare
+        from blender_scripts.scene import cycles
 
         assets = find_assets()
         imported = time.perf_counter() - started
@@ -146,7 +146,7 @@ class _Worker:
         self._event("done")
 
     def _begin_next(self, builder: ThreadPoolExecutor, number: int) -> "Future[Prepared] | None":
-        from blender_scripts.preparation import prepare
+        from blender_scripts.job.preparation import prepare
 
         following = self.job.avatars[number + 1 : number + 2]
         return builder.submit(prepare, following[0], self.job.settings.extent_m) if following else None
@@ -159,8 +159,8 @@ class _Worker:
         clock: "_Clock",
         begin_next: Callable[[], None],
     ) -> None:
-        from blender_scripts.checks import Broken
-        from blender_scripts.preparation import prepare
+        from blender_scripts.job.checks import Broken
+        from blender_scripts.job.preparation import prepare
 
         final = self.output / format_avatar(avatar.avatar)
         partial = final.with_name(f"{final.name}.partial")
@@ -202,8 +202,8 @@ class _Worker:
         clock: "_Clock",
         begin_next: Callable[[], None],
     ) -> list[RenderedFile]:
-        from blender_scripts import camera, cycles
-        from blender_scripts.scene import make_scene
+        from blender_scripts.scene import camera, cycles
+        from blender_scripts.scene.scene import make_scene
 
         settings = self.job.settings
         with clock("scene"):
@@ -233,7 +233,7 @@ class _Worker:
     def _write_view(
         self, folder: Path, frame: Path, avatar: AvatarJob, prepared: "Prepared", view: ViewSpec
     ) -> tuple[list[RenderedFile], float]:
-        from blender_scripts.sample import write_sample
+        from blender_scripts.job.sample import write_sample
 
         started = time.thread_time()
         files = write_sample(folder, frame, avatar, prepared, view, self.job.settings)
@@ -285,7 +285,7 @@ def _check() -> None:
             f"{sys.executable} lacks the package {missing[0]}; "
             "install the render extra (pip install 'rodin-pipe[render]')"
         )
-    from blender_scripts.assets import verify_assets
+    from blender_scripts.body.makehuman import verify_assets
 
     verify_assets()
 
@@ -294,7 +294,7 @@ def _probe() -> dict[str, Any]:
     started = time.perf_counter()
     import bpy
 
-    from blender_scripts.probe import render_probe
+    from blender_scripts.job.probe import render_probe
 
     device = render_probe()
     return {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from blender_scripts.landmarks import landmark_points
+from blender_scripts.body.landmarks import landmark_points
+from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
 from blender_scripts.mesh_export import encode_glb, main
-from blender_scripts.parts import MeshPart, Part, StrandPart
 from blender_scripts.person import build_person
 from pipeline.contracts.avatar import draw_avatar
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from blender_scripts.accessories import build_glasses
-from blender_scripts.body import EYES_M, build_body, cut_height, topology
-from blender_scripts.earrings import build_earrings
-from blender_scripts.expression import EXPRESSIONS, LID_RIMS
-from blender_scripts.facial_hair import build_beard
-from blender_scripts.garments import build_garment, neckline
-from blender_scripts.hair_style import STYLES, Head
-from blender_scripts.hats import build_hat, press_hair
-from blender_scripts.mesh import border_loops, triangulate
-from blender_scripts.obstacle import Obstacle
-from blender_scripts.parts import MeshPart, Part, StrandPart
+from blender_scripts.body.body import EYES_M, build_body, cut_height, topology
+from blender_scripts.body.expression import EXPRESSIONS, LID_RIMS
+from blender_scripts.body.obstacle import Obstacle
+from blender_scripts.body.pose import turn_head
+from blender_scripts.clothes.earrings import build_earrings
+from blender_scripts.clothes.garment import build_garment, neckline
+from blender_scripts.clothes.glasses import build_glasses
+from blender_scripts.clothes.hat import build_hat, press_hair
+from blender_scripts.geometry.mesh import border_loops, triangulate
+from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
+from blender_scripts.hair.facial import build_beard
+from blender_scripts.hair.style import STYLES, Head
 from blender_scripts.person import RADIUS_M, TOP_M, build_person, into_cube
-from blender_scripts.pose import turn_head
 from pipeline.contracts.appearance import (
     EarringSpec,
     EarringStyle,
@@ -134,7 +134,7 @@ def test_kept_points_lie_between_their_heights() -> None:
 
 
 def _hair(spec: AvatarSpec) -> list[StrandPart]:
-    from blender_scripts.hair import build_hair
+    from blender_scripts.hair.hair import build_hair
 
     body = build_body(spec)
     return build_hair(spec, body, Obstacle.of_parts(body, build_garment(spec, body)))

@@ -151,8 +151,9 @@ def test_an_avatar_depends_on_neither_others_nor_threads_nor_labels(
 REJECT_A_FRAME = """
 import sys, os
 from pathlib import Path
-from blender_scripts import sample, worker
-from blender_scripts.checks import Broken
+from blender_scripts import worker
+from blender_scripts.job import sample
+from blender_scripts.job.checks import Broken
 
 sound, seen = sample.check_frame, []
 
@@ -212,11 +213,11 @@ MARKERS = """
 import json, sys, tempfile
 from pathlib import Path
 import numpy as np
-from blender_scripts import cycles
-from blender_scripts.camera import place_camera
-from blender_scripts.parts import MeshPart
-from blender_scripts.passes import read_passes
-from blender_scripts.scene import make_scene
+from blender_scripts.scene import cycles
+from blender_scripts.scene.camera import place_camera
+from blender_scripts.geometry.parts import MeshPart
+from blender_scripts.scene.passes import read_passes
+from blender_scripts.scene.scene import make_scene
 from blender_scripts.worker import render_frame
 from pipeline.contracts.appearance import LightSpec
 from pipeline.contracts.camera import Camera

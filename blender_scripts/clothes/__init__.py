@@ -1,0 +1,1 @@
+"""Garments, hats, glasses, earrings; numpy only."""

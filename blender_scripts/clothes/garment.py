@@ -1,0 +1,306 @@
+"""Clothes: the torso smoothed and eased off the skin, cut at a neckline, folded, trimmed, and closed at the cut.
+
+Necklines are scalar fields on the base shape (decimetres): above 0 is inside the opening. A plane that falls from the
+nape to the chest meets the neck only, never the shoulders, so no hole can open there.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from blender_scripts.body.body import Body, cut_height, topology
+from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.clothes.collar import build_collar, build_hems
+from blender_scripts.clothes.jacket import build_front
+from blender_scripts.clothes.tailoring import Hang, armhole_m, folds_m, panels, raglan_m, refine, seams_m
+from blender_scripts.geometry.mesh import (
+    adjacency,
+    border_loops,
+    clip,
+    fan_cap,
+    largest_component,
+    smooth,
+    vertex_normals,
+    waves,
+)
+from blender_scripts.geometry.parts import MeshPart, linear, smoothstep
+from pipeline.contracts.appearance import GarmentSpec
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.randomness import generator_for
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A neckline and the cloth below it: a plane at ``height`` where z = 0, falling by ``slope`` a unit of z."""
+
+    height: float
+    slope: float
+    hang: Hang
+    bow: float = 0.0
+    """How far the line rises from the middle of the front to the sides of the neck, in decimetres."""
+    vee: float = 0.0
+    """Depth of the V below the plane, in decimetres."""
+    offset_m: float = 0.006
+    ease_m: float = 0.008
+    sheen: float = 0.1
+    rib: float = 0.0
+    """Waves of a knit's ribs, in radians a metre."""
+    raglan: float = 0.0
+    """Chance of sleeves that begin at the neck."""
+    nap: float = 1.0
+    """How coarse the cloth's surface is, as a share of jersey's."""
+
+
+CUTS: Final[dict[str, Cut]] = {
+    "tee": Cut(5.80, 0.50, Hang(0.20, 0.0080, 1.0), bow=0.20, sheen=0.08, raglan=0.15),
+    "v-neck": Cut(5.88, 0.46, Hang(0.24, 0.0065, 0.8), vee=0.46, rib=1250.0, nap=1.5),
+    "turtleneck": Cut(6.24, 0.20, Hang(0.24, 0.0055, 0.7), rib=1100.0, sheen=0.15, nap=1.5),
+    "shirt": Cut(5.98, 0.44, Hang(0.18, 0.0080, 1.2), vee=0.22, ease_m=0.010, sheen=0.04, nap=0.6),
+    "hoodie": Cut(5.88, 0.46, Hang(0.30, 0.0100, 1.0), offset_m=0.009, ease_m=0.014, raglan=0.3, nap=1.3),
+    "jumper": Cut(
+        5.84, 0.47, Hang(0.28, 0.0095, 0.9), bow=0.16, offset_m=0.008, ease_m=0.011, rib=700.0, sheen=0.15,
+        raglan=0.3, nap=2.5,
+    ),
+    "tank": Cut(5.76, 0.44, Hang(0.18, 0.0030, 0.6), bow=0.12, offset_m=0.004, ease_m=0.004, sheen=0.04),
+    "polo": Cut(5.97, 0.44, Hang(0.20, 0.0070, 0.9), vee=0.16, sheen=0.1, nap=1.4),
+    "jacket": Cut(6.00, 0.40, Hang(0.28, 0.0095, 0.9), offset_m=0.0145, ease_m=0.010, sheen=0.06, nap=0.8),
+}  # fmt: skip
+INNER: Final = ("shirt", "tee", "shirt", "turtleneck", "v-neck")
+"""Worn under a jacket with lapels."""
+ADULT_M: Final = 0.215
+"""Half an adult's width across the shoulders."""
+PINCH_M: Final = 0.0016
+"""How deep seams draw the cloth in."""
+CLEAR_M: Final = 0.0025
+"""Cloth stays this far off the skin."""
+BELOW_M: Final = 0.05
+"""Cloth is made this far below the cut, so that its end does not shape what is seen."""
+BARE_ARM = 0.35
+"""A tank's armholes lie where an arm's skinning weight is this large."""
+
+
+def neckline(style: str, rest: Floats) -> Floats:
+    """Signed height above the neckline at points of the base shape, in decimetres."""
+    cut = CUTS[style]
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    line = cut.height - cut.slope * z
+    if cut.vee:
+        front = smoothstep(0.25, 0.6, z)
+        vee = cut.height - cut.slope * 0.8 - cut.vee + x * (cut.vee + 0.25) / 0.62
+        line = line + front * np.minimum(0, vee - line)
+    line = line + cut.bow * smoothstep(0.15, 0.6, z) * np.minimum(x / 0.6, 1.2) ** 2
+    near_neck = smoothstep(0.96, 0.78, x)
+    return np.asarray((y - line) * near_neck - 1.6 * (1 - near_neck))
+
+
+def opening(style: str, rest: Floats, arms: Floats) -> Floats:
+    """Above 0 where the garment leaves the body free: the neck, a tank's arms, a jacket's front.
+
+    ``arms`` is the skinning weight of the arms at each point.
+    """
+    field = neckline(style, rest)
+    if style == "tank":
+        return np.maximum(field, 1.1 * (arms - BARE_ARM))
+    if style == "jacket":
+        half = 0.16 + 0.30 * smoothstep(4.2, 5.7, rest[:, 1])
+        front = np.where(rest[:, 2] > 0.15, half - np.abs(rest[:, 0]), -1.0)
+        return np.maximum(field, front)
+    return field
+
+
+def arm_weights(levels: int, body: Body) -> Floats:
+    """Skinning weight of both arms on the surface subdivided ``levels`` times."""
+    surface = topology(levels)
+    return np.asarray(surface.matrix @ (body.topology.arm[0] + body.topology.arm[1]))
+
+
+def covered(spec: AvatarSpec, body: Body) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Vertices of the skin that lie so deep under the garment that they need not be there."""
+    rest = body.topology.rest
+    if spec.garment.style == "tank":
+        bare = opening("tank", rest, arm_weights(2, body))
+        under: np.ndarray[tuple[int], np.dtype[np.bool_]] = (bare < -0.22) & (rest[:, 1] < 6.1)
+        return under
+    deep = (neckline(spec.garment.style, rest) < -0.42) | (np.abs(rest[:, 0]) > 1.05) | (rest[:, 1] < 4.0)
+    hidden: np.ndarray[tuple[int], np.dtype[np.bool_]] = deep & (rest[:, 1] < 6.1)
+    return hidden
+
+
+def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
+    """The garment's cloth, its trims, and caps that close the bust at the cut; a jacket is worn over something else."""
+    garment = spec.garment
+    if garment.style != "jacket":
+        return _layer("garment", spec, garment, body)
+    style = INNER[generator_for(spec.seed, 0, "inner style").integers(len(INNER))] if tailored(spec) else "tee"
+    changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
+    inner = _layer("inner", spec, garment.model_copy(update=changes), body)
+    outer = _layer("garment", spec, garment, body, inner[0])
+    inner[0] = _unhidden(inner[0], outer[0])
+    inner = [part if "inner" in part.name else replace(part, name=f"inner {part.name}") for part in inner]
+    return inner + outer
+
+
+def _unhidden(inner: MeshPart, outer: MeshPart) -> MeshPart:
+    """The inner layer without what lies close under the outer one, away from its edges, where it might come through."""
+    edge = outer.vertices[np.concatenate(border_loops(outer.faces))]
+    edge = edge[edge[:, 1] - cut_height(edge) > 0.004]
+    inside = cKDTree(edge).query(outer.vertices)[0] > 0.022
+    gap, nearest = cKDTree(outer.vertices).query(inner.vertices)
+    hidden = inside[nearest] & (gap < 0.030)
+    return replace(inner, faces=inner.faces[~hidden[inner.faces].all(1)])
+
+
+def _layer(
+    name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body, under: MeshPart | None = None
+) -> list[MeshPart]:
+    cut, fine = CUTS[garment.style], topology(2)
+    rng = generator_for(spec.seed, 0, name)
+    arms = arm_weights(2, body)
+    surface = _eased(garment, cut, body)
+    raglan = bool(rng.random() < cut.raglan)
+    sleeve = raglan_m(fine.rest) if raglan else armhole_m(fine.rest)
+    columns = (fine.rest, fine.rest_normals, panels().torso, panels().sleeve, sleeve[:, None], arms[:, None])
+    kept = (fine.rest[:, 1] < 6.45) & (fine.masks["inside-mouth"] < 0.1)
+    kept &= surface[:, 1] > cut_height(surface) - BELOW_M
+    triangles = fine.triangles[kept[fine.triangles].all(1)]
+    used, compact = np.unique(triangles, return_inverse=True)
+    packed = np.concatenate(columns, 1)[used]
+    field = opening(garment.style, packed[:, :3], packed[:, -1])
+    vertices, triangles, packed = clip(surface[used], compact.reshape(-1, 3), -field, packed)
+    vertices, triangles, packed = _whole(vertices, triangles, packed)
+    seams = seams_m(packed[:, :3], packed[:, 11], garment.style == "shirt", not raglan)
+    vertices = _folded(garment, cut, body, vertices, triangles, packed, seams, rng, under)
+    packed = np.concatenate((packed, seams), 1)
+    vertices, triangles, packed = clip(vertices, triangles, vertices[:, 1] - cut_height(vertices), packed)
+    vertices, triangles, packed = _whole(vertices, triangles, packed)
+    rest, torso, sleeve, seams = packed[:, :3], packed[:, 6:9], packed[:, 9:12], packed[:, 13:16]
+    settings = _settings(garment, cut, rng)
+    fields = {"weave": torso, "sleeve": sleeve, "seams": seams}
+    colour = np.repeat(linear(garment.colour)[None], len(vertices), 0)
+    sewn = {**settings, "sewn": float(garment.style != "tank")}
+    if raglan and garment.style == "tee" and garment.pattern == "plain":
+        sewn["sleeves"] = 1.0
+    parts = [MeshPart(name, vertices, triangles, "cloth", "garment", colour, fields, sewn)]
+    plain = {**settings, "pattern": 0.0}
+    above = vertices[:, 1] - cut_height(vertices)
+    free = []
+    for number, loop in enumerate(border_loops(triangles)):
+        on_cut = np.abs(above[loop]) < 1e-4
+        if not on_cut.any():
+            free.append(loop)
+            continue
+        if garment.style == "jacket" and not on_cut.all():  # one loop is neck, front edges and cut
+            free.append(loop)
+            loop = np.roll(loop, -int(np.flatnonzero(on_cut & ~np.roll(on_cut, 1))[0]))
+            loop = loop[np.abs(above[loop]) < 1e-4]
+            on_cut = np.ones(len(loop), bool)
+        ring, fan = fan_cap(vertices, loop)
+        shade = np.repeat(0.5 * linear(garment.colour)[None], len(ring), 0)
+        parts.append(MeshPart(f"cap {name} {number}", ring, fan, "cloth", "garment", shade, {"weave": ring}, plain))
+        parts += build_hems(vertices[loop], on_cut, garment, plain)
+    free.sort(key=lambda loop: -vertices[loop, 1].max())
+    cloth = (vertices, vertex_normals(vertices, triangles))
+    if garment.style == "jacket":
+        edge = vertices[free[0]]
+        at_neck = np.abs(neckline("jacket", rest[free[0]])) < 0.03
+        on_cut = above[free[0]] < 0.004
+        return parts + build_front(garment, edge, at_neck, on_cut, cloth, tailored(spec), plain)
+    for number, loop in enumerate(free[1:]):  # armholes that lie above the cut
+        parts += build_hems(vertices[loop], np.zeros(len(loop), bool), garment, plain, number)
+    return parts + build_collar(garment, vertices[free[0]], cloth, plain)
+
+
+def _whole(vertices: Floats, triangles: Ints, packed: Floats) -> tuple[Floats, Ints, Floats]:
+    """The largest piece alone, with the attributes of its vertices."""
+    triangles = largest_component(triangles, len(vertices))
+    used, compact = np.unique(triangles, return_inverse=True)
+    return vertices[used], compact.reshape(-1, 3), packed[used]
+
+
+def tailored(spec: AvatarSpec) -> bool:
+    """Whether a jacket has lapels; else it has a zip and a standing collar."""
+    return spec.age_years >= 14 and bool(generator_for(spec.seed, 0, "tailored").random() < 4 / 7)
+
+
+def _eased(garment: GarmentSpec, cut: Cut, body: Body) -> Floats:
+    """The surface subdivided twice: skin smoothed to the forms that cloth spans, and eased off it."""
+    coarse = topology(1)
+    surface = coarse.matrix @ body.base
+    kept = (coarse.rest[:, 1] < 6.6) & (surface[:, 1] > cut_height(surface) - BELOW_M - 0.03)
+    used, compact = np.unique(coarse.triangles[kept[coarse.triangles].all(1)], return_inverse=True)
+    triangles, vertices, rest = compact.reshape(-1, 3), surface[used], coarse.rest[used]
+    mean = adjacency(triangles, len(vertices))
+    depth = np.clip(-opening(garment.style, rest, arm_weights(1, body)[used]), 0, None)
+    vertices = smooth(vertices, mean, 16, 0.5 * (0.35 + 0.65 * smoothstep(0.0, 0.5, depth)))
+    normals = smooth(vertex_normals(vertices, triangles), mean, 8)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    offset = cut.offset_m + cut.ease_m * (0.35 + 0.65 * garment.ease) * smoothstep(0.1, 1.6, depth)
+    if garment.style == "turtleneck":
+        offset += 0.0045 * smoothstep(0.0, 0.03, depth) * smoothstep(0.30, 0.26, depth)
+    surface[used] = vertices + offset[:, None] * normals
+    return np.asarray(refine() @ surface)
+
+
+def _folded(
+    garment: GarmentSpec,
+    cut: Cut,
+    body: Body,
+    vertices: Floats,
+    triangles: Ints,
+    packed: Floats,
+    seams: Floats,
+    rng: np.random.Generator,
+    under: MeshPart | None,
+) -> Floats:
+    """Lay folds, draw the seams in, and keep the cloth off the skin and off what is worn ``under`` it."""
+    rest, normals_rest = packed[:, :3], packed[:, 3:6]
+    mean = adjacency(triangles, len(vertices))
+    border = np.zeros(len(vertices), bool)
+    for loop in border_loops(triangles):
+        border[loop] = True
+    depth = np.clip(-opening(garment.style, rest, packed[:, -1]), 0, None)
+    free = smoothstep(0.02, 0.45, depth)
+    swell = 0.0022 * waves(rest, rng, np.array((0.62, 0.20, 0.62)), 7)
+    swell += 0.0010 * waves(rest, rng, np.array((1.6, 1.0, 1.6)))
+    # A child's clothes are no adult's shrunk: their folds are as shallow as the child is small.
+    small = float(np.clip(np.abs(vertices[:, 0]).max() / ADULT_M, 0.4, 1.0)) ** 2
+    share = small * (0.3 + 0.7 * garment.folds)
+    height = share * (swell + folds_m(rest, normals_rest, cut.hang, rng)) * free
+    if garment.style != "tank":
+        nearest = np.abs(seams[:, :2]).min(1)
+        height -= PINCH_M * np.exp(-0.5 * (nearest / 0.0045) ** 2) * free
+    normals = smooth(vertex_normals(vertices, triangles), mean, 12)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    vertices = vertices + height[:, None] * normals
+    vertices = smooth(vertices, mean, 2, np.where(border, 0.0, 0.4))
+    skin = (body.topology.rest[:, 1] < 6.6) & (body.vertices[:, 1] > cut_height(body.vertices) - 2 * BELOW_M)
+    points, outward = body.vertices[skin], body.normals[skin]
+    if under is not None:
+        points = np.concatenate((points, under.vertices))
+        outward = np.concatenate((outward, vertex_normals(under.vertices, under.faces)))
+    _, index = cKDTree(points).query(vertices)
+    lack = CLEAR_M - ((vertices - points[index]) * outward[index]).sum(1)
+    lack = smooth(np.clip(lack, 0, 0.03), mean, 3)
+    return np.asarray(vertices + lack[:, None] * normals)
+
+
+def _settings(garment: GarmentSpec, cut: Cut, rng: np.random.Generator) -> dict[str, float]:
+    accent = linear(garment.accent)
+    patterns = {"plain": 0.0, "melange": 0.0, "stripes": 1.0, "checks": 2.0}
+    # Narrower ones would not survive small images.
+    period = rng.uniform(0.026, 0.05) if garment.style == "shirt" else rng.uniform(0.028, 0.075)
+    return {
+        "melange": 0.6 if garment.pattern == "melange" else 0.12,
+        "rib": cut.rib,
+        "sheen": cut.sheen,
+        "nap": cut.nap,
+        "folds": garment.folds,
+        "pattern": patterns[garment.pattern],
+        "accent r": float(accent[0]),
+        "accent g": float(accent[1]),
+        "accent b": float(accent[2]),
+        "period": float(period),
+        "share": float(rng.uniform(0.25, 0.5)),
+    }

@@ -1,0 +1,1 @@
+"""Hair of the head and of the face as strands; numpy only."""

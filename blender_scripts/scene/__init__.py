@@ -1,0 +1,1 @@
+"""The only room that knows bpy: objects, materials, lights, camera, Cycles, passes."""
