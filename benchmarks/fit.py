@@ -4,9 +4,9 @@
 
 FOLDER comes from ``python -m benchmarks.fit_views FOLDER``; measuring needs torch, numpy, einops and jaxtyping only.
 Both ways fit the same views with the same frozen decoder from the same mean planes, planes of the same size, equally
-many rays a step and learning rates tuned for each; the plain one is ``tests/plain_fit.py``. At fixed steps the planes,
-rounded as they are stored, render the held-out views; the seconds until their mean whole-image PSNR over white first
-reaches ``--psnr`` count everything but that: hull, rays, steps. ``speedup`` is the geometric mean of the avatars'
+many rays a step and learning rates tuned for each; the plain one is ``benchmarks/plain_fit.py``. At fixed steps the
+planes, rounded as they are stored, render the held-out views; the seconds until their mean whole-image PSNR over white
+first reaches ``--psnr`` count everything but that: hull, rays, steps. ``speedup`` is the geometric mean of the avatars'
 ratios, a lower bound where the plain way had not reached it after all its steps (``reference_reached`` counts the
 avatars in which it had). Printed beside it: what the plain step takes over its own bare ``grid_sample`` calls and
 matrix products, and how far the fast step is from the floor that its multiply-adds and bytes set on this machine.
@@ -30,13 +30,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from benchmarks.plain_fit import COARSE, FINE, PlainFit
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.plane_fit import FitSettings, PlaneFit, learning_rate_share
 from rodin_models.fit.shading import Shading
 from rodin_models.fit.views import RayPool, Views
-from tests.plain_fit import COARSE, FINE, PlainFit
 
 FAST = FitSettings(resolution=128, steps=300, rays=2048, samples=12)
 PLAIN = FitSettings(resolution=128, steps=1200, rays=2048)

@@ -32,9 +32,9 @@ from benchmarks.fit import changed, load_subject
 from benchmarks.fit_forgetting import forgotten
 from benchmarks.fit_pictures import Labelled, picture
 from benchmarks.held_out import mean
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
 from pipeline.images import encode_png, over_white, to_uint8
-from pipeline.stages.fit_decoder import decoder_settings, fit_settings
+from pipeline.stages.fit.decoder import decoder_settings, fit_settings
 from rodin_models.field.render import render_image
 
 DESK = load_config(preset="desk")

@@ -28,19 +28,19 @@ import numpy as np
 import torch
 
 from pipeline.blender_process import run_blender
-from pipeline.config import RunConfig
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
+from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, Split
-from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
 from pipeline.io.publish import empty_folder
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
-from pipeline.stages.fit_decoder import fit_decoder, load_decoder
-from pipeline.stages.item import StageItem
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.stages.device import read_samples, views_of
+from pipeline.stages.fit.decoder import fit_decoder, load_decoder
 from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
-from pipeline.stages.views import read_samples, views_of
+from pipeline.stages.work import StageItem
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Peak memory of a real fit at 256 pixels against what ``pipeline.memory`` states, in a process of its own each.
+"""Peak memory of a real fit at 256 pixels against what ``pipeline.run.memory`` states, in a process of its own each.
 
     python -m benchmarks.memory FOLDER [--steps 30] [--rays 2048 ...]
 
@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
-from pipeline.config_file import load_config
-from pipeline.memory import decoder_bytes, fit_bytes
+from pipeline.config.load import load_config
+from pipeline.config.run import RunConfig
+from pipeline.run.memory import decoder_bytes, fit_bytes
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
     import torch
 
     from benchmarks.fit import load_subjects
-    from pipeline.stages.fit_decoder import decoder_settings, fit_settings
+    from pipeline.stages.fit.decoder import decoder_settings, fit_settings
     from rodin_models.field.decoder import Decoder
     from rodin_models.fit.evaluation import evaluate_views
     from rodin_models.fit.joint_fit import JointFit

@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 from pipeline.blender_process import run_blender
-from pipeline.config import RunConfig
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
+from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.rendering import RenderedAvatar, RenderJob, RenderReport
-from pipeline.fingerprint import stage_fingerprints
+from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.session import ray_session
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
-from pipeline.fingerprint import stage_fingerprints
 from pipeline.io.plane_store import create_plane_store
-from pipeline.stages.fit_decoder import fit_decoder
-from pipeline.stages.fit_planes import FitItem, fit_shard
-from pipeline.stages.item import StageItem
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.stages.fit.decoder import fit_decoder
+from pipeline.stages.fit.planes import FitItem, fit_shard
 from pipeline.stages.render import RenderItem, render_shard
+from pipeline.stages.work import StageItem
 
 
 def wall_seconds(tasks: list[Task], workers: int) -> float:

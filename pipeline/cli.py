@@ -51,7 +51,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
-    from pipeline.fingerprint import RUN_STAGES
+    from pipeline.run.fingerprint import RUN_STAGES
 
     _visit("run", RUN_STAGES, out, preset, config, set_, redo, retry_failed, renders, address, dry_run)
 
@@ -97,10 +97,10 @@ def ingest(
     with _for_the_user():
         import json
 
+        from pipeline.commands.ingest import describe_ingested
+        from pipeline.commands.ingest import ingest as ingest_captures
         from pipeline.contracts.naming import RunLayout
-        from pipeline.ingestion import describe_ingested
-        from pipeline.ingestion import ingest as ingest_captures
-        from pipeline.progress import simple_progress
+        from pipeline.driver.display import simple_progress
 
         given = {
             "background": background,
@@ -161,7 +161,7 @@ def train(
 ) -> None:
     """Train the models on the fitted planes and the renders; resumes from the last checkpoint."""
     from pipeline.contracts.errors import ConfigError
-    from pipeline.fingerprint import MODELS
+    from pipeline.run.fingerprint import MODELS
 
     for name in models or ():
         if name not in MODELS:
@@ -189,9 +189,9 @@ def generate(
             raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
         if edit is not None and portrait is None:
             raise ConfigError("--edit changes a portrait: give one with --portrait")
-        from pipeline.config_file import load_config
+        from pipeline.config.load import load_config
         from pipeline.contracts.naming import RunLayout
-        from pipeline.progress import simple_progress
+        from pipeline.driver.display import simple_progress
         from pipeline.stages.generate import Request, generate_request
 
         layout = RunLayout(out.resolve())
@@ -221,8 +221,8 @@ def inspect(
 ) -> None:
     """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
     with _for_the_user():
+        from pipeline.commands.inspect import inspect_run
         from pipeline.contracts.naming import RunLayout
-        from pipeline.inspection import inspect_run
 
         layout = RunLayout(out.resolve())
         _existing_run(layout)
@@ -272,8 +272,8 @@ def export(
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
         layout, config = _run_to_show(out, "skimage", "trimesh")
-        from pipeline.stages.export import check_mesh_path, export_mesh, mesh_path
-        from pipeline.stages.gallery import Gallery
+        from pipeline.commands.export_mesh import check_mesh_path, export_mesh, mesh_path
+        from pipeline.commands.gallery import Gallery
 
         path = file or mesh_path(layout, name)
         check_mesh_path(path)
@@ -294,8 +294,8 @@ def view(
     with _for_the_user():
         name = _shown(avatar, own, sample)
         layout, config = _run_to_show(out, "viser")
-        from pipeline.stages.gallery import Gallery
-        from pipeline.viewer import Viewer
+        from pipeline.commands.gallery import Gallery
+        from pipeline.commands.view import Viewer
 
         gallery = Gallery.open(layout, config)
         viewer = Viewer(gallery, name or gallery.names()[0], host=host, port=port)
@@ -314,8 +314,8 @@ def clean(
 ) -> None:
     """Remove dead attempts and half-written temporaries; published files and resumable parts stay."""
     with _for_the_user():
+        from pipeline.commands.inspect import clean_run
         from pipeline.contracts.naming import RunLayout
-        from pipeline.inspection import clean_run
 
         layout = RunLayout(out.resolve())
         _existing_run(layout)
@@ -330,7 +330,7 @@ def doctor(
 ) -> None:
     """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
     with _for_the_user():
-        from pipeline.doctor import examine
+        from pipeline.commands.doctor import examine
 
         if not examine(out or Path.cwd(), preset, address, echo=typer.echo):
             raise typer.Exit(1)
@@ -376,11 +376,11 @@ def _visit(
     dry_run: bool,
 ) -> None:
     with _for_the_user():
-        from pipeline.config_file import load_config
+        from pipeline.config.load import load_config
         from pipeline.contracts.naming import RunLayout
-        from pipeline.driver import Visit, carry_out, check
-        from pipeline.progress import stage_display
-        from pipeline.summary import describe_plan, describe_result
+        from pipeline.driver.display import stage_display
+        from pipeline.driver.summary import describe_plan, describe_result
+        from pipeline.driver.visit import Visit, carry_out, check
 
         layout = RunLayout(out.resolve())
         run_toml = layout.config if layout.config.exists() else None
@@ -401,7 +401,7 @@ def _visit(
 
 
 def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
-    """The name in :mod:`pipeline.stages.gallery` of what was asked for, if anything was."""
+    """The name in :mod:`pipeline.commands.gallery` of what was asked for, if anything was."""
     from pipeline.contracts.errors import ConfigError
     from pipeline.contracts.naming import format_avatar
 
@@ -414,7 +414,7 @@ def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
 
 def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  # type: ignore[name-defined]
     """A run, once all that is imported to look into it is installed."""
-    from pipeline.config_file import load_config
+    from pipeline.config.load import load_config
     from pipeline.contracts.errors import ResourceError
     from pipeline.contracts.naming import RunLayout
 
@@ -426,9 +426,9 @@ def _run_to_show(out: Path, *packages: str) -> "tuple[RunLayout, RunConfig]":  #
 
 
 def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
-    from pipeline.config_file import load_config
+    from pipeline.commands.export_nerf import export_nerf, nerf_path
+    from pipeline.config.load import load_config
     from pipeline.contracts.naming import RunLayout
-    from pipeline.nerf_export import export_nerf, nerf_path
 
     layout = RunLayout(out.resolve())
     folder = file or nerf_path(layout, avatar)
@@ -437,9 +437,9 @@ def _export_nerf(out: Path, avatar: int, file: Path | None) -> None:
 
 
 def _export_person(out: Path, avatar: int, file: Path | None) -> None:
-    from pipeline.config_file import load_config
+    from pipeline.commands.export_person import export_person, person_path
+    from pipeline.config.load import load_config
     from pipeline.contracts.naming import RunLayout
-    from pipeline.person_export import export_person, person_path
 
     layout = RunLayout(out.resolve())
     path = file or person_path(layout, avatar)

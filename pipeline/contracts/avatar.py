@@ -9,7 +9,6 @@ from typing import Final, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline.contracts import attribute_draw as draw
 from pipeline.contracts.appearance import (
     ASYMMETRIES,
     FACE_AXES,
@@ -27,11 +26,12 @@ from pipeline.contracts.appearance import (
     PoseSpec,
     SkinSpec,
 )
-from pipeline.contracts.attribute_draw import ramp
-from pipeline.contracts.caption import captions_of, short_caption_of
-from pipeline.contracts.population import PopulationConfig
 from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.record import Record
+from pipeline.people import attributes as draw
+from pipeline.people.attributes import ramp
+from pipeline.people.caption import captions_of, short_caption_of
+from pipeline.people.population import PopulationConfig
 
 DEFAULT_POPULATION: Final = PopulationConfig()
 

@@ -1,1 +1,1 @@
-"""One file a stage: plain functions of one work item. No Ray, no command line."""
+"""The work itself: one module a stage, each of which reads what the ones before published."""

@@ -12,9 +12,9 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.io.publish import empty_folder, publish_folder
-from pipeline.provenance import current_report, render_sources
-from pipeline.stages.item import StageItem, Stopwatch, publish_entry
-from pipeline.stages.views import choose_device, read_samples, rgb_tensor, use_threads
+from pipeline.run.provenance import current_report, render_sources
+from pipeline.stages.device import choose_device, read_samples, rgb_tensor, use_threads
+from pipeline.stages.work import StageItem, Stopwatch, publish_entry
 from rodin_models.checkpoint import load_state, save_state
 
 BATCH = 64

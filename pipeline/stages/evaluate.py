@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import sphere_rig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_avatar
@@ -32,12 +32,13 @@ from pipeline.contracts.report import (
     TrainedModel,
 )
 from pipeline.contracts.stage import DriverReport, Progress, StageReport
-from pipeline.fingerprint import STAGE_SECTIONS
 from pipeline.images import encode_png, error_map, over_white, resized, to_uint8
 from pipeline.io.ledger import package_versions, processor_name, read_ledger, read_ledgers
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
-from pipeline.provenance import (
+from pipeline.report.page import render_page
+from pipeline.run.fingerprint import STAGE_SECTIONS
+from pipeline.run.provenance import (
     SINGLE_STAGES,
     avatar_specs,
     current_report,
@@ -47,12 +48,11 @@ from pipeline.provenance import (
     render_sources,
     stage_report,
 )
-from pipeline.report_page import render_page
-from pipeline.stages.fit_decoder import load_decoder
+from pipeline.stages.device import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
+from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.generate import RUN_SAMPLES
-from pipeline.stages.item import StageItem, Stopwatch, publish_entry
-from pipeline.stages.sampling import Sampler, load_sampler
-from pipeline.stages.views import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
+from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.work import StageItem, Stopwatch, publish_entry
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.image.metrics import SetDistance, fid, kid
 

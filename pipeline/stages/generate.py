@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
@@ -28,10 +28,10 @@ from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import decode_image, encode_png, encode_turntable, over_white, strip
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
-from pipeline.provenance import current_report, render_sources
-from pipeline.stages.item import StageItem, Stopwatch, publish_entry
-from pipeline.stages.sampling import Sampler, load_sampler
-from pipeline.stages.views import choose_device, read_samples, seeded, use_threads
+from pipeline.run.provenance import current_report, render_sources
+from pipeline.stages.device import choose_device, read_samples, seeded, use_threads
+from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.work import StageItem, Stopwatch, publish_entry
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.image.clip import encode_images, encode_texts
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.blender_process import run_blender
-from pipeline.config import RunConfig
-from pipeline.config_file import read_specs
+from pipeline.config.load import read_specs
+from pipeline.config.run import RunConfig
 from pipeline.contracts.avatar import AvatarSpec, draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION

@@ -1,7 +1,7 @@
 import json
 
 import torch
-from textured_ellipsoid import make_views
+from support.textured_ellipsoid import make_views
 
 from benchmarks import fit_batch
 from benchmarks.fit import Subject

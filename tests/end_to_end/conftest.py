@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import rodin_passes
-from tiny import arguments, recording_blender, tiny_config
+from support.commands import rodin_passes
+from support.tiny import arguments, recording_blender, tiny_config
 
 from cluster.session import ray_session
-from pipeline import driver
-from pipeline.config import RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout, format_shard
+from pipeline.driver import visit as driver
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import shutil
 import tarfile
 
 import pytest
-from commands import rodin, rodin_passes, rodin_refuses
-from tiny import arguments
+from support.commands import rodin, rodin_passes, rodin_refuses
+from support.tiny import arguments
 
-from pipeline import driver
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout
+from pipeline.driver import visit as driver
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,12 @@
 """Render settings that cannot be, and assets that are missing: one line and exit code 2 before anything starts."""
 
 import pytest
-from commands import rodin_passes, rodin_refuses
-from fake_blender import make_fake_blender
-from tiny import arguments
+from support.commands import rodin_passes, rodin_refuses
+from support.fake_blender import make_fake_blender
+from support.tiny import arguments
 
-from pipeline import blender_process, driver
+from pipeline import blender_process
+from pipeline.driver import visit as driver
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,14 @@
 from contextlib import nullcontext
 
 import pytest
-from ranks import Ranks
-from tiny import tiny_config, tree_hashes
+from support.ranks import Ranks
+from support.tiny import tiny_config, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver import Visit, carry_out
-from pipeline.fingerprint import stage_fingerprints
-from pipeline.stages.fit_decoder import fit_decoder_share
-from pipeline.stages.item import StageItem
+from pipeline.driver.visit import Visit, carry_out
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.stages.fit.decoder import fit_decoder_share
+from pipeline.stages.work import StageItem
 
 pytestmark = pytest.mark.slow
 

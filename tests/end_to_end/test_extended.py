@@ -4,11 +4,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
+from support.tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver import Visit, carry_out
-from pipeline.provenance import decoder_report, fit_reports
+from pipeline.driver.visit import Visit, carry_out
+from pipeline.run.provenance import decoder_report, fit_reports
 
 pytestmark = pytest.mark.slow
 STAGES = ("render", "decoder", "fit")

@@ -3,13 +3,13 @@
 from contextlib import nullcontext
 
 import pytest
-from commands import rodin_passes
-from fake_blender import make_fake_blender
-from tiny import NUM_AVATARS, recorded_jobs, recording_blender, tiny_config, tree_hashes
+from support.commands import rodin_passes
+from support.fake_blender import make_fake_blender
+from support.tiny import NUM_AVATARS, recorded_jobs, recording_blender, tiny_config, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver import Visit, carry_out
-from pipeline.provenance import decoder_report, fit_reports, plane_sources, render_reports
+from pipeline.driver.visit import Visit, carry_out
+from pipeline.run.provenance import decoder_report, fit_reports, plane_sources, render_reports
 
 pytestmark = pytest.mark.slow
 STAGES = ("render", "decoder", "fit")

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import rodin, rodin_passes
 from PIL import Image
-from tiny import HELD_OUT, NUM_AVATARS, recorded_jobs
+from support.commands import rodin, rodin_passes
+from support.tiny import HELD_OUT, NUM_AVATARS, recorded_jobs
 
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.report import ReportData
 from pipeline.contracts.stage import DriverReport
-from pipeline.fingerprint import RUN_STAGES
 from pipeline.io.ledger import read_ledgers
 from pipeline.io.plane_store import PlaneStore
-from pipeline.provenance import fit_reports, plane_sources, render_reports, render_sources, stage_report
+from pipeline.run.fingerprint import RUN_STAGES
+from pipeline.run.provenance import fit_reports, plane_sources, render_reports, render_sources, stage_report
 
 pytestmark = pytest.mark.slow
 

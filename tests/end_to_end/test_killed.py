@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass, field
 
 import pytest
-from commands import (
+from support.commands import (
     Process,
     all_end,
     command_line,
@@ -21,7 +21,7 @@ from commands import (
     started,
     wait_until,
 )
-from tiny import NUM_AVATARS, arguments, recorded_jobs, recording_blender, tree_hashes
+from support.tiny import NUM_AVATARS, arguments, recorded_jobs, recording_blender, tree_hashes
 
 from pipeline.contracts.naming import RunLayout, parse_avatar
 from pipeline.contracts.planes import FitReport, FitShardReport

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import rodin_passes
-from tiny import tree_hashes
+from support.commands import rodin_passes
+from support.tiny import tree_hashes
 
-from pipeline.config_file import read_run_toml
+from pipeline.config.load import read_run_toml
 from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.naming import RunLayout
-from pipeline.fingerprint import stage_fingerprints
+from pipeline.driver.survey import survey
 from pipeline.io.ledger import package_versions, processor_name
 from pipeline.io.shards import read_avatar
-from pipeline.plan import survey
-from pipeline.provenance import render_reports
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.provenance import render_reports
 
 RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0.tar.xz"
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from captures import write_capture
-from commands import rodin_passes, rodin_refuses
-from tiny import tree_hashes
+from support.captures import write_capture
+from support.commands import rodin_passes, rodin_refuses
+from support.tiny import tree_hashes
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def test_photographs_to_a_turntable(tmp_path, shared_session):
     rodin_passes("fit", "--out", run)
     assert tree_hashes(run / "own") == before
     (run / "own" / "a000001" / "views.png").write_bytes(b"")
-    from commands import rodin
+    from support.commands import rodin
 
     result = rodin("inspect", "--verify", "--out", run)
     assert result.exit_code == 1 and "views.png is missing or changed" in result.stdout, result.output

@@ -1,12 +1,12 @@
 """Two avatars through the command line with the real worker, and the check of this machine."""
 
 import pytest
-from commands import rodin_passes, rodin_refuses
-from tiny import arguments, tiny_config
+from support.commands import rodin_passes, rodin_refuses
+from support.tiny import arguments, tiny_config
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.shards import read_avatar
-from pipeline.provenance import render_reports
+from pipeline.run.provenance import render_reports
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 SETTINGS = ("render.num_avatars=2", "render.train_views=1", "render.held_out_views=1", "render.samples=4")

@@ -1,12 +1,12 @@
 """What a changed configuration makes stale, what ``--redo`` does again, and one run fitting another's renders."""
 
 import pytest
-from commands import rodin_passes, rodin_refuses
-from tiny import arguments, tree_hashes
+from support.commands import rodin_passes, rodin_refuses
+from support.tiny import arguments, tree_hashes
 
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
-from pipeline.provenance import decoder_report, fit_reports, render_reports
+from pipeline.run.provenance import decoder_report, fit_reports, render_reports
 
 pytestmark = pytest.mark.slow
 

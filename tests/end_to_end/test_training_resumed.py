@@ -5,10 +5,10 @@ import shutil
 import time
 
 import pytest
-from commands import all_end, finish, kill, started, wait_until
-from tiny import tree_hashes
+from support.commands import all_end, finish, kill, started, wait_until
+from support.tiny import tree_hashes
 
-from pipeline.provenance import stage_report
+from pipeline.run.provenance import stage_report
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_blender import make_fake_blender, render_view, small_job
+from support.fake_blender import make_fake_blender, render_view, small_job
 
 from pipeline import blender_process
 from pipeline.blender_process import LOG_TAIL_CHARACTERS, BlenderOutcome, Event, run_blender

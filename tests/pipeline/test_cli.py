@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.config_file import load_config
+from pipeline.config.load import load_config
 
 runner = CliRunner()
 

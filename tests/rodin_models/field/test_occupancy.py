@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from textured_ellipsoid import contains, make_views
+from support.textured_ellipsoid import contains, make_views
 from torch.nn import functional as F
 
 from rodin_models.field import occupancy as O

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from plain_fit import plain_field, plain_loss
-from textured_ellipsoid import make_views
+from support.textured_ellipsoid import make_views
 
+from benchmarks.plain_fit import plain_field, plain_loss
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.field.occupancy import Occupancy, cell_index, full_occupancy, make_occupancy, march, visual_hull

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from textured_ellipsoid import make_views
+from support.textured_ellipsoid import make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.batch_fit import BatchFit, fit_batch

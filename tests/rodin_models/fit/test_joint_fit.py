@@ -5,8 +5,8 @@ import weakref
 
 import pytest
 import torch
-from ranks import Ranks
-from textured_ellipsoid import make_views
+from support.ranks import Ranks
+from support.textured_ellipsoid import make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.joint_fit import ALONE, JointFit, Share, first_planes

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 import torch
-from textured_ellipsoid import AXES, CENTRE, make_views
+from support.textured_ellipsoid import AXES, CENTRE, make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.field.occupancy import make_occupancy, march

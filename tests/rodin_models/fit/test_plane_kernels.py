@@ -66,7 +66,7 @@ def test_numbers_and_gradients_are_the_references():
 BATCH = """
 import json
 import torch
-from textured_ellipsoid import make_views
+from support.textured_ellipsoid import make_views
 from rodin_models.fit.batch_fit import fit_batch
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.plane_fit import FitSettings

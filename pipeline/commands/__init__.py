@@ -1,0 +1,1 @@
+"""What people type besides the stages: ingest, inspect, clean, doctor, view, export."""

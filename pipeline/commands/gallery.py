@@ -1,0 +1,184 @@
+"""What a run has to show: its fitted avatars and its samples by name, and pictures of them from any camera.
+
+A fitted avatar's name is its id (``a000012``), that of a fit with a decoder of its own ``own/a000012``, a sample's its
+folders below ``samples/`` (``noise/avatar-000``).
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.camera import Camera
+from pipeline.contracts.conventions import BACKGROUND, PLANE_NAMES
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout, format_avatar, parse_avatar
+from pipeline.contracts.rendering import Split
+from pipeline.images import over_white, to_uint8
+from pipeline.io.plane_store import PlaneStore
+from pipeline.run.provenance import decoder_report, fit_reports, own_reports
+from pipeline.stages.device import choose_device, intrinsics, read_samples
+from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.fit.own import load_own
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import PlaneField, planes_occupancy, render_image
+
+AVATAR_ID = re.compile(r"a\d{6}")
+PLANES_FILE = "planes.npy"
+OWN = "own/"
+"""Begins the name of an avatar with a decoder of its own."""
+NAMES_IN_ERROR = 6
+"""Most names that an error lists."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One avatar, ready to be looked at."""
+
+    name: str
+    planes: torch.Tensor
+    """float32 (3, channel, side, side), on the gallery's device."""
+    decoder: Decoder
+    """The run's, or the avatar's own."""
+    occupancy: Occupancy
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A run's avatars under its decoder. What is there is looked up anew each time: a run may go on meanwhile."""
+
+    layout: RunLayout
+    config: RunConfig
+    device: torch.device
+    decoder: Decoder | None
+    """The shared one; a run that only has avatars with decoders of their own has none."""
+
+    @classmethod
+    def open(cls, layout: RunLayout, config: RunConfig) -> "Gallery":
+        """Raises ``DataError`` when the run has no decoder of any kind yet."""
+        device = choose_device(config)
+        alone = decoder_report(layout) is None and bool(own_reports(config, layout))
+        return cls(layout, config, device, None if alone else load_decoder(layout, device)[0])
+
+    def fitted(self) -> tuple[str, ...]:
+        """Avatars that are fitted under the decoder there is now."""
+        decoder = decoder_report(self.layout)
+        return tuple(
+            format_avatar(fit.avatar)
+            for report in fit_reports(self.config, self.layout).values()
+            if decoder is not None and report.decoder_sha256 == decoder.decoder_sha256
+            for fit in report.fits
+        )
+
+    def own(self) -> tuple[str, ...]:
+        """Avatars with a decoder of their own."""
+        reports = own_reports(self.config, self.layout)
+        return tuple(OWN + format_avatar(avatar) for avatar, report in reports.items() if report.fit is not None)
+
+    def samples(self) -> tuple[str, ...]:
+        """Generated avatars."""
+        if self.decoder is None:
+            return ()
+        found = sorted(self.layout.samples.glob(f"*/*/{PLANES_FILE}"))
+        return tuple(str(path.parent.relative_to(self.layout.samples)) for path in found)
+
+    def names(self) -> tuple[str, ...]:
+        """Everything there is to show; ``DataError`` when that is nothing."""
+        names = self.fitted() + self.own() + self.samples()
+        if not names:
+            raise DataError(f"{self.layout.root} has no fitted avatar and no sample: run rodin-pipe fit first")
+        return names
+
+    def exhibit(self, name: str) -> Exhibit:
+        """Load one; raises ``DataError`` when it is not there or damaged."""
+        if name.startswith(OWN):
+            planes, decoder = self._read_own(name)
+        else:
+            stored = self._read(name)
+            assert self.decoder is not None, "what is fitted or generated has a decoder"
+            planes, decoder = torch.from_numpy(stored).to(self.device).float(), self.decoder
+        return Exhibit(name, planes, decoder, planes_occupancy(planes, decoder))
+
+    def field(self, exhibit: Exhibit) -> PlaneField:
+        """The radiance field of an exhibit."""
+        return PlaneField.of_planes(exhibit.planes, exhibit.decoder)
+
+    def picture(self, exhibit: Exhibit, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Colour over white, uint8 (row, column, 3), and z-depth in world units (row, column).
+
+        Depth is infinite where more than half of the background is seen.
+        """
+        image = render_image(
+            exhibit.planes,
+            exhibit.decoder,
+            torch.from_numpy(camera.matrix()).float().to(self.device),
+            torch.tensor(intrinsics(camera), device=self.device),
+            camera.height,
+            camera.width,
+            samples=self.config.fit.render_samples,
+            occupancy=exhibit.occupancy,
+            background=BACKGROUND,
+        )
+        depth = torch.where(image.alpha > 0.5, image.depth, torch.inf)
+        return to_uint8(image.rgb.cpu().numpy()), depth.cpu().numpy()
+
+    def training_views(self, name: str) -> tuple[tuple[Camera, npt.NDArray[np.uint8]], ...]:
+        """Cameras and photographs over white that an avatar was fitted to; none of a sample.
+
+        Raises ``DataError`` when the renders are not there any more.
+        """
+        if name not in self.fitted() + self.own():
+            return ()
+        train: tuple[Split, ...] = ("train",)
+        views = read_samples(self.config, self.layout, parse_avatar(name.removeprefix(OWN)), train)
+        return tuple((view.record.camera, over_white(view.rgba)) for view in views)
+
+    def _read(self, name: str) -> npt.NDArray[np.float16]:
+        fitted = self.fitted()
+        if name in fitted:
+            return PlaneStore.open(self.layout.planes, self.config.plane_spec()).read(parse_avatar(name))
+        samples = self.samples()
+        if name in samples:
+            return self._read_sample(self.layout.samples / name / PLANES_FILE)
+        if AVATAR_ID.fullmatch(name):
+            raise DataError(
+                f"{self.layout.root} has no avatar {name} fitted under its decoder; fitted are {_listed(fitted)}; "
+                "rodin-pipe inspect says what failed"
+            )
+        raise DataError(f"{self.layout.samples} has no sample {name!r}; it has {_listed(samples)}")
+
+    def _read_own(self, name: str) -> tuple[torch.Tensor, Decoder]:
+        own = self.own()
+        if name not in own:
+            raise DataError(
+                f"{self.layout.root} has no {name.removeprefix(OWN)} with a decoder of its own; it has {_listed(own)}: "
+                f"run rodin-pipe fit --own-decoder --out {self.layout.root}"
+            )
+        return load_own(self.layout.own / name.removeprefix(OWN), self.device)
+
+    def _read_sample(self, path: Path) -> npt.NDArray[np.float16]:
+        side, channels = self.config.planes.resolution, self.config.planes.channels
+        expected = (len(PLANE_NAMES), channels, side, side)
+        try:
+            planes = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{path} is no readable array ({' '.join(str(error).split())}): generate it again"
+            ) from None
+        if planes.shape != expected or planes.dtype != np.float16 or not np.isfinite(planes).all():
+            raise DataError(
+                f"{path} holds {planes.dtype} of shape {planes.shape}, not finite float16 of shape {expected}: "
+                "generate it again"
+            )
+        found: npt.NDArray[np.float16] = planes
+        return found
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:NAMES_IN_ERROR]) or "none"
+    return shown + (f" and {len(names) - NAMES_IN_ERROR} more" if len(names) > NAMES_IN_ERROR else "")

@@ -1,0 +1,190 @@
+"""``rodin-pipe ingest``: captures become a run that can be fitted as if it had rendered them.
+
+Everything is read and checked first; then the run folder is made, its configuration written, and shards and ledgers
+published. An interrupted one goes on; the same captures again are nothing to do.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.capture.prepare import (
+    IngestItem,
+    PreparedCapture,
+    extent_m,
+    ingest_shard,
+    place_captures,
+    prepare_capture,
+)
+from pipeline.config.load import load_config
+from pipeline.config.run import RunConfig
+from pipeline.contracts.camera import Camera
+from pipeline.contracts.capture import CaptureReport
+from pipeline.contracts.errors import ConfigError, StaleStageError
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
+from pipeline.contracts.stage import Progress
+from pipeline.driver.survey import changed_keys
+from pipeline.io.ledger import forget_ledgers
+from pipeline.io.nerf_layout import Capture, read_capture
+from pipeline.io.publish import publish_text, require_disk, run_lock
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.provenance import render_reports
+
+BYTES_A_PIXEL = 4.5
+"""Of parts and tar together, at most about, for RGBA as PNG."""
+QUIET_S = 5.0
+"""While a capture is checked no progress is shown for so long: most that is wrong with it is told by then."""
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What came of it."""
+
+    config: RunConfig
+    reports: tuple[CaptureReport, ...]
+
+
+def ingest(
+    layout: RunLayout,
+    folders: Sequence[Path],
+    *,
+    preset: str | None,
+    file: Path | None,
+    settings: Sequence[str],
+    redo: bool,
+    progress: Progress,
+) -> IngestResult:
+    """Take captures into a run, one an avatar. ``settings`` may hold any, ``ingest.*`` among them.
+
+    Raises ``RodinError`` with one line, and nothing is written, for whatever is wrong with captures or settings.
+    """
+    base = _base_config(layout, preset, file, settings, redo)
+    captures = _read(folders, base)
+    # Every frame is read twice: to be checked, and to be published once all are known to be sound.
+    frames = sum(len(capture.frames) for capture in captures)
+    done, shown_from = 0, time.monotonic() + QUIET_S
+
+    def on_frame() -> None:
+        nonlocal done
+        done += 1
+        if time.monotonic() > shown_from:
+            progress(done, 2 * frames)
+
+    prepared = tuple(prepare_capture(capture, base.ingest, on_frame) for capture in captures)
+    placed = place_captures(prepared, base.ingest)
+    config = _complete(base, prepared, extent_m(prepared, [placement for placement, _ in placed], base.ingest))
+    captions = config.ingest.captions or tuple(item.capture.caption for item in prepared)
+    fingerprint = stage_fingerprints(config)["render"]
+    camera = prepared[0].sights[0].camera
+    require_disk(layout.root, int(BYTES_A_PIXEL * camera.width * camera.height * frames))
+    layout.root.mkdir(parents=True, exist_ok=True)
+    with run_lock(layout.lock):
+        _make_room(layout, config, fingerprint, redo)
+        publish_text(layout.config, config.to_toml())
+        shown_from = 0.0
+        reports: list[CaptureReport] = []
+        for shard in range(num_shards(config.render.num_avatars, config.render.shard_size)):
+            avatars = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
+            chosen = slice(avatars[0], avatars[-1] + 1)
+            item = IngestItem(
+                layout, config, shard, fingerprint, prepared[chosen], placed[chosen], tuple(captions[chosen])
+            )
+            reports += ingest_shard(item, on_frame).captures
+        progress(2 * frames, 2 * frames)
+    return IngestResult(config, tuple(reports))
+
+
+def describe_ingested(layout: RunLayout, result: IngestResult) -> str:
+    """What is in the run now, and what to do with it: plain text."""
+    lines = []
+    for report in result.reports:
+        place = report.placement
+        held_out = (
+            f"{report.held_out_views} held-out views"
+            if report.held_out == "val and test"
+            else f"{report.held_out_views} held-out views (a share of {result.config.ingest.held_out_share:g}: "
+            "there are neither val nor test frames)"
+        )
+        lines.append(
+            f"{format_avatar(report.avatar)} from {report.folder}: {report.train_views} training and {held_out}, "
+            f"alpha {report.alpha}; {place.up} is up, cube {report.cube}: centre "
+            f"({', '.join(f'{x:.4g}' for x in place.centre)}), half side {place.half_side:.4g}"
+        )
+    lines.append(f"next: rodin-pipe fit --own-decoder --out {layout.root}")
+    return "\n".join(lines)
+
+
+def _base_config(
+    layout: RunLayout, preset: str | None, file: Path | None, settings: Sequence[str], redo: bool
+) -> RunConfig:
+    """The configuration before the captures are known; an existing run's own, if it is an ingested one."""
+    run_toml = layout.config if layout.config.exists() else None
+    if run_toml is not None and not load_config(run_toml=run_toml).is_ingested:
+        raise ConfigError(f"{layout.root} is a run with renders of its own: give another --out for the captures")
+    if run_toml is None and preset is None and file is None:
+        preset = "demo"
+    # As many avatars as any preset's decoder wants: how many there are is only known afterwards.
+    room = [] if run_toml is not None else ["render.num_avatars=1000"]
+    return load_config(run_toml=run_toml, preset=preset, file=file, settings=[*room, *settings])
+
+
+def _read(folders: Sequence[Path], config: RunConfig) -> tuple[Capture, ...]:
+    if len({folder.resolve() for folder in folders}) != len(folders):
+        raise ConfigError("ingest: a folder is given twice; each becomes an avatar of its own")
+    if config.ingest.captions and len(config.ingest.captions) != len(folders):
+        raise ConfigError(
+            f"ingest: {len(config.ingest.captions)} captions for {len(folders)} folders; give one --caption for each"
+        )
+    return tuple(read_capture(folder, config.ingest.masks) for folder in folders)
+
+
+def _complete(base: RunConfig, prepared: Sequence[PreparedCapture], extent: float) -> RunConfig:
+    """The configuration with what the captures say of themselves in place of what a rig would."""
+    cameras = [sight.camera for item in prepared for sight in item.sights]
+    sha256 = hashlib.sha256("".join(item.sha256 for item in prepared).encode()).hexdigest()
+    tree: dict[str, Any] = base.model_dump(mode="json")
+    tree["render"] |= {
+        "num_avatars": len(prepared),
+        "train_views": min(item.count("train") for item in prepared),
+        "held_out_views": min(item.count("held_out") for item in prepared),
+        "resolution": min(4096, *(min(camera.width, camera.height) for camera in cameras)),
+        "fov_deg": min(119.0, max(1.1, _fov_deg(cameras[0]))),
+        "extent_m": extent,
+    }
+    tree["ingest"] |= {
+        "captures": [str(item.capture.folder.resolve()) for item in prepared],
+        "sha256": sha256,
+    }
+    learning = [avatar for avatar in range(len(prepared)) if not base.is_held_out(avatar)]
+    for name in ("avatars", "min_avatars"):
+        tree["decoder"][name] = min(tree["decoder"][name], len(learning))
+    return RunConfig.model_validate_json(json.dumps(tree))
+
+
+def _make_room(layout: RunLayout, config: RunConfig, fingerprint: str, redo: bool) -> None:
+    """Refuse to replace other captures unasked; with ``redo``, take away what is published of them."""
+    if not layout.config.exists():
+        return
+    known = render_reports(load_config(run_toml=layout.config), layout)
+    if all(report.fingerprint == fingerprint for report in known.values()):
+        return
+    if not redo:
+        changed = changed_keys("render", config, layout)
+        raise StaleStageError(
+            f"{layout.root} was ingested from other captures or otherwise ({', '.join(changed)}); add --redo to put "
+            "these in their place, or give another --out"
+        )
+    forget_ledgers(layout.ledger("render", format_shard(0)).parent)
+    shutil.rmtree(layout.renders, ignore_errors=True)
+    shutil.rmtree(layout.work / "parts" / "render", ignore_errors=True)
+
+
+def _fov_deg(camera: Camera) -> float:
+    return float(np.degrees(2 * np.arctan(camera.width / 2 / camera.fx)))

@@ -1,0 +1,1 @@
+"""The configuration of a run: its records, its presets, and how it is read."""

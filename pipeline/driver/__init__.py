@@ -1,0 +1,1 @@
+"""What one command does to a run: survey, refusals, tasks, estimate, display."""

@@ -1,0 +1,1 @@
+"""Who is drawn, with what chances, and how that is said in words."""

@@ -1,0 +1,375 @@
+"""How the attributes of an avatar are drawn: with ``PopulationConfig``'s chances, correlated by age, sex and ancestry.
+
+Faces come from a few shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small independent parts,
+so that no two local targets fight each other; a face whose independent parts are together improbable is drawn again
+(``MAX_ODDITY``). Each function has a generator of its own, so that changing one proportion leaves the rest as it was.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contracts.appearance import (
+    ASYMMETRIES,
+    FACE_AXES,
+    GARMENT_COLOURS,
+    EarringSpec,
+    Expression,
+    FacialHairSpec,
+    GarmentSpec,
+    GlassesSpec,
+    HairSpec,
+    HairStyle,
+    HatSpec,
+    IrisSpec,
+    LightSpec,
+    MakeupSpec,
+    PoseSpec,
+    Rgb,
+    SkinSpec,
+)
+from pipeline.people.population import HairTable, PopulationConfig, Table
+
+T = TypeVar("T")
+TIGHT_CURL: Final = 0.55
+"""Hair with more curl than this is tightly curled, and has styles of its own."""
+ADULT: Final = 16.0
+"""Years from which on somebody is no child."""
+BEARDED: Final = 18.0
+"""Years from which on men may have beards or be bald."""
+MAX_ODDITY: Final = 1.28
+"""Mean square of a face's independent parts, in units of their variance: above this it is drawn again (about 8 %)."""
+FACE_NOISE: Final = 0.13
+OUTER: Final = ("hoodie", "jacket")
+SKIN_TONES: Final = (
+    (0.92, 0.875, 0.765, 0.585, 0.42, 0.30),
+    (0.765, 0.70, 0.57, 0.415, 0.285, 0.20),
+    (0.69, 0.605, 0.445, 0.31, 0.21, 0.15),
+)
+"""Red, green and blue (sRGB) of skin at melanin 0, 0.2, 0.45, 0.65, 0.85 and 1."""
+
+
+def draw_age(rng: np.random.Generator, population: PopulationConfig) -> float:
+    """Years: a group, then evenly within it."""
+    bounds = {
+        "child": (population.youngest, ADULT),
+        "young": (ADULT, 35.0),
+        "middle": (35.0, 60.0),
+        "old": (60.0, population.oldest),
+    }
+    low, high = bounds[choose(rng, population.ages)]
+    return float(rng.uniform(low, high))
+
+
+def draw_ancestry(rng: np.random.Generator, population: PopulationConfig) -> tuple[float, float, float]:
+    """One main ancestry and a little of the others."""
+    main = ("african", "asian", "caucasian").index(choose(rng, population.ancestries))
+    parts = rng.dirichlet(np.where(np.arange(3) == main, 7.0, 0.4))
+    while parts.argmax() != main:
+        parts = rng.dirichlet(np.where(np.arange(3) == main, 7.0, 0.4))
+    african, asian = float(parts[0]), float(parts[1])
+    return african, asian, max(0.0, 1.0 - african - asian)
+
+
+def draw_skin(rng: np.random.Generator, ancestry: tuple[float, float, float], age: float) -> SkinSpec:
+    """Melanin follows ancestry, freckles fair skin, wrinkles age."""
+    melanin = float(np.clip(np.dot(ancestry, (0.76, 0.36, 0.2)) + rng.normal(0, 0.085), 0.03, 0.97))
+    fair = 1 - melanin
+    return SkinSpec(
+        melanin=melanin,
+        haemoglobin=float(np.clip(rng.normal(0.45, 0.15), 0.1, 0.9)),
+        freckles=float(np.clip(rng.exponential(0.22) * ramp(fair, 0.55, 0.85), 0, 1)),
+        moles=int(min(12, rng.poisson(0.6 + 1.6 * ramp(age, 15, 60)))),
+        blush=float(np.clip(rng.exponential(0.18) + 0.25 * ramp(age, 14, 6), 0, 1)),
+        wrinkles=float(np.clip(ramp(age, 32, 80) + rng.normal(0, 0.07) * ramp(age, 18, 30), 0, 1)),
+        gloss=float(np.clip(rng.normal(0.45, 0.15), 0, 1)),
+    )
+
+
+def draw_makeup(
+    rng: np.random.Generator, population: PopulationConfig, female: bool, age: float, skin: SkinSpec
+) -> MakeupSpec | None:
+    """Grown women only; lipstick from nude to deep red."""
+    if not (rng.random() < population.makeup and female and age >= ADULT):
+        return None
+    reds = ((0.62, 0.12, 0.16), (0.74, 0.30, 0.34), (0.50, 0.10, 0.22), (0.78, 0.42, 0.38), (0.66, 0.22, 0.36))
+    shadows = ((0.32, 0.22, 0.20), (0.45, 0.30, 0.26), (0.28, 0.28, 0.34), (0.40, 0.26, 0.36))
+    lips = np.asarray(reds[int(rng.integers(len(reds)))]) * (1 - 0.3 * skin.melanin)
+    return MakeupSpec(
+        lips=float(rng.uniform(0.2, 0.8)),
+        lip_colour=_rgb(lips),
+        eyes=float(rng.uniform(0.15, 0.9)),
+        shadow_colour=shadows[int(rng.integers(len(shadows)))],
+        cheeks=float(rng.uniform(0, 0.5)),
+    )
+
+
+def draw_iris(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> IrisSpec:
+    """Light eyes only with fair skin."""
+    dark = ramp(skin.melanin, 0.15, 0.42)
+    melanin = float(np.clip(rng.beta(1.1, 1.2) * (1 - dark) + rng.uniform(0.72, 1.0) * dark, 0, 1))
+    deviation = population.gaze_deg
+    yaw, pitch = np.clip(rng.normal(0, (deviation, deviation / 2)), (-14, -7), (14, 7))
+    return IrisSpec(melanin=melanin, pupil=float(rng.uniform(0.32, 0.46)), gaze_deg=(float(yaw), float(pitch)))
+
+
+def hair_table(population: PopulationConfig, male: bool, age: float, curl: float) -> HairTable:
+    """Which table of styles applies to somebody who is not bald."""
+    if curl > TIGHT_CURL:
+        return population.hair_tight_men if male else population.hair_tight_women
+    if age < ADULT:
+        return population.hair_boys if male else population.hair_girls
+    return population.hair_men if male else population.hair_women
+
+
+def draw_hair(
+    rng: np.random.Generator,
+    population: PopulationConfig,
+    male: bool,
+    age: float,
+    ancestry: tuple[float, float, float],
+    skin: SkinSpec,
+) -> HairSpec:
+    """Style by sex, age, curl and hair loss; colour by ancestry, grey by age."""
+    african, _, caucasian = ancestry
+    curl = float(np.clip(0.85 * african + 0.3 * caucasian * rng.random() + rng.normal(0, 0.08), 0, 1))
+    fate, going = rng.random(), float(rng.beta(1.5, 3.5))
+    loss = float(np.clip(going * ramp(age, 25, 70) * 1.3, 0, 0.75)) if male else 0.1 * ramp(age, 50, 80)
+    bald = male and age >= BEARDED and fate < (population.bald_old if age > 40 else population.bald_young)
+    style = choose(rng, hair_table(population, male, age, curl))
+    if bald:
+        style = choose(rng, population.bald_styles)
+        loss = float(rng.uniform(0.6, 1.0))
+    melanin = 0.93 - 0.75 * caucasian**2 * float(rng.beta(1.1, 1.4)) + float(rng.normal(0, 0.04))
+    red = rng.random() < population.red_hair and caucasian > 0.5
+    redness = float(rng.uniform(0.6, 1.0) if red else rng.uniform(0, 0.4))
+    if red:
+        melanin = min(melanin, float(rng.uniform(0.25, 0.6)))
+    grey = float(np.clip(ramp(age, 34, 74) * rng.uniform(0.55, 1.35) - 0.1, 0, 1))
+    if not male and rng.random() < 0.4 * (1 - ramp(age, 60, 75)):
+        grey *= 0.1
+    return HairSpec(
+        style=cast(HairStyle, style),
+        length=float(rng.random()),
+        curl=curl,
+        melanin=float(np.clip(melanin + 0.1 * skin.melanin, 0.03, 1)),
+        redness=redness,
+        grey=grey,
+        recession=loss,
+        parting=float(rng.choice((-1, 1)) * rng.uniform(0.3, 0.8)) if rng.random() < 0.65 else 0.0,
+    )
+
+
+def draw_facial_hair(rng: np.random.Generator, population: PopulationConfig, male: bool, age: float) -> FacialHairSpec:
+    """Men only."""
+    worn = bool(rng.random() < population.facial_hair) and male and age >= BEARDED
+    style = choose(rng, population.facial_hair_styles)
+    return FacialHairSpec.model_validate({"style": style if worn else "none", "length": float(rng.random())})
+
+
+def near_skin(colour: Rgb, melanin: float) -> bool:
+    """Whether cloth of this colour would look like the wearer's skin: differences of hue count most."""
+    r, g, b = (float(np.interp(melanin, (0, 0.2, 0.45, 0.65, 0.85, 1), tones)) for tones in SKIN_TONES)
+    level = sum(colour) / 3 - (r + g + b) / 3
+    warm, yellow = colour[0] - colour[1] - (r - g), colour[1] - colour[2] - (g - b)
+    return bool(np.hypot(0.6 * level, 1.5 * np.hypot(warm, yellow)) < 0.21)
+
+
+def cloth_colours(population: PopulationConfig, skin: SkinSpec) -> dict[str, float]:
+    """Weights of the colours that do not look like this skin; of all if none is left."""
+    stated = population.garment_colours.chances()
+    kept = {n: w for n, w in stated.items() if not near_skin(GARMENT_COLOURS[n], skin.melanin)}
+    return kept if sum(kept.values()) > 0 else stated
+
+
+def pattern_table(population: PopulationConfig, style: str) -> Table:
+    """Which table of patterns applies to a garment."""
+    if style == "shirt":
+        return population.patterns_shirt
+    return population.patterns_outer if style in OUTER else population.patterns_jersey
+
+
+def draw_garment(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> GarmentSpec:
+    """Style, colours that are not the skin's, and a pattern whose second colour shows."""
+    style = choose(rng, population.garments)
+    colours = cloth_colours(population, skin)
+    name = pick(rng, colours)
+    base = np.asarray(GARMENT_COLOURS[name])
+    apart = {n: w for n, w in colours.items() if n != name and abs(sum(GARMENT_COLOURS[n]) - base.sum()) > 0.36}
+    accent = GARMENT_COLOURS[pick(rng, apart)] if sum(apart.values()) > 0 else _rgb(0.6 * base)
+    colour = np.clip(base * rng.uniform(0.92, 1.06) + rng.normal(0, 0.014, 3), 0.05, 0.82)
+    record: dict[str, Any] = {
+        "style": style,
+        "colour_name": name,
+        "colour": _rgb(colour),
+        "accent": accent,
+        "pattern": choose(rng, pattern_table(population, style)),
+        "folds": float(rng.uniform(0.3, 1)),
+        "ease": float(rng.uniform(0, 1)),
+    }
+    return GarmentSpec.model_validate(record)
+
+
+def draw_glasses(rng: np.random.Generator, population: PopulationConfig) -> GlassesSpec | None:
+    """Metal or plastic frames."""
+    worn = bool(rng.random() < population.glasses)
+    frames = ((0.03, 0.03, 0.035), (0.16, 0.09, 0.05), (0.55, 0.44, 0.24), (0.55, 0.56, 0.58), (0.1, 0.14, 0.3))
+    record: dict[str, Any] = {
+        "shape": choose(rng, population.glasses_shapes),
+        "colour": frames[int(rng.integers(len(frames)))],
+        "thickness": float(rng.random()),
+        "width": float(rng.random()),
+    }
+    return GlassesSpec.model_validate(record) if worn else None
+
+
+def draw_hat(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> HatSpec | None:
+    """A hat in one of the cloths' colours."""
+    worn = bool(rng.random() < population.hat)
+    name = pick(rng, cloth_colours(population, skin))
+    record: dict[str, Any] = {
+        "style": choose(rng, population.hats),
+        "colour_name": name,
+        "colour": GARMENT_COLOURS[name],
+        "depth": float(rng.random()),
+    }
+    return HatSpec.model_validate(record) if worn else None
+
+
+def draw_earrings(rng: np.random.Generator, population: PopulationConfig, male: bool) -> EarringSpec | None:
+    """A pair."""
+    worn = bool(rng.random() < (population.earrings_men if male else population.earrings_women))
+    record: dict[str, Any] = {
+        "style": choose(rng, population.earring_styles),
+        "metal": "gold" if rng.random() < 0.6 else "silver",
+        "size": float(rng.random()),
+    }
+    return EarringSpec.model_validate(record) if worn else None
+
+
+def draw_expression(
+    rng: np.random.Generator, population: PopulationConfig
+) -> tuple[Expression, float, Expression | None, float]:
+    """Name and intensity, and what is mixed in and by how much."""
+    first, second = (choose(rng, population.expressions) for _ in range(2))
+    intensity = float(rng.uniform(0.6, 1.0))
+    mixed, share = rng.random() < population.mixture and second != first, float(rng.uniform(0.12, 0.33))
+    if rng.random() < population.neutral:
+        return "neutral", intensity, None, 0.0
+    return cast(Expression, first), intensity, cast(Expression, second) if mixed else None, share if mixed else 0.0
+
+
+def draw_pose(rng: np.random.Generator, population: PopulationConfig) -> PoseSpec:
+    """A slight turn of the head."""
+    yaw, pitch, roll = rng.normal(0, 1, 3) * population.head_pose_deg * np.array((1.0, 0.5, 0.5))
+    return PoseSpec(
+        yaw_deg=float(np.clip(yaw, -12, 12)),
+        pitch_deg=float(np.clip(pitch, -7, 7)),
+        roll_deg=float(np.clip(roll, -6, 6)),
+    )
+
+
+def draw_asymmetry(rng: np.random.Generator, population: PopulationConfig) -> tuple[tuple[str, float], ...]:
+    """Every part leans a little to one side."""
+    values = np.clip(rng.normal(0, population.asymmetry, len(ASYMMETRIES)), -0.6, 0.6)
+    return tuple((name, float(value)) for name, value in zip(ASYMMETRIES, values, strict=True))
+
+
+def draw_light(rng: np.random.Generator, population: PopulationConfig, skin: SkinSpec) -> LightSpec:
+    """A rig, turned and tinted, as bright as whoever takes a picture of this skin would have it."""
+    record: dict[str, Any] = {
+        "rig": choose(rng, population.lights),
+        "azimuth_deg": float(rng.uniform(-60, 60)),
+        "warmth": float(np.clip(rng.normal(0, 0.35), -1, 1)),
+        "strength": float(rng.uniform(0.88, 1.06) * (0.90 + 0.32 * ramp(skin.melanin, 0.25, 0.85))),
+    }
+    return LightSpec.model_validate(record)
+
+
+def draw_face(
+    rng: np.random.Generator, male: bool, age: float, ancestry: tuple[float, float, float], weight: float
+) -> tuple[tuple[str, float], ...]:
+    """Local parameters: shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small noise."""
+    african, asian, caucasian = ancestry
+    broad, long, jaw, nose, soft, eyes, mouth = rng.normal(0, 1, 7)
+    old, child = ramp(age, 30, 80), ramp(age, 15, 6)
+    # Boys and girls differ less than men and women.
+    sex = (1.0 if male else -1.0) * (0.25 + 0.75 * ramp(age, 11, 18))
+    mean = dict.fromkeys(FACE_AXES, 0.0) | {
+        "chin/chin-bones": 0.12 * sex + 0.14 * jaw,
+        "chin/chin-cleft": 0.08 * sex + 0.06 * jaw,
+        "chin/chin-height": 0.10 * long + 0.05 * sex - 0.10 * child,
+        "chin/chin-jaw-drop": 0.10 * jaw + 0.08 * old,
+        "chin/chin-prominent": 0.14 * jaw + 0.06 * sex - 0.10 * child,
+        "chin/chin-width": 0.16 * sex + 0.16 * jaw + 0.08 * broad - 0.05,
+        "cheek/cheek-bones": 0.12 * asian - 0.14 * soft - 0.06 * sex,
+        "cheek/cheek-inner": 0.12 * soft - 0.15 * old,
+        "cheek/cheek-volume": 0.16 * soft + 0.5 * (weight - 0.5) - 0.15 * old + 0.15 * child,
+        "ears/ear-lobe": 0.2 * old,
+        "ears/ear-scale": 0.2 * old + 0.05 * sex,
+        "ears/ear-wing": -0.12,
+        "eyebrows/eyebrows-angle": 0.08 * eyes,
+        "eyebrows/eyebrows-trans": -0.16 * sex - 0.1 * old,
+        "eyes/eye-bag": 0.3 * old,
+        "eyes/eye-corner1": 0.12 * asian - 0.15 * old + 0.10 * eyes,
+        "eyes/eye-corner2": 0.06 * eyes,
+        "eyes/eye-scale": -0.11 * sex - 0.08 * old + 0.10 * eyes + 0.14 * child,
+        "eyes/eye-trans": 0.06 * broad,
+        "forehead/forehead-nubian": -0.08 * sex + 0.06 * soft,
+        "forehead/forehead-scale-vert": 0.08 * long,
+        "forehead/forehead-temple": -0.06 * jaw + 0.06 * soft,
+        "head/head": 0.22 * sex + 0.20 * jaw - 0.30,
+        "head/head-age": 0.75 * old - 0.1,
+        "head/head-fat": 0.15 * soft + 0.7 * (weight - 0.5) + 0.10 * child,
+        "head/head-scale-horiz": 0.16 * broad - 0.10,
+        "head/head-scale-vert": 0.14 * long - 0.05 * broad,
+        "mouth/mouth-angles": 0.10 * mouth - 0.12 * old + 0.06,
+        "mouth/mouth-cupidsbow": 0.12 * mouth - 0.06 * sex - 0.15 * old,
+        "mouth/mouth-lowerlip-height": 0.10 * mouth - 0.15 * old,
+        "mouth/mouth-lowerlip-volume": 0.06 * african - 0.3 * old + 0.10 * mouth - 0.10 * sex,
+        "mouth/mouth-scale-horiz": 0.10 * broad + 0.05 * sex + 0.08,
+        "mouth/mouth-upperlip-height": 0.10 * mouth - 0.15 * old,
+        "mouth/mouth-upperlip-volume": 0.06 * african - 0.35 * old + 0.10 * mouth - 0.12 * sex,
+        "neck/neck-scale-horiz": 0.16 * sex + 0.4 * (weight - 0.5) - 0.10,
+        "nose/nose-base": 0.06 * nose - 0.08 * old,
+        "nose/nose-curve": 0.14 * nose + 0.08 * sex - 0.10 * child,
+        "nose/nose-flaring": 0.08 * broad,
+        "nose/nose-hump": 0.12 * caucasian + 0.14 * nose + 0.06 * sex - 0.12 * child,
+        "nose/nose-point": -0.2 * old - 0.10 * sex - 0.08 * nose,
+        "nose/nose-point-width": 0.08 * broad + 0.06 * soft,
+        "nose/nose-scale-depth": 0.14 * nose - 0.06 * asian - 0.12 * child,
+        "nose/nose-scale-vert": 0.12 * long + 0.10 * nose + 0.1 * old - 0.10 * child,
+        "nose/nose-volume": 0.10 * nose + 0.06 * sex - 0.10 * child,
+        "nose/nose-width1": 0.06 * broad,
+        "nose/nose-width2": 0.10 * broad + 0.04 * african + 0.04 * sex,
+        "nose/nose-width3": 0.10 * broad + 0.08 * nose + 0.04 * african + 0.08 * sex,
+    }
+    noise = rng.normal(0, 1, len(mean))
+    while (noise**2).mean() > MAX_ODDITY:
+        noise = rng.normal(0, 1, len(mean))
+    noise *= FACE_NOISE
+    return tuple((name, float(np.clip(m + e, -0.75, 0.75))) for (name, m), e in zip(mean.items(), noise, strict=True))
+
+
+def pick(rng: np.random.Generator, chances: Mapping[T, float]) -> T:
+    """One key, with chances in proportion to the values."""
+    bounds = np.cumsum(tuple(chances.values()))
+    return tuple(chances)[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+
+
+def choose(rng: np.random.Generator, table: Table) -> str:
+    """The name of one of a table's alternatives."""
+    return pick(rng, table.chances())
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = min(1.0, max(0.0, (value - low) / (high - low)))
+    return t * t * (3 - 2 * t)
+
+
+def _rgb(colour: npt.NDArray[np.float64]) -> Rgb:
+    r, g, b = (float(c) for c in colour)
+    return r, g, b

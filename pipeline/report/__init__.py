@@ -1,0 +1,1 @@
+"""The report's page: its pictures, plots and style."""

@@ -1,0 +1,259 @@
+"""Stage ``decoder``: the shared MLP, fitted jointly with the planes of the first avatars, then frozen.
+
+It publishes ``decoder/``: the decoder's weights and the mean of its avatars' planes, from which every later fit
+starts. The joint fit checkpoints planes, optimisers and generators, so that a killed one goes on to the same bytes.
+``decoder.workers`` processes can share it: each reads and keeps its own avatars only.
+"""
+
+import itertools
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.conventions import SCHEMA_VERSION
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.planes import DecoderReport
+from pipeline.contracts.rendering import Split
+from pipeline.contracts.stage import Progress
+from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
+from pipeline.io.plane_store import name_decoder
+from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.run.provenance import decoder_sha256, render_sources
+from pipeline.stages.context import Alone, Context
+from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
+from pipeline.stages.fit.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.stages.work import StageItem
+from rodin_models.checkpoint import load_state, save_state
+from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.joint_fit import JointFit, Share, first_planes
+from rodin_models.fit.patch_loss import RandomFeatures
+from rodin_models.fit.plane_fit import FitDiverged, FitSettings
+from rodin_models.fit.views import Views
+from rodin_models.image.perceptual import FeatureMaps, Vgg16Features
+
+CPU = torch.device("cpu")
+OWN_COLOURS, *OTHER_COLOURS = itertools.permutations(range(3))
+"""Orders of the colour channels: red, green, blue, and the five others."""
+RANDOM_FEATURES_SEED = 0
+"""All runs compare patches in the same random features, so that their figures compare."""
+
+
+def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
+    """Fit the shared decoder in this process alone; see :func:`fit_decoder_share`."""
+    del inputs
+    known = published_decoder(item)
+    if known is not None:
+        progress(known.steps, known.steps)
+        return known
+    report = fit_decoder_share(item, Alone(choose_device(item.config), progress))
+    assert report is not None
+    return report
+
+
+def published_decoder(item: StageItem) -> DecoderReport | None:
+    """The ledger entry, if the decoder is there and is what this configuration makes of the renders there are."""
+    report = read_ledger(item.layout.ledger("decoder", "decoder"), DecoderReport)
+    current = report is not None and is_current(item, report, render_sources(item.config, item.layout))
+    return report if current else None
+
+
+def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None:
+    """One rank's part of fitting the decoder on the avatars that were rendered; rank 0 publishes and returns it.
+
+    Raises ``DataError``, on all ranks, when fewer than ``decoder.min_avatars`` are there and when the fit diverges.
+    """
+    layout, config = item.layout, item.config
+    assert context.world_size == config.decoder.workers, "the bytes depend on the number of workers"
+    started_at, start = time.time(), time.monotonic()
+    use_threads(config.decoder.threads)
+    sources = render_sources(config, layout)
+    avatars = tuple(a for a in config.decoder_avatars() if a in sources)
+    if len(avatars) < config.decoder.min_avatars:
+        raise DataError(
+            f"stage decoder: {len(avatars)} of the first {config.decoder.avatars} avatars are rendered, "
+            f"decoder.min_avatars is {config.decoder.min_avatars}; see rodin-pipe inspect for what failed to render"
+        )
+    check_memory("decoder", config, context.device)
+    joint = _joint_fit(item, avatars, context)
+    identity = {
+        "avatars": list(avatars),
+        "sources": [sources[a] for a in avatars],
+        "workers": context.world_size,
+    }
+    checkpoints = layout.work / "decoder" / item.fingerprint
+    seconds_before = load_checkpoint(checkpoints, joint, context.rank, context.world_size, identity=identity) or 0.0
+    while joint.steps_done < joint.total_steps:
+        try:
+            joint.run(
+                joint.steps_done + config.decoder.checkpoint_every,
+                on_step=lambda step, loss: context.progress(step + 1, joint.total_steps),
+            )
+        except FitDiverged as error:
+            raise DataError(
+                f"stage decoder: {error}; lower decoder.learning_rate {config.decoder.learning_rate} or "
+                f"fit.learning_rate {config.fit.learning_rate}"
+            ) from error
+        seconds = seconds_before + time.monotonic() - start
+        save_checkpoint(checkpoints, joint, context.rank, context.barrier, identity=identity, seconds=seconds)
+
+    mean_planes = joint.mean_planes([i for i in range(len(avatars)) if colour_order(config, i) == OWN_COLOURS])
+    psnr_db = _mean_psnr(item, avatars, joint, context)
+    if context.rank != 0:
+        return None
+    staged = empty_folder(layout.work / "decoder" / "publish")
+    save_state(
+        staged,
+        dict(
+            settings=asdict(decoder_settings(config)),
+            decoder=dict(joint.decoder.state_dict()),
+            mean_planes=mean_planes,
+        ),
+    )
+    sha256 = decoder_sha256(staged)
+    publish_folder(staged, layout.decoder)
+    # Every fit waits for this stage, so nobody else writes to the store now.
+    name_decoder(layout.planes, sha256)
+    report = DecoderReport(
+        schema_version=SCHEMA_VERSION,
+        fingerprint=item.fingerprint,
+        avatars=avatars,
+        sources={format_avatar(a): sources[a] for a in avatars},
+        decoder_sha256=sha256,
+        psnr_db=psnr_db,
+        steps=joint.total_steps,
+        started_at=started_at,
+        finished_at=time.time(),
+        seconds=round(seconds_before + time.monotonic() - start, 3),
+        versions=package_versions(("torch", "numpy", "scipy")),
+        processor=processor_name(),
+    )
+    write_ledger(layout.ledger("decoder", "decoder"), report)
+    shutil.rmtree(layout.work / "decoder", ignore_errors=True)
+    return report
+
+
+def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> JointFit:
+    """This rank's joint fit before its first step. Ranks share the first planes and differ in their generators."""
+    config, device = item.config, context.device
+    decoder = Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device)
+    settings = fit_settings(config, steps=config.decoder.steps_per_avatar)
+    generator = seeded(config, 0, "decoder", device)
+    initial = first_planes(decoder, settings, generator)
+    return JointFit(
+        lambda position: _views(item, avatars, position, "train", device),
+        num_avatars=len(avatars),
+        decoder=decoder,
+        settings=settings,
+        generator=generator if context.rank == 0 else seeded(config, context.rank, "decoder", device),
+        features=fit_features(config, device),
+        pools_in_memory=config.decoder.avatars_in_memory,
+        share=Share(context.rank, context.world_size, context.all_reduce_mean),
+        initial=initial,
+    )
+
+
+def _views(item: StageItem, avatars: tuple[int, ...], position: int, split: Split, device: torch.device) -> Views:
+    """What the joint fit sees of the avatar in a position."""
+    views = read_views(item.config, item.layout, avatars[position], (split,), device)
+    order = colour_order(item.config, position)
+    return views if order == OWN_COLOURS else views.recoloured(order)
+
+
+def colour_order(config: RunConfig, position: int) -> tuple[int, ...]:
+    """In which order the joint fit sees the colour channels of the avatar in a position."""
+    every = config.decoder.recolour_every
+    if not every or position % every != every - 1:
+        return OWN_COLOURS
+    return OTHER_COLOURS[position // every % len(OTHER_COLOURS)]
+
+
+def _mean_psnr(item: StageItem, avatars: tuple[int, ...], joint: JointFit, context: Context) -> float:
+    """Mean over all avatars of their held-out PSNR, in dB; each rank measures its own."""
+    psnrs = []
+    for position in joint.own:
+        held_out = _views(item, avatars, position, "held_out", context.device)
+        quality = evaluate_views(
+            joint.planes_of(position), joint.decoder, held_out, samples=item.config.fit.render_samples
+        )
+        psnrs.append(sum(quality.psnr_db) / len(quality.psnr_db))
+    total = torch.tensor(sum(psnrs), dtype=torch.float64, device=context.device)
+    return float(context.all_reduce_mean(total)) * context.world_size / len(avatars)
+
+
+def total_steps(config: RunConfig, num_avatars: int) -> int:
+    """Optimiser steps of the joint fit, in each of which all workers take part."""
+    return config.decoder.steps_per_avatar * -(-num_avatars // config.decoder.workers)
+
+
+def is_current(item: StageItem, report: DecoderReport, sources: dict[int, str]) -> bool:
+    """Whether the published decoder has this configuration and its avatars' renders are what they were."""
+    now = {format_avatar(a): sources.get(a) for a in report.avatars}
+    return report.fingerprint == item.fingerprint and report.sources == now
+
+
+def decoder_settings(config: RunConfig) -> DecoderSettings:
+    """The decoder's shape as plain arguments."""
+    return DecoderSettings(
+        channels=config.planes.channels,
+        hidden=config.decoder.hidden,
+        colour_hidden=config.decoder.colour_hidden,
+        frequencies=config.decoder.frequencies,
+        direction_frequencies=config.decoder.direction_frequencies,
+    )
+
+
+def fit_settings(config: RunConfig, *, steps: int) -> FitSettings:
+    """The configuration of a fit as plain arguments; the joint fit and every other share it but for ``steps``."""
+    fit = config.fit
+    return FitSettings(
+        resolution=config.planes.resolution,
+        steps=steps,
+        rays=fit.rays,
+        samples=fit.samples,
+        lr_planes=fit.learning_rate,
+        lr_decoder=config.decoder.learning_rate,
+        decoder_weight_decay=config.decoder.weight_decay,
+        alpha=fit.alpha_weight,
+        tv=fit.tv_weight,
+        sparse=fit.sparse_weight,
+        compact=fit.compact_weight,
+        perceptual=fit.perceptual_weight,
+        perceptual_every=fit.perceptual_every,
+        patch=fit.perceptual_patch,
+        noise=fit.plane_noise,
+        rescale_probability=fit.rescale_probability,
+        coarse=fit.coarse,
+        hull_resolution=fit.hull_resolution,
+        shell_cells=fit.shell_cells,
+        visit_steps=config.decoder.visit_steps,
+    )
+
+
+def fit_features(config: RunConfig, device: torch.device) -> FeatureMaps | None:
+    """The network whose features a fit compares patches in, if they weigh anything; raises ``DataError``."""
+    if not config.fit.perceptual_weight:
+        return None
+    if not config.fit.perceptual_vgg:
+        return RandomFeatures(torch.Generator().manual_seed(RANDOM_FEATURES_SEED)).to(device)
+    try:
+        return Vgg16Features.from_file(Path(config.fit.perceptual_vgg)).to(device)
+    except ValueError as error:
+        raise DataError(f"fit.perceptual_vgg: {error}") from None
+
+
+def load_decoder(layout: RunLayout, device: torch.device) -> tuple[Decoder, torch.Tensor]:
+    """The published decoder, frozen, and the mean planes (3, channels, resolution, resolution)."""
+    if not (layout.decoder / "state.json").exists():
+        raise DataError(f"{layout.decoder} holds no decoder; run rodin-pipe fit first")
+    tree = load_state(layout.decoder)
+    decoder = Decoder(DecoderSettings(**tree["settings"]), torch.Generator())
+    decoder.load_state_dict(tree["decoder"])
+    decoder.requires_grad_(False)
+    return decoder.to(device).eval(), tree["mean_planes"].to(device)

@@ -1,0 +1,1 @@
+"""The trained models: one loop, one recipe each."""

@@ -1,0 +1,88 @@
+"""CLIP from scratch on renders and captions, or a pretrained one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout
+from pipeline.run.provenance import avatar_specs, render_sources
+from pipeline.stages.device import read_one, rgb_tensor
+from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
+from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
+
+CPU = torch.device("cpu")
+
+
+class ClipRecipe:
+    """A batch is a random view (frontal every other time) of different avatars, each with one of its phrasings."""
+
+    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+        del device
+        self.config, self.layout = config, layout
+        self.avatars = learnable(config, render_sources(config, layout))
+        self.trains = not config.clip.pretrained
+        specs = avatar_specs(config, layout)
+        phrasings = [specs[avatar].phrasings() for avatar in self.avatars]
+        self.captions = [caption for of_avatar in phrasings for caption in of_avatar]
+        self.counts = np.array([len(of_avatar) for of_avatar in phrasings])
+        self.first = np.cumsum(self.counts) - self.counts
+        self.settings = clip_settings(config)
+        try:
+            self.tokenizer: Any = build_tokenizer(self.settings, self.captions)
+        except ValueError as error:
+            raise DataError(f"clip.pretrained: {error}") from None
+        self.tokens = tokenize(self.tokenizer, self.captions)
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """The CLIP, pretrained where the configuration says so."""
+        try:
+            return build_clip(self.settings, generator)
+        except ValueError as error:
+            raise DataError(f"clip.pretrained: {error}") from None
+
+    def draw(self, generator: np.random.Generator, batch: int) -> Places:
+        """Rows, views and captions; the frontal view is the last one."""
+        rows = draw_rows(generator, len(self.avatars), batch)
+        render = self.config.render
+        frontal = render.train_views + render.held_out_views
+        views = np.where(generator.random(batch) < 0.5, frontal, generator.integers(render.train_views, size=batch))
+        captions = self.first[rows] + generator.integers(self.counts[rows])
+        return np.stack((rows, views, captions), 1)
+
+    def load(self, places: Places) -> Batch:
+        """Images over white and tokens."""
+        images = [
+            rgb_tensor(read_one(self.config, self.layout, self.avatars[row], int(view)), CPU) for row, view, _ in places
+        ]
+        return {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Contrastive, with equal captions as positives."""
+        return training_loss(model, batch["rgb"], batch["tokens"], generator)  # type: ignore[arg-type]
+
+    def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
+        """Weights, record, tokenizer; the encoder's hash is what latents are marked with."""
+        return {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}  # type: ignore[arg-type]
+
+
+def clip_settings(config: RunConfig) -> ClipSettings:
+    """The configuration as plain arguments; both towers have the same size."""
+    clip = config.clip
+    return ClipSettings(
+        image_size=clip.image_size,
+        patch=clip.patch_size,
+        vision_width=clip.width,
+        vision_layers=clip.layers,
+        vision_heads=clip.heads,
+        text_width=clip.width,
+        text_layers=clip.layers,
+        text_heads=clip.heads,
+        projection_dim=clip.latent_dim,
+        max_tokens=clip.max_tokens,
+        pretrained=clip.pretrained or None,
+    )

@@ -1,0 +1,147 @@
+"""The convolutional refiner: images rendered from fitted planes, beside the photographs of the same view."""
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.naming import RunLayout
+from pipeline.io.shards import Sample
+from pipeline.stages.device import intrinsics, read_one
+from pipeline.stages.encode import load_run_clip
+from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.train.plane_data import PlaneData, save_model
+from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.image.refiner import Refiner, RefinerSettings, training_loss
+
+KEPT_IMAGES = 4096
+"""Rendered images that a worker keeps: the same views come back."""
+KEPT_OCCUPANCIES = 64
+
+
+class RefinerRecipe:
+    """A batch is pairs of (rendered from planes, photograph) of different avatars, with their latents."""
+
+    trains = True
+
+    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+        self.config, self.layout, self.device = config, layout, device
+        self.data = PlaneData(config, layout)
+        self.avatars = self.data.avatars
+        self.decoder, _ = load_decoder(layout, device)
+        self.settings = refiner_settings(config, self.data.latents.shape[1])
+        clip = load_run_clip(layout, device)[0] if self.settings.perceptual_weight else None
+        # No submodule of the model: the feature network is frozen and not saved with it.
+        self.features: Any = clip.requires_grad_(False).vision_maps if clip is not None else None
+        self._images: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
+        self._occupancies: OrderedDict[int, tuple[Tensor, Occupancy]] = OrderedDict()
+        self._lock = Lock()
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """The network; before training it enlarges bicubically."""
+        return Refiner(self.settings, generator)
+
+    def draw(self, generator: np.random.Generator, batch: int) -> Places:
+        """Rows and views; view 0 stands for the frontal one."""
+        rows = draw_rows(generator, len(self.avatars), batch)
+        views = min(self.config.refiner.views_per_avatar, self.config.render.train_views)
+        return np.stack((rows, generator.integers(views + 1, size=batch)), 1)
+
+    def load(self, places: Places) -> Batch:
+        """Rendered image, photograph, latent."""
+        pairs = [self._pair(int(row), int(view)) for row, view in places]
+        return {
+            "rendered": torch.stack([pair[0] for pair in pairs]),
+            "target": torch.stack([pair[1] for pair in pairs]),
+            "latents": self.data.latents[torch.from_numpy(places[:, 0])],
+        }
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """L1 and the perceptual distance on patches."""
+        return training_loss(
+            model,
+            self.settings,
+            batch["rendered"],
+            batch["target"],
+            batch["latents"],
+            features=self.features,
+            generator=generator,
+        )
+
+    def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
+        """Weights and settings."""
+        assert isinstance(model, Refiner)
+        save_model(model, self.settings, folder)
+        return {}
+
+    def _pair(self, row: int, view: int) -> tuple[Tensor, Tensor]:
+        with self._lock:
+            if (row, view) in self._images:
+                self._images.move_to_end((row, view))
+                return self._images[row, view]
+            render = self.config.render
+            number = render.train_views + render.held_out_views if view == 0 else view - 1
+            sample = read_one(self.config, self.layout, self.avatars[row], number)
+            pair = (self._render(row, sample).cpu(), self._photograph(sample))
+            self._images[row, view] = pair
+            while len(self._images) > KEPT_IMAGES:
+                self._images.popitem(last=False)
+            return pair
+
+    def _render(self, row: int, sample: Sample) -> Tensor:
+        if row not in self._occupancies:
+            planes = self.data.read(np.array([row]), "planes")[0].to(self.device)
+            with torch.no_grad():
+                self._occupancies[row] = (planes, planes_occupancy(planes, self.decoder))
+            while len(self._occupancies) > KEPT_OCCUPANCIES:
+                self._occupancies.popitem(last=False)
+        planes, occupancy = self._occupancies[row]
+        side = self.config.refiner.input_side
+        camera = sample.record.camera.resized(side, side)
+        return render_rgba(planes, self.decoder, camera, occupancy, self.config.refiner.samples)
+
+    def _photograph(self, sample: Sample) -> Tensor:
+        side = self.config.refiner.input_side * self.settings.scale
+        rgba = torch.from_numpy(sample.rgba.copy()).float().permute(2, 0, 1) / 255
+        alpha = rgba[3:]
+        image = torch.cat((rgba[:3] * alpha + 1 - alpha, alpha))
+        if image.shape[-1] != side:
+            image = F.interpolate(image[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0]
+        return image.clamp(0, 1)
+
+
+def render_rgba(planes: Tensor, decoder: Any, camera: Any, occupancy: Occupancy, samples: int) -> Tensor:
+    """(4, side, side): colour over white and alpha, as the refiner takes it, by so many samples a ray."""
+    image = render_image(
+        planes,
+        decoder,
+        torch.from_numpy(camera.matrix()).float().to(planes.device),
+        torch.tensor(intrinsics(camera), device=planes.device),
+        camera.height,
+        camera.width,
+        samples=samples,
+        occupancy=occupancy,
+    )
+    return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
+
+
+def refiner_settings(config: RunConfig, latent_dim: int) -> RefinerSettings:
+    """The configuration as plain arguments."""
+    section = config.refiner
+    return RefinerSettings(
+        scale=section.scale,
+        width=section.width,
+        multipliers=section.multipliers,
+        blocks=section.blocks,
+        latent_dim=latent_dim,
+        perceptual_weight=section.perceptual_weight,
+        patch=min(64, section.input_side * section.scale),
+    )

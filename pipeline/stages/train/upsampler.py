@@ -1,0 +1,137 @@
+"""The diffusion upsampler: base planes to full planes, with an image loss on rendered patches."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.naming import RunLayout
+from pipeline.stages.device import intrinsics, read_one, rgb_tensor
+from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.train.plane_data import (
+    PlaneData,
+    diffusion_settings,
+    save_model,
+    set_plane_statistics,
+    unet_settings,
+)
+from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
+from rodin_models.field.rays import pixel_rays
+from rodin_models.field.render import planes_occupancy, render_rays
+
+CPU = torch.device("cpu")
+DRAWS = 2**31
+"""A patch's place is drawn as two integers below this."""
+HULL_CELLS = 32
+"""Cells a side of the grid that says where the true planes hold matter."""
+
+
+class UpsamplerRecipe:
+    """A batch is full and base planes of different avatars, and of each a patch of one training view."""
+
+    trains = True
+
+    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+        self.config, self.layout = config, layout
+        self.data = PlaneData(config, layout)
+        self.avatars = self.data.avatars
+        self.decoder, _ = load_decoder(layout, device)
+        section, latent_dim = config.upsampler, self.data.latents.shape[1]
+        self.settings = UpsamplerSettings(
+            low_side=config.planes.base_resolution,
+            unet=unet_settings(
+                section.unet,
+                side=config.planes.resolution,
+                channels=config.planes.channels,
+                latent_dim=latent_dim,
+                upsampler=True,
+            ),
+            condition=ConditionSettings(dim=latent_dim, dropout=section.latent_dropout),
+            diffusion=diffusion_settings(section.diffusion),
+            augmentation=AugmentationSettings(blur=section.augment_blur, noise=section.augment_noise),
+            image_weight=section.image_weight,
+        )
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        """The model with the statistics of the full planes and the latents."""
+        model = UpsamplerModel(self.settings, generator)
+        set_plane_statistics(model.statistics, self.data.statistics("planes"))
+        model.condition.statistics.set_from(self.data.latents)
+        return model
+
+    def draw(self, generator: np.random.Generator, batch: int) -> Places:
+        """Row, training view, and two draws for the place of the patch."""
+        rows = draw_rows(generator, len(self.avatars), batch)
+        views = generator.integers(self.config.render.train_views, size=batch)
+        return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(batch, 2))), 1)
+
+    def load(self, places: Places) -> Batch:
+        """Planes, latents, and the patches with their cameras."""
+        rows = places[:, 0]
+        batch = {
+            "planes": self.data.read(rows, "planes"),
+            "low": self.data.read(rows, "base_planes"),
+            "latents": self.data.latents[torch.from_numpy(rows)],
+        }
+        if not self.settings.image_weight:
+            return batch
+        patches = [self._patch(*(int(number) for number in place)) for place in places]
+        return batch | {name: torch.stack([patch[name] for patch in patches]) for name in patches[0]}
+
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The diffusion loss on planes and, where it has weight, the squared error of the patches."""
+        image_loss = self._image_loss(batch) if self.settings.image_weight else None
+        return training_loss(model, batch["planes"], batch["low"], batch["latents"], generator, image_loss)
+
+    def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
+        """Weights and settings."""
+        save_model(model, self.settings, folder)
+        return {}
+
+    def _patch(self, row: int, view: int, *draws: int) -> Batch:
+        """A patch of a training view, around a pixel that shows the avatar."""
+        sample = read_one(self.config, self.layout, self.avatars[row], view)
+        camera = sample.record.camera
+        side = min(self.config.upsampler.patch, camera.width, camera.height)
+        seen = np.argwhere(sample.rgba[..., 3] > 0)
+        middle = seen[draws[0] * len(seen) // DRAWS] if len(seen) else np.array((camera.height, camera.width)) // 2
+        top, left = (
+            int(np.clip(m - side // 2, 0, size - side)) for m, size in zip(middle, sample.rgba.shape[:2], strict=True)
+        )
+        return {
+            "patch": rgb_tensor(sample, CPU)[:, top : top + side, left : left + side],
+            "cam2world": torch.from_numpy(camera.matrix()).float(),
+            "intrinsics": torch.tensor(intrinsics(camera)),
+            "corner": torch.tensor((left, top)),
+        }
+
+    def _image_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
+        samples = self.config.fit.samples
+
+        def image_loss(predicted: Tensor) -> Tensor:
+            errors = []
+            for i, planes in enumerate(predicted):
+                occupancy = planes_occupancy(batch["planes"][i], self.decoder, HULL_CELLS)
+                _, height, width = batch["patch"][i].shape
+                row, column = torch.meshgrid(
+                    torch.arange(height, device=planes.device), torch.arange(width, device=planes.device), indexing="ij"
+                )
+                left, top = batch["corner"][i]
+                rays = pixel_rays(
+                    batch["cam2world"][i][None],
+                    batch["intrinsics"][i][None],
+                    torch.zeros(height * width, dtype=torch.long, device=planes.device),
+                    column.reshape(-1) + left,
+                    row.reshape(-1) + top,
+                )
+                pixels = render_rays(planes, self.decoder, rays, occupancy, samples)
+                truth = batch["patch"][i].permute(1, 2, 0).reshape(-1, 3)
+                errors.append((pixels.over(1.0) - truth).square().mean())
+            return torch.stack(errors).mean()
+
+        return image_loss

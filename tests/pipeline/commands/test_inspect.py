@@ -1,0 +1,94 @@
+"""``inspect`` and ``clean`` of a run that was only rendered; tests/end_to_end has finished ones."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.fake_blender import make_fake_blender
+
+from pipeline.commands.inspect import clean_run, inspect_run, render_sheet
+from pipeline.config.load import load_config
+from pipeline.contracts.errors import RunLockedError
+from pipeline.contracts.naming import RunLayout
+from pipeline.io.publish import run_lock
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.stages.render import RenderItem, render_shard
+
+SETTINGS = (
+    "render.num_avatars=3",
+    "render.shard_size=3",
+    "render.held_out_every=3",
+    "render.train_views=2",
+    "render.held_out_views=1",
+    "render.resolution=16",
+    "decoder.avatars=2",
+    "refiner.input_side=16",
+    "refiner.scale=1",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Avatar 1 failed, avatar 2 is held out."""
+    folder = tmp_path_factory.mktemp("inspected")
+    config = load_config(preset="demo", settings=[*SETTINGS, f"render.python={make_fake_blender(folder, fail=(1,))}"])
+    layout = RunLayout(folder / "run")
+    render_shard(RenderItem(layout, config, 0, stage_fingerprints(config)["render"]), (), lambda done, total: None)
+    layout.config.write_text(config.to_toml())
+    return layout, config
+
+
+def inspected(layout, **more):
+    lines = []
+    sound = inspect_run(layout, echo=lines.append, **{"verify": False, "sheet": False, **more})
+    return sound, "\n".join(lines)
+
+
+def test_counts_cameras_and_failures(run):
+    layout, config = run
+    sound, text = inspected(layout)
+    assert sound
+    assert "2 avatars in 1 shards" in text and "1 held out: 2 training, 1 held-out views and a frontal one" in text
+    distance = f"{config.render.distance:.2f}"
+    assert f"4 of 16x16 pixels, field of view 30.0 degrees, distance {distance}..{distance}" in text
+    assert "failed in render: a000001: asked to fail" in text and "the log" in text
+    assert "rodin-pipe render --retry-failed (1)" in text
+    assert "fit        missing     0/2" in text, "a fit of what failed to render is not awaited"
+
+
+def test_the_contact_sheet(run):
+    layout, config = run
+    sheet = render_sheet(config, layout)
+    assert sheet.ndim == 3 and sheet.shape[1] >= 2 * 16 and sheet.std() > 0
+    assert "contact sheet" in inspected(layout, sheet=True)[1]
+    assert (layout.report / "renders.png").is_file()
+
+
+def test_a_published_shard_that_is_missing(run):
+    layout, _ = run
+    assert inspected(layout, verify=True)[0]
+    aside = layout.shard(0).rename(layout.root / "aside.tar")
+    try:
+        sound, text = inspected(layout, verify=True)
+    finally:
+        aside.rename(layout.shard(0))
+    assert not sound and "shard-00000.tar is missing" in text and "1 not as published" in text
+
+
+def test_clean_is_refused_while_a_driver_works(run):
+    layout, _ = run
+    with run_lock(layout.lock), pytest.raises(RunLockedError):
+        clean_run(layout, dry_run=False, echo=lambda line: None)
+
+
+def test_clean_finds_nothing_in_a_clean_run(run):
+    lines = []
+    clean_run(run[0], dry_run=False, echo=lines.append)
+    assert lines == ["no dead attempts"]
+
+
+def test_attributes_are_counted_and_drawn(run):
+    layout, _ = run
+    _, text = inspected(layout, attributes=True)
+    assert "garment (3)" in text and "stated" in text and "glasses (3)" in text
+    with Image.open(layout.report / "attributes.png") as chart:
+        assert chart.width > 600 and np.asarray(chart).std() > 5

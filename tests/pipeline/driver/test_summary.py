@@ -1,0 +1,31 @@
+import pytest
+
+from pipeline.config.load import load_config
+from pipeline.contracts.naming import RunLayout
+from pipeline.driver.summary import bytes_text, describe_plan, estimated_cpu_hours
+from pipeline.driver.survey import survey
+from pipeline.driver.visit import Visit
+from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (2048, "2 KiB"), (3 * 2**30, "3 GiB"), (5 * 2**40, "5 TiB")])
+def test_bytes(count, text):
+    assert bytes_text(count) == text
+
+
+def test_plan_counts_shards_as_tasks(tmp_path):
+    config = load_config(preset="demo", settings=["render.num_avatars=12", "render.shard_size=5"])
+    layout = RunLayout(tmp_path)
+    visit = Visit(layout, config, tuple(RUN_STAGES), "run")
+    text = describe_plan(visit, survey(config, layout, stage_fingerprints(config)))
+    # 3 shards rendered, 3 fitted, 9 stages of one task each
+    assert "in all 15 tasks" in text
+    assert text.count("missing") == len(RUN_STAGES)
+
+
+def test_estimates_grow_with_the_work():
+    small, large = (
+        estimated_cpu_hours(load_config(preset="demo", settings=[f"fit.steps={steps}"])) for steps in (100, 200)
+    )
+    assert large["fit"] == pytest.approx(2 * small["fit"])
+    assert large["render"] == small["render"]

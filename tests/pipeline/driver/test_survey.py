@@ -1,0 +1,229 @@
+import json
+import re
+
+import pytest
+from support.ledgers import write_decoder, write_fit, write_render, write_stage
+
+from pipeline.config.load import load_config
+from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
+from pipeline.contracts.naming import RunLayout
+from pipeline.driver.survey import (
+    COMMANDS,
+    READ_PLANES,
+    READ_RENDERS,
+    StageState,
+    apply_redo,
+    disk_bytes,
+    end_redo,
+    expand_redo,
+    num_tasks,
+    refuse_bad_inputs,
+    refuse_stale,
+    survey,
+)
+from pipeline.run.fingerprint import STAGE_INPUTS, STAGE_SECTIONS, stage_fingerprints
+from pipeline.run.provenance import stage_inputs
+
+
+@pytest.fixture
+def config():
+    return load_config(preset="demo")
+
+
+def states_of(**words):
+    """States of all stages: ``done``, ``missing``, or what makes the stage stale; done where nothing is said."""
+
+    def state(stage):
+        word = words.get(stage, "done")
+        return StageState(stage, int(word != "missing"), 1, stale="" if word in ("done", "missing") else word)
+
+    return {stage: state(stage) for stage in STAGE_SECTIONS}
+
+
+def test_the_word_of_a_state():
+    assert StageState("fit", 0, 4).word == "missing"
+    assert StageState("fit", 1, 4).word == "unfinished"
+    assert StageState("fit", 3, 4, failed=1).word == "done", "failed avatars are dealt with"
+    assert StageState("fit", 4, 4, stale="its renders changed").word == "stale"
+
+
+def test_redo_takes_all_that_depends_on_a_stage():
+    states = states_of()
+    assert expand_redo(["evaluate"], states) == {"evaluate"}
+    assert expand_redo(["latent"], states) == {"latent", "generate", "evaluate"}
+    assert expand_redo(["fit"], states) == {"fit", "base", "upsampler", "refiner", "generate", "evaluate"}
+    assert expand_redo(["render"], states) == set(STAGE_SECTIONS)
+    assert expand_redo(["train"], states) == set(STAGE_SECTIONS) - {"render", "decoder", "fit", "own"}
+    assert expand_redo([], states) == set()
+
+
+def test_redo_of_the_fits_takes_a_stale_decoder_along():
+    assert "decoder" in expand_redo(["fit"], states_of(decoder="made with another configuration"))
+    assert "decoder" not in expand_redo(["base"], states_of(decoder="made with another configuration"))
+
+
+def test_an_unknown_stage_to_redo():
+    with pytest.raises(ConfigError, match="no such stage"):
+        expand_redo(["bake"], states_of())
+
+
+def test_only_what_a_command_needs_may_not_be_stale(config, tmp_path):
+    states, layout = states_of(decoder="stale", base="stale"), RunLayout(tmp_path)
+    refuse_stale(states, ["render"], set(), config, layout)
+    refuse_stale(states, ["clip", "encode", "latent"], set(), config, layout)
+    with pytest.raises(StaleStageError, match=r"stage decoder .*--redo fit to do again decoder, fit, base"):
+        refuse_stale(states, ["fit"], set(), config, layout)
+    with pytest.raises(StaleStageError, match=r"stage base .*--redo base"):
+        refuse_stale(states, ["evaluate"], {"decoder"}, config, layout)
+    refuse_stale(states, ["evaluate"], {"decoder", "base"}, config, layout)
+
+
+def test_the_settings_that_changed_are_named(config, tmp_path):
+    layout = RunLayout(tmp_path)
+    layout.config.write_text(config.to_toml())
+    changed = load_config(preset="demo", settings=["fit.rays=7", "fit.tv_weight=0.5", "render.timeout_s=1.0"])
+    with pytest.raises(StaleStageError) as error:
+        refuse_stale(states_of(fit="stale"), ["fit"], set(), changed, layout)
+    assert f"fit.rays {config.fit.rays} -> 7" in str(error.value) and "fit.tv_weight" in str(error.value)
+    assert "timeout" not in str(error.value)
+
+
+def test_a_stage_whose_input_is_missing_names_the_command(config, tmp_path):
+    layout = RunLayout(tmp_path)
+    with pytest.raises(DataError, match=r"stage decoder needs stage render.*rodin-pipe render --out"):
+        refuse_bad_inputs(states_of(render="missing"), ["decoder", "fit"], set(), config, layout)
+    with pytest.raises(DataError, match=r"stage base needs stage encode.*rodin-pipe train encode --out"):
+        refuse_bad_inputs(states_of(encode="missing"), ["base"], set(), config, layout)
+    # What the command makes itself is not missing, and what it forgets and does not make is.
+    refuse_bad_inputs(states_of(render="missing"), ["render", "decoder", "fit"], set(), config, layout)
+    with pytest.raises(DataError, match="stage base needs stage fit"):
+        refuse_bad_inputs(states_of(), ["base"], {"fit", "base"}, config, layout)
+    assert set(COMMANDS) == set(STAGE_SECTIONS)
+
+
+def test_what_reads_renders_and_planes_is_what_the_stages_say():
+    reads_fits = {stage for stage, inputs in STAGE_INPUTS.items() if "fit" in inputs}
+    reads_renders = {stage for stage, inputs in STAGE_INPUTS.items() if "render" in inputs}
+    assert reads_fits <= set(READ_PLANES) and reads_renders <= set(READ_RENDERS)
+
+
+def test_redo_forgets_once_until_it_is_done(config, tmp_path):
+    layout, fingerprints = RunLayout(tmp_path), stage_fingerprints(config)
+    ledger, part = layout.ledger("fit", "shard-00000"), layout.parts("fit", 0) / "a000000.json"
+    other = layout.ledger("render", "shard-00000")
+    checkpoint = layout.model("base") / "checkpoints" / "step-00000004"
+
+    def make():
+        for path in (ledger, part, other, checkpoint):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+
+    redo = expand_redo(["fit"], states_of())
+    make()
+    apply_redo(redo, layout, config, fingerprints)
+    assert [path.exists() for path in (ledger, part, other, checkpoint)] == [False, False, True, False]
+    make()
+    apply_redo(redo, layout, config, fingerprints)
+    assert ledger.exists() and part.exists(), "a killed redo goes on"
+    changed = stage_fingerprints(load_config(preset="demo", settings=["fit.steps=7"]))
+    apply_redo(redo, layout, config, changed)
+    assert not ledger.exists(), "another configuration begins anew"
+    make()
+    end_redo(layout)
+    apply_redo(redo, layout, config, changed)
+    assert not ledger.exists() and other.exists()
+
+
+def test_the_renders_of_another_run_are_not_redone_here(config, tmp_path):
+    borrowed = config.model_copy(update={"renders_from": "/elsewhere"})
+    with pytest.raises(ConfigError, match="/elsewhere"):
+        apply_redo({"render"}, RunLayout(tmp_path), borrowed, stage_fingerprints(config))
+
+
+def test_an_empty_run(config, tmp_path):
+    states = survey(config, RunLayout(tmp_path), stage_fingerprints(config))
+    assert set(states) == set(STAGE_SECTIONS)
+    assert {state.word for state in states.values()} == {"missing"}
+    assert states["render"].total == states["fit"].total == config.render.num_avatars
+
+
+@pytest.fixture
+def published(config, tmp_path):
+    """A run of the demo's 12 avatars whose first two shards are rendered, fitted and learned from; avatar 2 failed."""
+    layout, prints = RunLayout(tmp_path), stage_fingerprints(config)
+    write_render(layout, 0, (0, 1), fingerprint=prints["render"])
+    write_render(layout, 1, (3,), fingerprint=prints["render"])
+    write_decoder(layout, (0, 1, 3), fingerprint=prints["decoder"])
+    write_fit(layout, 0, (0, 1), fingerprint=prints["fit"])
+    write_fit(layout, 1, (3,), fingerprint=prints["fit"])
+    inputs = stage_inputs("base", config, layout, (0, 1, 3))
+    write_stage(layout, "base", (0, 1, 3), inputs, fingerprint=prints["base"])
+    return layout
+
+
+def stale(config, layout, *settings):
+    changed = load_config(preset="demo", settings=settings)
+    states = survey(changed, layout, stage_fingerprints(changed))
+    return {stage: state.stale for stage, state in states.items() if state.stale}
+
+
+def test_where_a_run_stands(config, published):
+    states = survey(config, published, stage_fingerprints(config))
+    assert (states["render"].done, states["render"].failed, states["render"].total) == (3, 1, 12)
+    assert states["render"].word == "unfinished"
+    assert (states["fit"].done, states["fit"].failed, states["fit"].total) == (3, 0, 11), "no fit of what failed"
+    assert states["decoder"].word == "done" and states["clip"].word == "missing"
+    # Of the demo's ten avatars that are not held out it has seen three.
+    assert (states["base"].word, states["base"].behind) == ("done", 7)
+    assert not stale(config, published)
+
+
+def test_settings_make_their_own_stages_and_what_follows_stale(config, published):
+    assert set(stale(config, published, "base.batch=3")) == {"base"}
+    assert set(stale(config, published, "fit.steps=7")) == {"fit", "base"}
+    assert set(stale(config, published, "fit.rays=7")) == {"decoder", "fit", "base"}
+    assert set(stale(config, published, "render.samples=7")) == {"render", "decoder", "fit", "base"}
+    assert not stale(config, published, "render.threads=7", "base.checkpoint_every=7", "render.num_avatars=14")
+
+
+def test_people_of_another_version_are_told_as_such(config, published):
+    other = RunLayout(published.root)
+    write_render(other, 0, (0, 1), fingerprint="another", people_version=1)
+    assert re.match(r"its people are of version 1, and this program makes version \d+", stale(config, other)["render"])
+    write_render(other, 0, (0, 1), fingerprint="another")
+    assert stale(config, other)["render"] == "made with another configuration"
+
+
+def test_other_renders_and_planes_are_found_by_their_hashes(config, published):
+    write_render(published, 1, (3,), sources="other", fingerprint=stage_fingerprints(config)["render"])
+    assert stale(config, published) == {"decoder": "its renders changed", "fit": "its renders changed"}
+    write_fit(published, 0, (0, 1), planes="other", fingerprint=stage_fingerprints(config)["fit"])
+    assert stale(config, published)["base"] == "planes changed"
+
+
+def test_what_is_away_for_a_moment_makes_nothing_stale(config, published):
+    # Such as a damaged shard, deleted to be rendered anew: with the same bytes, all that follows is current.
+    published.ledger("render", "shard-00001").unlink()
+    published.ledger("fit", "shard-00000").unlink()
+    published.ledger("decoder", "decoder").unlink()
+    assert not stale(config, published)
+
+
+def test_disk_and_tasks_follow_the_configuration(config, tmp_path):
+    empty = survey(config, RunLayout(tmp_path), stage_fingerprints(config))
+    need = disk_bytes(config, ["render", "fit"], empty)
+    texels = 3 * 16 * (96**2 + 32**2)
+    assert need["fit"] == 2 * texels * 12
+    # 2.1 bytes a pixel for 25 views of 128 x 128, of 12 avatars and once more of a shard of 2
+    assert need["render"] == int(2.1 * 25 * 128**2 * 14)
+    done = empty | {"fit": StageState("fit", 12, 12)}
+    assert "fit" not in disk_bytes(config, ["render", "fit"], done)
+    assert num_tasks(config, ["render", "decoder", "fit"]) == 6 + 1 + 6
+
+
+def test_the_note_of_a_redo_is_json(config, tmp_path):
+    layout = RunLayout(tmp_path)
+    apply_redo({"latent"}, layout, config, stage_fingerprints(config))
+    assert json.loads((layout.work / "redo.json").read_text()) == {"latent": stage_fingerprints(config)["latent"]}
+    end_redo(layout)
+    end_redo(layout)

@@ -1,0 +1,86 @@
+import hashlib
+
+import pytest
+from support.ledgers import write_fit, write_render, write_stage
+
+from pipeline.config.load import load_config
+from pipeline.contracts.avatar import draw_avatar
+from pipeline.contracts.naming import RunLayout
+from pipeline.run.provenance import (
+    SINGLE_STAGES,
+    avatar_specs,
+    current_report,
+    decoder_sha256,
+    digest,
+    plane_sources,
+    render_layout,
+    render_reports,
+    render_sources,
+    stage_inputs,
+)
+
+CONFIG = load_config(preset="demo", settings=["render.num_avatars=6", "render.shard_size=2"])
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = RunLayout(tmp_path)
+    write_render(layout, 0, (0, 1))
+    write_render(layout, 1, (3,))
+    write_fit(layout, 0, (0, 1))
+    return layout
+
+
+def test_what_is_there_and_what_failed(layout):
+    assert sorted(render_reports(CONFIG, layout)) == [0, 1]
+    assert render_sources(CONFIG, layout) == {0: "s0", 1: "s1", 3: "s3"}
+    assert plane_sources(CONFIG, layout) == {0: "p0", 1: "p1"}
+    specs = avatar_specs(CONFIG, layout)
+    assert sorted(specs) == [0, 1, 2, 3] and specs[2] == draw_avatar(0, 2), "failed ones have specs too"
+
+
+def test_a_digest_is_of_the_avatars_asked_for_in_any_order():
+    sources = {0: "a", 1: "b", 2: "c"}
+    assert digest(sources, (0, 1)) == digest(sources, (1, 0)) == digest({**sources, 2: "z"}, (0, 1))
+    assert len({digest(sources, chosen) for chosen in ((0,), (0, 1), (0, 1, 2), (0, 1, 3))}) == 4
+    assert digest({}, (0,)) != digest({}, ()), "an avatar that is gone counts as such"
+
+
+def test_more_avatars_make_nothing_stale_and_other_bytes_do(layout):
+    inputs = stage_inputs("base", CONFIG, layout, (0, 1))
+    assert set(inputs) == {"planes", "encode"}
+    write_stage(layout, "base", (0, 1), inputs)
+    assert current_report("base", "f", CONFIG, layout) is not None
+    assert current_report("base", "another", CONFIG, layout) is None
+    write_fit(layout, 1, (3,))
+    assert current_report("base", "f", CONFIG, layout) is not None, "the run was extended"
+    write_fit(layout, 0, (0, 1), planes="q")
+    assert current_report("base", "f", CONFIG, layout) is None
+
+
+def test_a_stage_depends_on_the_files_of_the_stages_it_reads(layout):
+    before = stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+    write_stage(layout, "encode", (0, 1), {}, {"latents/state.json": "x"})
+    after = stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+    write_stage(layout, "encode", (0, 1), {"clip": "y"}, {"latents/state.json": "x"})
+    assert before != after == stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+
+
+def test_every_single_stage_depends_on_something(layout):
+    assert all(stage_inputs(stage, CONFIG, layout, (0,)) for stage in SINGLE_STAGES)
+
+
+def test_the_renders_of_another_run(layout, tmp_path):
+    borrowed = CONFIG.model_copy(update={"renders_from": str(layout.root)})
+    other = RunLayout(tmp_path / "other")
+    assert render_layout(borrowed, other) == layout
+    assert render_sources(borrowed, other) == render_sources(CONFIG, layout)
+    assert plane_sources(borrowed, other) == {}
+
+
+def test_the_hash_of_a_decoder(tmp_path):
+    (tmp_path / "state.safetensors").write_bytes(b"weights")
+    assert decoder_sha256(tmp_path) == "missing"
+    (tmp_path / "state.json").write_bytes(b"{}")
+    parts = hashlib.sha256(b"weights").hexdigest() + hashlib.sha256(b"{}").hexdigest()
+    assert decoder_sha256(tmp_path) == hashlib.sha256(parts.encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""A finished tiny run made by calling the stages one after another in this process: no Ray, no driver."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.config_reads import noted_reads
+from support.tiny import recording_blender, tiny_config
+from torch import nn
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.naming import RunLayout, num_shards
+from pipeline.io.plane_store import create_plane_store
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.stages.encode import encode_avatars
+from pipeline.stages.fit.decoder import fit_decoder
+from pipeline.stages.fit.planes import FitItem, fit_shard
+from pipeline.stages.render import RenderItem, render_shard
+from pipeline.stages.train.loop import TrainItem, train_loop
+from pipeline.stages.work import StageItem
+
+MODELS = ("clip", "base", "upsampler", "latent", "refiner")
+CPU = torch.device("cpu")
+
+
+def silent(done: float, total: float) -> None:
+    """A progress that nobody watches."""
+
+
+@dataclass
+class Alone:
+    """The context of a worker that is the only one of its training."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = CPU
+    on_progress: Callable[[float, float], None] = silent
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def report(self, metrics: dict[str, float]) -> None:
+        pass
+
+    def progress(self, done: float, total: float) -> None:
+        self.on_progress(done, total)
+
+    def barrier(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run and the calls that make its parts."""
+
+    layout: RunLayout
+    config: RunConfig
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    """Settings that each stage read while this run was made."""
+
+    def fingerprint(self, stage: str) -> str:
+        # Of a copy, so that reading all settings for it is not noted.
+        return stage_fingerprints(self.config.model_copy(deep=True))[stage]
+
+    def render(self, shard: int, progress: Any = silent, **more: Any) -> Any:
+        return render_shard(
+            RenderItem(self.layout, self.config, shard, self.fingerprint("render"), **more), (), progress
+        )
+
+    def fit_decoder(self, progress: Any = silent) -> Any:
+        return fit_decoder(StageItem(self.layout, self.config, self.fingerprint("decoder")), (), progress)
+
+    def fit(self, shard: int, progress: Any = silent, **more: Any) -> Any:
+        return fit_shard(FitItem(self.layout, self.config, shard, self.fingerprint("fit"), **more), (), progress)
+
+    def train(self, name: str, **more: Any) -> Any:
+        return train_loop(TrainItem(self.layout, self.config, self.fingerprint(name), name), Alone(**more))
+
+    def encode(self) -> Any:
+        return encode_avatars(StageItem(self.layout, self.config, self.fingerprint("encode")), (), silent)
+
+    def create_store(self) -> None:
+        create_plane_store(self.layout.planes, self.config.plane_spec(), self.config.render.num_avatars)
+
+    def shards(self) -> range:
+        return range(num_shards(self.config.render.num_avatars, self.config.render.shard_size))
+
+    def make_models(self) -> None:
+        """Everything that follows from the renders."""
+        self.create_store()
+        with self.noting("decoder"):
+            self.fit_decoder()
+        for shard in self.shards():
+            with self.noting("fit"):
+                self.fit(shard)
+        for name in ("clip", "encode", *MODELS[1:]):
+            with self.noting(name):
+                self.encode() if name == "encode" else self.train(name)
+
+    @contextmanager
+    def noting(self, stage: str) -> Iterator[None]:
+        """Note what the stage reads of the configuration within the block."""
+        with noted_reads(self.config) as reads:
+            yield
+        self.reads.setdefault(stage, set()).update(reads)
+
+    def copy_to(self, root: Path, *stages: str, blender: str = "", settings: tuple[str, ...] = ()) -> "Made":
+        """A copy of the run in which ``stages`` are not done."""
+        shutil.copytree(self.layout.root, root)
+        for stage in stages:
+            shutil.rmtree(root / "ledger" / stage)
+            shutil.rmtree(root / "models" / stage, ignore_errors=True)
+        return Made(RunLayout(root), tiny_config(blender or self.config.render.python, *settings))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The whole run; tests only read it."""
+    folder = tmp_path_factory.mktemp("made")
+    run = Made(RunLayout(folder / "run"), tiny_config(recording_blender(folder)))
+    for shard in run.shards():
+        with run.noting("render"):
+            run.render(shard)
+    run.make_models()
+    return run

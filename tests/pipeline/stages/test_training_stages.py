@@ -1,0 +1,182 @@
+import csv
+import io
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.tiny import HELD_OUT, tree_hashes
+
+from pipeline.contracts.errors import ConfigError, DataError
+from pipeline.contracts.naming import format_avatar, format_shard
+from pipeline.contracts.randomness import generator_for
+from pipeline.contracts.rendering import RenderReport
+from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder
+from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.shards import extract_avatars, write_shard
+from pipeline.run.provenance import stage_report
+from pipeline.stages.encode import load_latents, load_run_clip
+from pipeline.stages.train.recipe import draw_rows, learnable, make_recipe
+
+CPU = torch.device("cpu")
+MODELS = ("clip", "base", "upsampler", "latent", "refiner")
+
+
+class Stop(Exception):
+    """What a test ends a stage with."""
+
+
+def weights(run, name):
+    return tree_hashes(run.layout.model(name) / "weights")
+
+
+def losses(run, name):
+    with (run.layout.model(name) / "loss.csv").open(newline="") as handle:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(handle)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_interrupted_training_ends_with_the_same_weights(made, tmp_path, name):
+    run = made.copy_to(tmp_path / "run", name, settings=(f"{name}.checkpoint_every=1",))
+
+    def stop(done, total):
+        if done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run.train(name, on_progress=stop)
+    assert not (run.layout.model(name) / "weights").exists()
+    steps = []
+    report = run.train(name, on_progress=lambda done, total: steps.append(done))
+    assert steps[0] == 2, "it went on after the first step's checkpoint"
+    assert weights(run, name) == weights(made, name)
+    assert losses(run, name) == losses(made, name)
+    assert report.outputs == stage_report(made.layout, name).outputs
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_step_sees_depends_on_the_step_alone(made, name):
+    recipe = make_recipe(name, made.config, made.layout, CPU)
+
+    def draw(step):
+        return recipe.draw(generator_for(made.config.seed, step, f"{name} batch"), 4)
+
+    first = [draw(step) for step in range(8)]
+    assert all(np.array_equal(draw(step), first[step]) for step in reversed(range(8)))
+    assert len({places.tobytes() for places in first}) > 1
+    rows = np.concatenate([places.reshape(4, -1)[:, 0] for places in first])
+    assert set(rows) == set(range(len(recipe.avatars))), "every avatar is seen"
+    batch = recipe.load(first[3])
+    again = recipe.load(first[3])
+    assert all(torch.equal(batch[key], again[key]) for key in batch)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_recipe_has_a_held_out_avatar(made, name):
+    recipe = make_recipe(name, made.config, made.layout, CPU)
+    assert recipe.avatars == tuple(avatar for avatar in range(6) if avatar not in HELD_OUT)
+
+
+def noise_png(seed, side):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(256, size=(side, side, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def overwrite_views(run, scratch, chosen):
+    """Replace the pictures of the (avatar, view) that ``chosen`` picks by noise, in tars and ledgers."""
+    for shard in run.shards():
+        ledger = run.layout.ledger("render", format_shard(shard))
+        report = read_ledger(ledger, RenderReport)
+        hashes, folders = {}, []
+        for avatar in extract_avatars(run.layout.shard(shard), report.done, scratch / f"{shard}"):
+            folder = scratch / f"{shard}" / format_avatar(avatar.avatar)
+            files = []
+            for file in avatar.files:
+                view, kind = int(file.name[9:12]), file.name[13:]
+                poisoned = kind == "rgba.png" and chosen(avatar.avatar, view)
+                data = noise_png(view, run.config.render.resolution) if poisoned else (folder / file.name).read_bytes()
+                files.append((file.name, data))
+            shutil.rmtree(folder)
+            hashes[folder.name] = avatar_sha256(publish_avatar_folder(folder.parent, avatar.avatar, files, seconds={}))
+            folders.append(folder)
+        sha256, size = write_shard(run.layout.shard(shard), folders)
+        write_ledger(ledger, report.model_copy(update=dict(tar_sha256=sha256, tar_bytes=size, avatar_sha256=hashes)))
+
+
+def test_held_out_avatars_and_views_change_no_weight(made, tmp_path):
+    # Noise in place of them: whatever read one of them would come out otherwise.
+    run = made.copy_to(tmp_path / "run", "decoder", "fit", "encode", *MODELS)
+    render = run.config.render
+    frontal = render.train_views + render.held_out_views
+
+    def held_out(avatar, view):
+        return avatar in HELD_OUT or render.train_views <= view < frontal
+
+    overwrite_views(run, tmp_path / "scratch", held_out)
+    run.make_models()
+    assert tree_hashes(run.layout.decoder) == tree_hashes(made.layout.decoder)
+    for name in MODELS:
+        assert weights(run, name) == weights(made, name), name
+    planes, true_planes = (tree_hashes(r.layout.planes / "planes") for r in (run, made))
+    different = {key for key in planes if planes[key] != true_planes[key]}
+    assert different == {f"c.{avatar}.0.0.0.0" for avatar in HELD_OUT}
+    assert load_latents(run.layout).image[:5].equal(load_latents(made.layout).image[:5])
+    assert not load_latents(run.layout).image[5].equal(load_latents(made.layout).image[5])
+
+
+def test_a_training_view_changes_the_decoder(made, tmp_path):
+    # That noise shows where it is read, without which the test above would prove nothing.
+    run = made.copy_to(tmp_path / "run", "decoder")
+    overwrite_views(run, tmp_path / "scratch", lambda avatar, view: (avatar, view) == (1, 2))
+    run.fit_decoder()
+    assert tree_hashes(run.layout.decoder) != tree_hashes(made.layout.decoder)
+
+
+def test_latents_are_of_every_avatar_and_of_unit_length(made):
+    latents = load_latents(made.layout)
+    assert latents.avatars == tuple(range(6))
+    for values in (latents.image, latents.text):
+        assert values.shape == (6, made.config.clip.latent_dim)
+        assert torch.allclose(values.norm(dim=1), torch.ones(6), atol=1e-5)
+    assert latents.image[latents.rows((4, 1))].equal(latents.image[[4, 1]])
+    assert latents.encoder_sha256 == stage_report(made.layout, "clip").notes["encoder_sha256"]
+    clip, _ = load_run_clip(made.layout, CPU)
+    assert not clip.training
+
+
+def test_current_stages_do_nothing(made):
+    before = {path: path.stat().st_mtime_ns for path in made.layout.root.rglob("*")}
+    made.encode()
+    made.fit_decoder()
+    made.fit(1)
+    assert {path: path.stat().st_mtime_ns for path in made.layout.root.rglob("*")} == before
+
+
+def test_a_loss_that_is_no_number_ends_the_training_in_one_line(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "base", settings=("base.learning_rate=1e30", "base.warmup_steps=0"))
+    with pytest.raises(
+        DataError, match=r"stage base: the gradient of step \d+ is not finite; lower base\.learning_rate"
+    ):
+        run.train("base")
+    assert not (run.layout.model("base") / "weights").exists() and stage_report(run.layout, "base") is None
+
+
+def test_a_batch_that_workers_cannot_share(made):
+    with pytest.raises(ConfigError, match=r"base\.batch 2 is no multiple of train\.workers 3"):
+        made.train("base", world_size=3)
+
+
+def test_too_few_to_learn_from(made):
+    assert learnable(made.config, {0: "", 3: "", 5: ""}) == (0, 3)
+    with pytest.raises(DataError, match="1 avatars that are not held out"):
+        learnable(made.config, {0: "", 5: ""})
+
+
+def test_rows_of_a_batch_repeat_only_when_there_are_too_few():
+    generator = np.random.default_rng(0)
+    assert sorted(draw_rows(generator, 7, 7)) == list(range(7))
+    assert len(set(draw_rows(generator, 50, 20))) == 20
+    assert sorted(np.bincount(draw_rows(generator, 3, 8))) == [2, 3, 3]

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from pipeline.machine import available_bytes, available_to_this_process
+
+GIB = 2**30
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine with 8 GiB available, whose files a test changes: (proc, cgroups)."""
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text(f"MemTotal: {16 * 2**20} kB\nMemAvailable: {8 * 2**20} kB\n")
+    return proc, cgroups
+
+
+def group(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n")
+
+
+def test_without_control_groups_it_is_the_kernels_estimate(machine):
+    assert available_bytes(*machine) == 8 * GIB
+
+
+def test_the_tightest_group_counts_and_idle_cache_does_not(machine):
+    proc, cgroups = machine
+    (proc / "self" / "cgroup").write_text("0::/jobs/fit\n")
+    group(cgroups, {"memory.stat": "anon 1"})
+    group(cgroups / "jobs" / "fit", {"memory.max": "max", "memory.current": GIB})
+    assert available_bytes(*machine) == 8 * GIB
+    statistics = f"anon {2 * GIB}\ninactive_file {GIB}"
+    group(cgroups / "jobs", {"memory.max": 5 * GIB, "memory.current": 3 * GIB, "memory.stat": statistics})
+    assert available_bytes(*machine) == (5 - 3 + 1) * GIB
+    group(cgroups / "jobs" / "fit", {"memory.max": 2 * GIB})
+    assert available_bytes(*machine) == 1 * GIB
+    group(cgroups / "jobs" / "fit", {"memory.current": 3 * GIB})
+    assert available_bytes(*machine) == 0
+
+
+def test_groups_of_the_first_version(machine):
+    proc, cgroups = machine
+    (proc / "self" / "cgroup").write_text("9:name=systemd:/\n4:cpu,memory:/docker\n")
+    files = {"memory.limit_in_bytes": 4 * GIB, "memory.usage_in_bytes": 3 * GIB}
+    group(cgroups / "memory" / "docker", files | {"memory.stat": f"total_inactive_file {GIB}"})
+    assert available_bytes(*machine) == 2 * GIB
+
+
+def test_what_the_process_holds_already_is_its_own():
+    held = torch.ones(50 * 2**20)
+    assert available_to_this_process(torch.device("cpu")) > held.nbytes
+    assert available_bytes() > 0

@@ -1,0 +1,1 @@
+"""What tests share: a tiny run, a stand-in for Blender, commands, made-up ledgers."""
