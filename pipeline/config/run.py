@@ -1,8 +1,8 @@
 """The configuration of a run: one frozen pydantic tree, written whole into ``run.toml``.
 
 Field defaults are the paper's values where the paper gives one; ``demo`` and ``desk`` only change numbers. What the
-models learn by is in ``model_config``, how a configuration is put together in ``config_file``, and what of it makes
-a stage's output stale in ``fingerprint``.
+models learn by is in ``models``, how a configuration is put together in ``load``, and what of it makes a stage's
+output stale in ``run.fingerprint``.
 """
 
 from typing import Literal

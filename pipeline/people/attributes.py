@@ -1,19 +1,16 @@
 """How the attributes of an avatar are drawn: with ``PopulationConfig``'s chances, correlated by age, sex and ancestry.
 
-Faces come from a few shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small independent parts,
-so that no two local targets fight each other; a face whose independent parts are together improbable is drawn again
-(``MAX_ODDITY``). Each function has a generator of its own, so that changing one proportion leaves the rest as it was.
+Each function has a generator of its own, so that changing one proportion leaves the rest as it was. The local
+parameters of a face are in ``face``.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.appearance import (
     ASYMMETRIES,
-    FACE_AXES,
     GARMENT_COLOURS,
     EarringSpec,
     Expression,
@@ -30,18 +27,15 @@ from pipeline.contracts.appearance import (
     Rgb,
     SkinSpec,
 )
+from pipeline.people.chance import choose, pick, ramp
 from pipeline.people.population import HairTable, PopulationConfig, Table
 
-T = TypeVar("T")
 TIGHT_CURL: Final = 0.55
 """Hair with more curl than this is tightly curled, and has styles of its own."""
 ADULT: Final = 16.0
 """Years from which on somebody is no child."""
 BEARDED: Final = 18.0
 """Years from which on men may have beards or be bald."""
-MAX_ODDITY: Final = 1.28
-"""Mean square of a face's independent parts, in units of their variance: above this it is drawn again (about 8 %)."""
-FACE_NOISE: Final = 0.13
 OUTER: Final = ("hoodie", "jacket")
 SKIN_TONES: Final = (
     (0.92, 0.875, 0.765, 0.585, 0.42, 0.30),
@@ -286,88 +280,6 @@ def draw_light(rng: np.random.Generator, population: PopulationConfig, skin: Ski
         "strength": float(rng.uniform(0.88, 1.06) * (0.90 + 0.32 * ramp(skin.melanin, 0.25, 0.85))),
     }
     return LightSpec.model_validate(record)
-
-
-def draw_face(
-    rng: np.random.Generator, male: bool, age: float, ancestry: tuple[float, float, float], weight: float
-) -> tuple[tuple[str, float], ...]:
-    """Local parameters: shared factors (breadth, length, jaw, nose, softness, eyes, mouth) plus small noise."""
-    african, asian, caucasian = ancestry
-    broad, long, jaw, nose, soft, eyes, mouth = rng.normal(0, 1, 7)
-    old, child = ramp(age, 30, 80), ramp(age, 15, 6)
-    # Boys and girls differ less than men and women.
-    sex = (1.0 if male else -1.0) * (0.25 + 0.75 * ramp(age, 11, 18))
-    mean = dict.fromkeys(FACE_AXES, 0.0) | {
-        "chin/chin-bones": 0.12 * sex + 0.14 * jaw,
-        "chin/chin-cleft": 0.08 * sex + 0.06 * jaw,
-        "chin/chin-height": 0.10 * long + 0.05 * sex - 0.10 * child,
-        "chin/chin-jaw-drop": 0.10 * jaw + 0.08 * old,
-        "chin/chin-prominent": 0.14 * jaw + 0.06 * sex - 0.10 * child,
-        "chin/chin-width": 0.16 * sex + 0.16 * jaw + 0.08 * broad - 0.05,
-        "cheek/cheek-bones": 0.12 * asian - 0.14 * soft - 0.06 * sex,
-        "cheek/cheek-inner": 0.12 * soft - 0.15 * old,
-        "cheek/cheek-volume": 0.16 * soft + 0.5 * (weight - 0.5) - 0.15 * old + 0.15 * child,
-        "ears/ear-lobe": 0.2 * old,
-        "ears/ear-scale": 0.2 * old + 0.05 * sex,
-        "ears/ear-wing": -0.12,
-        "eyebrows/eyebrows-angle": 0.08 * eyes,
-        "eyebrows/eyebrows-trans": -0.16 * sex - 0.1 * old,
-        "eyes/eye-bag": 0.3 * old,
-        "eyes/eye-corner1": 0.12 * asian - 0.15 * old + 0.10 * eyes,
-        "eyes/eye-corner2": 0.06 * eyes,
-        "eyes/eye-scale": -0.11 * sex - 0.08 * old + 0.10 * eyes + 0.14 * child,
-        "eyes/eye-trans": 0.06 * broad,
-        "forehead/forehead-nubian": -0.08 * sex + 0.06 * soft,
-        "forehead/forehead-scale-vert": 0.08 * long,
-        "forehead/forehead-temple": -0.06 * jaw + 0.06 * soft,
-        "head/head": 0.22 * sex + 0.20 * jaw - 0.30,
-        "head/head-age": 0.75 * old - 0.1,
-        "head/head-fat": 0.15 * soft + 0.7 * (weight - 0.5) + 0.10 * child,
-        "head/head-scale-horiz": 0.16 * broad - 0.10,
-        "head/head-scale-vert": 0.14 * long - 0.05 * broad,
-        "mouth/mouth-angles": 0.10 * mouth - 0.12 * old + 0.06,
-        "mouth/mouth-cupidsbow": 0.12 * mouth - 0.06 * sex - 0.15 * old,
-        "mouth/mouth-lowerlip-height": 0.10 * mouth - 0.15 * old,
-        "mouth/mouth-lowerlip-volume": 0.06 * african - 0.3 * old + 0.10 * mouth - 0.10 * sex,
-        "mouth/mouth-scale-horiz": 0.10 * broad + 0.05 * sex + 0.08,
-        "mouth/mouth-upperlip-height": 0.10 * mouth - 0.15 * old,
-        "mouth/mouth-upperlip-volume": 0.06 * african - 0.35 * old + 0.10 * mouth - 0.12 * sex,
-        "neck/neck-scale-horiz": 0.16 * sex + 0.4 * (weight - 0.5) - 0.10,
-        "nose/nose-base": 0.06 * nose - 0.08 * old,
-        "nose/nose-curve": 0.14 * nose + 0.08 * sex - 0.10 * child,
-        "nose/nose-flaring": 0.08 * broad,
-        "nose/nose-hump": 0.12 * caucasian + 0.14 * nose + 0.06 * sex - 0.12 * child,
-        "nose/nose-point": -0.2 * old - 0.10 * sex - 0.08 * nose,
-        "nose/nose-point-width": 0.08 * broad + 0.06 * soft,
-        "nose/nose-scale-depth": 0.14 * nose - 0.06 * asian - 0.12 * child,
-        "nose/nose-scale-vert": 0.12 * long + 0.10 * nose + 0.1 * old - 0.10 * child,
-        "nose/nose-volume": 0.10 * nose + 0.06 * sex - 0.10 * child,
-        "nose/nose-width1": 0.06 * broad,
-        "nose/nose-width2": 0.10 * broad + 0.04 * african + 0.04 * sex,
-        "nose/nose-width3": 0.10 * broad + 0.08 * nose + 0.04 * african + 0.08 * sex,
-    }
-    noise = rng.normal(0, 1, len(mean))
-    while (noise**2).mean() > MAX_ODDITY:
-        noise = rng.normal(0, 1, len(mean))
-    noise *= FACE_NOISE
-    return tuple((name, float(np.clip(m + e, -0.75, 0.75))) for (name, m), e in zip(mean.items(), noise, strict=True))
-
-
-def pick(rng: np.random.Generator, chances: Mapping[T, float]) -> T:
-    """One key, with chances in proportion to the values."""
-    bounds = np.cumsum(tuple(chances.values()))
-    return tuple(chances)[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
-
-
-def choose(rng: np.random.Generator, table: Table) -> str:
-    """The name of one of a table's alternatives."""
-    return pick(rng, table.chances())
-
-
-def ramp(value: float, low: float, high: float) -> float:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = min(1.0, max(0.0, (value - low) / (high - low)))
-    return t * t * (3 - 2 * t)
 
 
 def _rgb(colour: npt.NDArray[np.float64]) -> Rgb:

@@ -1,11 +1,9 @@
 """Captions of an avatar: what can be seen and nothing else, in several phrasings."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pipeline.contracts.appearance import HairSpec
-
-if TYPE_CHECKING:
-    from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.avatar import AvatarSpec
 
 HAIR: Final = {
     "balding": "thinning {} hair",
@@ -74,7 +72,20 @@ LONG_HAIR: Final = frozenset(("bob", "long straight", "wavy", "pigtails", "braid
 """Still seen below a hat, and hangs over the ears."""
 
 
-def captions_of(spec: "AvatarSpec") -> tuple[str, ...]:
+def described(spec: AvatarSpec) -> AvatarSpec:
+    """The same avatar with captions that fit it."""
+    captions = captions_of(spec)
+    caption = captions[spec.seed % len(captions)]
+    return spec.model_copy(update={"caption": caption, "caption_short": short_caption_of(spec)})
+
+
+def phrasings(spec: AvatarSpec) -> tuple[str, ...]:
+    """Captions that a model may learn from: every phrasing; of a caption that was given, that one."""
+    captions = captions_of(spec)
+    return (*(captions if spec.caption in captions else (spec.caption,)), spec.caption_short)
+
+
+def captions_of(spec: AvatarSpec) -> tuple[str, ...]:
     """Sentences that say the same, such as 'an old woman with curly grey hair, wearing a red turtleneck, smiling'."""
     head, clothes, mood, person = _head(spec), _listed(_worn(spec)), _mood(spec), _person(spec)
     features = _listed(head)
@@ -91,7 +102,7 @@ def captions_of(spec: "AvatarSpec") -> tuple[str, ...]:
     )
 
 
-def short_caption_of(spec: "AvatarSpec") -> str:
+def short_caption_of(spec: AvatarSpec) -> str:
     """A few words: the person and the most telling one or two features."""
     features = _head(spec)
     telling = features[:1]
@@ -113,14 +124,14 @@ def hair_colour_name(hair: HairSpec) -> str:
     return "blond" if hair.melanin < 0.3 else "brown" if hair.melanin < 0.78 else "black"
 
 
-def ears_are_seen(spec: "AvatarSpec") -> bool:
+def ears_are_seen(spec: AvatarSpec) -> bool:
     """Whether neither hair nor a beanie covers the ears."""
     return spec.hair.style not in LONG_HAIR - {"braids", "pigtails"} and (
         spec.hat is None or spec.hat.style in ("cap", "beret")
     )
 
 
-def _person(spec: "AvatarSpec") -> str:
+def _person(spec: AvatarSpec) -> str:
     male = spec.gender >= 0.5
     if spec.age_years < 16:
         return ("little " if spec.age_years < 10 else "") + ("boy" if male else "girl")
@@ -129,7 +140,7 @@ def _person(spec: "AvatarSpec") -> str:
     return f"{bald}{age} {'man' if male else 'woman'}"
 
 
-def _head(spec: "AvatarSpec") -> list[str]:
+def _head(spec: AvatarSpec) -> list[str]:
     parts = []
     if spec.hair.style != "bald":
         colour = hair_colour_name(spec.hair)
@@ -150,7 +161,7 @@ def _head(spec: "AvatarSpec") -> list[str]:
     return parts
 
 
-def _worn(spec: "AvatarSpec") -> list[str]:
+def _worn(spec: AvatarSpec) -> list[str]:
     garment, patterns = spec.garment, {"stripes": "striped ", "checks": "checked "}
     parts = [
         _a(f"{garment.colour_name} {patterns.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}")
@@ -160,7 +171,7 @@ def _worn(spec: "AvatarSpec") -> list[str]:
     return parts
 
 
-def _mood(spec: "AvatarSpec") -> str:
+def _mood(spec: AvatarSpec) -> str:
     return MOODS.get(spec.expression, "") if spec.expression_intensity > 0.35 else ""
 
 

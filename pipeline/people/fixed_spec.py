@@ -10,9 +10,11 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import validation_summary
+from pipeline.people.caption import described
+from pipeline.people.draw import draw_avatar
 from pipeline.people.population import PopulationConfig
 
 
@@ -33,8 +35,8 @@ def parse_specs(text: str, where: str, run_seed: int, population: PopulationConf
             spec = AvatarSpec.model_validate_json(json.dumps(_over(drawn, entry)))
         except ValidationError as error:
             raise ConfigError(f"{where}: avatar {index}: {validation_summary(error)}") from None
-        described = spec.described()
-        specs.append(described if "caption" not in entry else described.model_copy(update={"caption": spec.caption}))
+        known = described(spec)
+        specs.append(known if "caption" not in entry else known.model_copy(update={"caption": spec.caption}))
     return tuple(specs)
 
 

@@ -2,7 +2,7 @@
 
 Probabilities are shares of the group that the field names; tables of styles hold weights, which are normalised, so
 ``--set render.population.garments.hoodie=3`` makes hoodies likelier and 0 makes them vanish. A style's name is its
-field's, with spaces. How the attributes hang together (grey with age, melanin with ancestry) is in ``attribute_draw``.
+field's, with spaces. How the attributes hang together (grey with age, melanin with ancestry) is in ``attributes``.
 """
 
 from typing import Annotated, Final, Self
@@ -222,7 +222,7 @@ class OuterPatterns(PatternTable):
 
 
 class ColourTable(Table):
-    """Colours of garments, where none is near the wearer's skin (``attribute_draw.near_skin``)."""
+    """Colours of garments, where none is near the wearer's skin (``attributes.near_skin``)."""
 
     white: Weight = 11
     cream: Weight = 4

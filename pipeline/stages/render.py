@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.blender_process import run_blender
 from pipeline.config.load import read_specs
 from pipeline.config.run import RunConfig
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
@@ -42,6 +42,7 @@ from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
 from pipeline.io.ledger import processor_name, read_ledger, write_ledger
 from pipeline.io.publish import publish_folder
 from pipeline.io.shards import extract_avatars, write_shard
+from pipeline.people.draw import draw_avatar
 
 ATTEMPTS_PER_AVATAR = 2
 

@@ -12,7 +12,7 @@ from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
 from blender_scripts.mesh_export import encode_glb, main
 from blender_scripts.person import build_person
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.people.draw import draw_avatar
 
 EXTENT_M = 0.25
 

@@ -34,8 +34,9 @@ from pipeline.contracts.appearance import (
     HatStyle,
     PoseSpec,
 )
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position
+from pipeline.people.draw import draw_avatar
 
 EXTENT_M = 0.25
 DISTANCE = 4.6

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.contracts.rendering import (
@@ -25,6 +24,7 @@ from pipeline.contracts.rendering import (
     WorkerResult,
     sample_suffixes,
 )
+from pipeline.people.draw import draw_avatar
 
 pytestmark = pytest.mark.blender
 

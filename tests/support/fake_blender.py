@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, sphere_rig
 from pipeline.contracts.conventions import ALPHA, COLOUR_TRANSFORM, DEPTH_LEVELS, SCHEMA_VERSION
 from pipeline.contracts.naming import format_avatar, format_sample
@@ -43,6 +43,7 @@ from pipeline.contracts.rendering import (
     WorkerResult,
     sample_suffixes,
 )
+from pipeline.people.draw import draw_avatar
 
 Array = npt.NDArray[np.float64]
 

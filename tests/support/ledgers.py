@@ -1,12 +1,12 @@
 """Ledger entries of a run with shards of two avatars, written without doing the work."""
 
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
 from pipeline.contracts.stage import StageReport
 from pipeline.io.ledger import write_ledger
+from pipeline.people.draw import draw_avatar
 
 
 def write_render(layout, shard, done, sources="s", fingerprint="f", people_version=PEOPLE_VERSION):

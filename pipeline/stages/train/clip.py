@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
+from pipeline.people.caption import phrasings
 from pipeline.run.provenance import avatar_specs, render_sources
 from pipeline.stages.device import read_one, rgb_tensor
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
@@ -27,9 +28,9 @@ class ClipRecipe:
         self.avatars = learnable(config, render_sources(config, layout))
         self.trains = not config.clip.pretrained
         specs = avatar_specs(config, layout)
-        phrasings = [specs[avatar].phrasings() for avatar in self.avatars]
-        self.captions = [caption for of_avatar in phrasings for caption in of_avatar]
-        self.counts = np.array([len(of_avatar) for of_avatar in phrasings])
+        spoken = [phrasings(specs[avatar]) for avatar in self.avatars]
+        self.captions = [caption for of_avatar in spoken for caption in of_avatar]
+        self.counts = np.array([len(of_avatar) for of_avatar in spoken])
         self.first = np.cumsum(self.counts) - self.counts
         self.settings = clip_settings(config)
         try:

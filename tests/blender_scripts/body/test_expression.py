@@ -6,7 +6,8 @@ import pytest
 from blender_scripts.body.body import build_body
 from blender_scripts.body.expression import LID_RIMS
 from blender_scripts.body.makehuman import find_assets
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.people.draw import draw_avatar
 
 
 def looking(pitch_deg: float) -> AvatarSpec:

@@ -5,7 +5,7 @@ import pytest
 
 from blender_scripts.body.body import build_body
 from blender_scripts.body.eyes import build_eyes, build_mouth
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.people.draw import draw_avatar
 
 
 @pytest.mark.parametrize("expression", ["amazed", "kiss", "shout", "pout"])

@@ -5,7 +5,8 @@ import numpy as np
 from blender_scripts.body.body import topology
 from blender_scripts.body.relief import fold_height, moved
 from blender_scripts.body.skin_line import lines, noise
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.people.draw import draw_avatar
 
 
 def aged(years: float, wrinkles: float, expression: str = "neutral") -> AvatarSpec:

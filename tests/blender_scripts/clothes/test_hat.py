@@ -10,7 +10,7 @@ from blender_scripts.body.body import build_body
 from blender_scripts.clothes.hat import build_hat, hat_field
 from blender_scripts.job.checks import GAP_M
 from pipeline.contracts.appearance import HatSpec, HatStyle
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.people.draw import draw_avatar
 
 
 @pytest.mark.parametrize("style", get_args(HatStyle))

@@ -12,10 +12,11 @@ from blender_scripts.job.checks import Broken, border_vertices, check_frame, che
 from blender_scripts.job.preparation import prepare
 from blender_scripts.person import build_person
 from pipeline.contracts.appearance import GlassesSpec
-from pipeline.contracts.avatar import AvatarSpec, draw_avatar
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.contracts.rendering import AvatarJob, ViewSpec
+from pipeline.people.draw import draw_avatar
 
 EXTENT_M = 0.25
 SOUND = (3, 9)

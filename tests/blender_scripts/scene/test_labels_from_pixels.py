@@ -14,10 +14,10 @@ import pytest
 
 from blender_scripts.body.landmarks import landmark_points, observe_landmarks
 from blender_scripts.person import build_person
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.io.shards import decode_normals
+from pipeline.people.draw import draw_avatar
 
 pytestmark = pytest.mark.blender
 
@@ -44,7 +44,7 @@ from blender_scripts.person import build_person
 from blender_scripts.scene.scene import make_scene
 from blender_scripts.scene.segmentation import encode_segmentation
 from blender_scripts.worker import render_frame
-from pipeline.contracts.avatar import draw_avatar
+from pipeline.people.draw import draw_avatar
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.rendering import RenderPasses, RenderSettings
 

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport, PlaneSpec
@@ -27,6 +26,7 @@ from pipeline.contracts.rendering import (
     ViewSpec,
     WorkerResult,
 )
+from pipeline.people.draw import draw_avatar
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=1e-300, max_value=1e300)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.errors import ConfigError
-from pipeline.people.caption import captions_of
+from pipeline.people.caption import captions_of, phrasings
+from pipeline.people.draw import draw_avatar
 from pipeline.people.fixed_spec import parse_specs
 from pipeline.people.population import PopulationConfig
 
@@ -20,7 +20,7 @@ def test_what_is_given_is_kept_and_the_rest_is_drawn() -> None:
     assert first.hair.style == "braids" and first.glasses is None
     assert first.hair.melanin == drawn.hair.melanin and first.face == drawn.face
     assert first.caption in captions_of(first)
-    assert second.caption == "somebody" and second.phrasings() == ("somebody", second.caption_short)
+    assert second.caption == "somebody" and phrasings(second) == ("somebody", second.caption_short)
     assert third == draw_avatar(7, 2)
 
 

@@ -16,9 +16,10 @@ from pipeline.contracts.appearance import (
     LightRig,
     Pattern,
 )
-from pipeline.contracts.avatar import draw_avatar
-from pipeline.people.attributes import MAX_ODDITY, near_skin
+from pipeline.people.attributes import near_skin
 from pipeline.people.distribution import ATTRIBUTES, attribute_bars, attribute_distributions
+from pipeline.people.draw import draw_avatar
+from pipeline.people.face import MAX_ODDITY
 from pipeline.people.population import GarmentTable, PopulationConfig
 
 POPULATION = PopulationConfig()

@@ -4,8 +4,8 @@ import pytest
 from support.ledgers import write_fit, write_render, write_stage
 
 from pipeline.config.load import load_config
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.naming import RunLayout
+from pipeline.people.draw import draw_avatar
 from pipeline.run.provenance import (
     SINGLE_STAGES,
     avatar_specs,

@@ -3,10 +3,10 @@ import shutil
 import pytest
 from support.tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
 
-from pipeline.contracts.avatar import draw_avatar
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.rendering import RenderPasses
 from pipeline.io.shards import read_shard
+from pipeline.people.draw import draw_avatar
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.stages.render import RenderItem, render_shard, view_specs
 
