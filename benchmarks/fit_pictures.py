@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
-from pipeline.images import contact_sheet, error_map
+from pipeline.report.pictures import contact_sheet, error_map
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

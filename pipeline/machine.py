@@ -1,9 +1,18 @@
-"""How much memory a process may still take: of the machine, of its control groups, of a CUDA device."""
+"""The machine that this process runs on: memory and disk that it may still take, its processor, what is installed.
 
+Memory is what the machine, its control groups or a CUDA device leave.
+"""
+
+import importlib.metadata
 import os
-from collections.abc import Mapping
+import platform
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pipeline.contracts.errors import ResourceError
+from pipeline.contracts.units import bytes_text
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -41,6 +50,51 @@ def available_to_this_process(device: Any) -> int:
         return free + torch.cuda.memory_reserved(device)
     resident = int((_lines(Path("/proc/self/statm")) or ["0 0"])[0].split()[1]) * os.sysconf("SC_PAGESIZE")
     return available_bytes() + resident
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write to the file system ``path`` is, or will be, on."""
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def require_disk(path: Path, needed_bytes: int) -> None:
+    """Raise ``ResourceError`` unless ``needed_bytes`` fit on the file system of ``path``."""
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise ResourceError(
+            f"{path} needs {bytes_text(needed_bytes)} and its file system has {bytes_text(free)} free: "
+            "free some, or choose another folder or a smaller run"
+        )
+
+
+def processor_name() -> str:
+    """The CPU's model, which bytes of renders and fits may depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of the installed distributions ``names``, and Python's, for a ledger.
+
+    Raises ``ResourceError`` for one that is not installed.
+    """
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise ResourceError(
+                f"package {name} is not installed here: install rodin-pipe with the extra that this stage needs"
+            ) from None
+    return versions
 
 
 def _meminfo(path: Path) -> Mapping[str, int]:

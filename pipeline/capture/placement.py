@@ -1,4 +1,4 @@
-"""Where a capture's object is: up axis and cube from cameras and masks, and frames whose pose cannot be right.
+"""Where captures are put: up axis and cube from cameras and masks, and frames whose pose cannot be right.
 
 The cube is found in two steps. The point nearest to all rays through the masks' centres, with the masks' sizes seen
 from there, bounds the object roughly; in that box a grid of points is kept where the masks agree (a visual hull by
@@ -6,14 +6,16 @@ vote, so that one bad pose does not empty it), and the cube goes around those. n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.capture.prepare import PreparedCapture
+from pipeline.capture.sight import Sight
+from pipeline.config.stages import IngestConfig
 from pipeline.contracts.camera import Array, Camera
-from pipeline.contracts.capture import Placement, UpAxis
+from pipeline.contracts.capture import CaptureWorld, Placement, UpAxis
 from pipeline.contracts.errors import DataError
 
 GRID: Final = 40
@@ -26,64 +28,9 @@ ON_THE_OBJECT: Final = 0.5
 """In a view with a right pose, at least such a share of the object's points in sight lies in the mask."""
 MARGIN: Final = 1.08
 """The cube's side over the object's: the grid is coarse, and matter must not touch the cube's faces."""
+SMALLEST_SHARE: Final = 0.05
+"""Of several captures, none may fill less of the cube's side than this: they would be of different units."""
 _MOST_VIEWS: Final = 120
-_MASK_SIDE: Final = 200
-
-
-@dataclass(frozen=True)
-class Sight:
-    """One photograph's camera, in the capture's world, and which pixels show the object, at most 200 a side."""
-
-    where: str
-    """How an error names it."""
-    camera: Camera
-    mask: npt.NDArray[np.bool_]
-    """[row, column]; of blocks of pixels, any of which may show it."""
-    block: int
-    """Side of such a block in pixels."""
-
-    @classmethod
-    def of_alpha(cls, where: str, camera: Camera, alpha: npt.NDArray[np.uint8]) -> "Sight":
-        """From the alpha of an image of the camera's size."""
-        block = -(-max(alpha.shape) // _MASK_SIDE)
-        height, width = (-(-side // block) for side in alpha.shape)
-        padded = np.zeros((height * block, width * block), bool)
-        padded[: alpha.shape[0], : alpha.shape[1]] = alpha > 0
-        mask = padded.reshape(height, block, width, block).any((1, 3))
-        return cls(where, camera, mask, block)
-
-    def look(self, points: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Which points are in the picture, and which lie in its mask."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            column, row, depth = np.moveaxis(self.camera.project(points), -1, 0)
-            inside = (depth > 0) & (column >= 0) & (column < self.camera.width)
-            inside &= (row >= 0) & (row < self.camera.height)
-        shown = np.zeros(len(points), bool)
-        at = (row[inside] // self.block).astype(int), (column[inside] // self.block).astype(int)
-        shown[inside] = self.mask[at]
-        return inside, shown
-
-    def centre_ray(self) -> tuple[Array, Array]:
-        """Camera position and unit direction through the middle of the mask."""
-        rows, columns = np.nonzero(self.mask)
-        middle = (np.array((columns.mean(), rows.mean())) + 0.5) * self.block
-        position = self.camera.matrix()[:3, 3]
-        direction = self.camera.unproject(np.array((*middle, 1.0))) - position
-        return position, direction / np.linalg.norm(direction)
-
-    def radius_at(self, point: Array) -> float:
-        """How far from the middle of the mask the object reaches, were it all as far away as ``point``."""
-        rows, columns = np.nonzero(self.mask)
-        spread = np.hypot(rows - rows.mean(), columns - columns.mean()).max() * self.block
-        return float(spread * self._depth(point) / min(self.camera.fx, self.camera.fy))
-
-    def looks_away_from(self, point: Array) -> bool:
-        """Whether a point is behind the camera."""
-        return self._depth(point) <= 0
-
-    def _depth(self, point: Array) -> float:
-        matrix = self.camera.matrix()
-        return float((point - matrix[:3, 3]) @ matrix[:3, 2])
 
 
 def find_up(cameras: Sequence[Camera], where: str) -> UpAxis:
@@ -168,6 +115,56 @@ def refuse_off_object(sights: Sequence[Sight], placement: Placement) -> None:
             )
 
 
+def place_captures(prepared: Sequence[PreparedCapture], settings: IngestConfig) -> tuple[tuple[Placement, str], ...]:
+    """Where each capture is put, and where that is from: given, from the file, or estimated.
+
+    Estimated cubes of one run are all as large as the largest, since a run has one unit. Raises ``DataError`` for what
+    does not fit together, and for frames that do not show what the others show.
+    """
+    cubes: list[tuple[npt.NDArray[np.float64], float, str]] = []
+    for item in prepared:
+        world = item.capture.world
+        if settings.centre:
+            cubes.append((np.array(settings.centre), settings.half_side, "given"))
+        elif world is not None:
+            cubes.append((np.array(world.centre), world.half_side, "from the file"))
+        else:
+            cubes.append((*find_cube(item.sights, str(item.capture.folder)), "estimated"))
+    largest = max(half_side for _, half_side, _ in cubes)
+    placements = []
+    for item, (centre, half_side, how) in zip(prepared, cubes, strict=True):
+        if half_side < SMALLEST_SHARE * largest:
+            raise DataError(
+                f"{item.capture.folder}: its cube has half side {half_side:.4g}, another's {largest:.4g}: "
+                "captures of one run must be in one unit; give each a run of its own"
+            )
+        up = settings.up
+        if up == "auto":
+            world = item.capture.world
+            cameras = [sight.camera for sight in item.sights]
+            up = find_up(cameras, str(item.capture.folder)) if world is None else world.up
+        placement = Placement(
+            up=up,
+            centre=(float(centre[0]), float(centre[1]), float(centre[2])),
+            half_side=largest if how == "estimated" else half_side,
+        )
+        refuse_off_object(item.sights, placement)
+        placements.append((placement, how))
+    return tuple(placements)
+
+
+def extent_m(prepared: Sequence[PreparedCapture], placements: Sequence[Placement], settings: IngestConfig) -> float:
+    """Metres of the run's world unit; raises ``DataError`` where captures disagree on it."""
+    extents = {_extent_m(item.capture.world, place, settings) for item, place in zip(prepared, placements, strict=True)}
+    told = ", ".join(f"{extent:.4g}" for extent in sorted(extents))
+    if max(extents) > 1.001 * min(extents):
+        raise DataError(
+            f"the captures' cubes are {told} m from centre to face, and "
+            "a run has one unit: give --half-side, or each a run of its own"
+        )
+    return max(extents)
+
+
 def _agreed(sights: Sequence[Sight], points: Array) -> npt.NDArray[np.bool_]:
     """Which points the masks agree to be of the object."""
     chosen = [sights[i] for i in np.linspace(0, len(sights) - 1, min(len(sights), _MOST_VIEWS)).round().astype(int)]
@@ -190,3 +187,9 @@ def _grid(low: Array, high: Array) -> Array:
 
 def _point(point: Array) -> str:
     return "(" + ", ".join(f"{x:.4g}" for x in point) + ")"
+
+
+def _extent_m(world: CaptureWorld | None, placement: Placement, settings: IngestConfig) -> float:
+    if settings.unit_m:
+        return placement.half_side * settings.unit_m
+    return placement.half_side * (world.extent_m / world.half_side if world is not None else 1.0)

@@ -15,10 +15,9 @@ from pipeline.config.load import load_config
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver.summary import bytes_text
+from pipeline.contracts.units import bytes_text
 from pipeline.driver.survey import disk_bytes, survey
-from pipeline.io.publish import free_bytes
-from pipeline.machine import available_bytes
+from pipeline.machine import available_bytes, free_bytes
 from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
 from pipeline.run.memory import TERMS, require_memory, side_by_side
 

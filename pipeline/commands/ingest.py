@@ -15,14 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.capture.prepare import (
-    IngestItem,
-    PreparedCapture,
-    extent_m,
-    ingest_shard,
-    place_captures,
-    prepare_capture,
-)
+from pipeline.capture.placement import extent_m, place_captures
+from pipeline.capture.prepare import PreparedCapture, prepare_capture
 from pipeline.config.load import load_config
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
@@ -33,9 +27,11 @@ from pipeline.contracts.stage import Progress
 from pipeline.driver.survey import changed_keys
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
-from pipeline.io.publish import publish_text, require_disk, run_lock
+from pipeline.io.publish import publish_text, run_lock
+from pipeline.machine import require_disk
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.provenance import render_reports
+from pipeline.stages.ingest import IngestItem, ingest_shard
 
 BYTES_A_PIXEL = 4.5
 """Of parts and tar together, at most about, for RGBA as PNG."""

@@ -16,15 +16,16 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.planes import FitReport
 from pipeline.contracts.rendering import AvatarFailure, Split
-from pipeline.driver.summary import bytes_text
+from pipeline.contracts.units import bytes_text
 from pipeline.driver.survey import directory_bytes, survey
-from pipeline.images import contact_sheet, encode_png, over_white
+from pipeline.images import encode_png, over_white
 from pipeline.io.avatar_folder import AVATAR_JSON
 from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256
 from pipeline.io.publish import publish_bytes, publish_folder, remove_temporaries, run_lock, sha256_file
 from pipeline.io.shards import index_shard, read_avatar, read_view
 from pipeline.people.distribution import attribute_bars, attribute_distributions
 from pipeline.report.attribute_chart import attribute_chart
+from pipeline.report.pictures import contact_sheet
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.provenance import (
     SINGLE_STAGES,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pipeline.contracts.units import rate_text, seconds_text
+
 if TYPE_CHECKING:
     from cluster.progress import StageProgress
 
@@ -51,25 +53,6 @@ def simple_progress(stage: str, unit: str) -> Iterator[Callable[[float, float], 
             )
 
         yield progress
-
-
-def seconds_text(seconds: float | None) -> str:
-    """``1:02:03``, ``4:05`` or ``--`` when unknown."""
-    if seconds is None:
-        return "--"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def rate_text(rate: float | None, unit: str) -> str:
-    """``3.2 steps/s``, or per minute or hour when slower."""
-    if not rate:
-        return f"-- {unit}s/s"
-    for factor, name in ((1, "s"), (60, "min"), (3600, "h")):
-        if rate * factor >= 0.5 or name == "h":
-            return f"{rate * factor:.3g} {unit}s/{name}"
-    raise AssertionError("unreachable")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import format_avatar
-from pipeline.driver.display import seconds_text
+from pipeline.contracts.units import bytes_text, seconds_text
 from pipeline.driver.survey import StageState, disk_bytes, num_tasks
 from pipeline.driver.visit import Visit, VisitResult
 from pipeline.run.fingerprint import MODELS, STAGE_SECTIONS
@@ -109,13 +109,3 @@ def _own_lines(visit: Visit) -> list[str]:
         for fit in fits[:OWN_LINES]
     ]
     return lines + ([f"and {len(fits) - OWN_LINES} more in {visit.layout.own}"] if len(fits) > OWN_LINES else [])
-
-
-def bytes_text(count: int) -> str:
-    """``1.4 GiB``."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.3g} {unit}"
-        value /= 1024
-    return f"{value:.3g} TiB"

@@ -32,8 +32,8 @@ from pipeline.driver.survey import (
 from pipeline.driver.worker_group import GroupNode, decoder_node, train_node
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
-from pipeline.io.publish import publish_text, require_disk, run_lock
-from pipeline.machine import available_bytes
+from pipeline.io.publish import publish_text, run_lock
+from pipeline.machine import available_bytes, require_disk
 from pipeline.run.fingerprint import MODELS, STAGE_SECTIONS, stage_fingerprints
 from pipeline.run.memory import TERMS, require_memory, side_by_side
 from pipeline.run.provenance import decoder_report, fit_reports, render_reports, render_sources

@@ -4,10 +4,7 @@ An entry that is absent means "not done"; one that cannot be read is an error, n
 finished work silently would hide that something damaged it.
 """
 
-import importlib.metadata
 import json
-import platform
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.record import Record, validation_summary
 from pipeline.io.publish import flush_to_disk, publish_text
 
@@ -85,30 +82,3 @@ def parse_record(data: bytes, record_type: type[AnyRecord], *, where: str, remed
         return record_type.from_json(data)
     except ValidationError as error:
         raise DataError(f"{where} is no valid {record_type.__name__} ({validation_summary(error)}): {remedy}") from None
-
-
-def processor_name() -> str:
-    """The CPU's model, which bytes of renders and fits may depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def package_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of the installed distributions ``names``, and Python's, for a ledger.
-
-    Raises ``ResourceError`` for one that is not installed.
-    """
-    versions = {"python": platform.python_version()}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            raise ResourceError(
-                f"package {name} is not installed here: install rodin-pipe with the extra that this stage needs"
-            ) from None
-    return versions

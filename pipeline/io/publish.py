@@ -3,7 +3,7 @@
 Everything is written under a temporary name in the folder that it will stand in, flushed to the disk, renamed,
 and the folder flushed, so that after a crash a name holds the old content, the new content, or nothing. What a
 killed process leaves behind is told by its suffix and removed by :func:`remove_temporaries`. The lock of a run
-and the check of free disk space live here too. Buckets are not served here.
+lives here too. Buckets are not served here.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pipeline.contracts.errors import ResourceError, RunLockedError
+from pipeline.contracts.errors import RunLockedError
 
 TEMPORARY_SUFFIX: Final = ".partial"
 """Ends the name of everything unfinished; zarr's local store uses the same suffix."""
@@ -144,24 +144,6 @@ def run_lock(path: Path) -> Iterator[None]:
             handle.truncate(0)
 
 
-def free_bytes(path: Path) -> int:
-    """Bytes that this user may still write to the file system ``path`` is, or will be, on."""
-    existing = path.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
-
-
-def require_disk(path: Path, needed_bytes: int) -> None:
-    """Raise ``ResourceError`` unless ``needed_bytes`` fit on the file system of ``path``."""
-    free = free_bytes(path)
-    if free < needed_bytes:
-        raise ResourceError(
-            f"{path} needs {_gib(needed_bytes)} and its file system has {_gib(free)} free: "
-            "free some, or choose another folder or a smaller run"
-        )
-
-
 def _describe_holder(text: str) -> str:
     try:
         holder = json.loads(text)
@@ -169,7 +151,3 @@ def _describe_holder(text: str) -> str:
         return f"process {holder['pid']} on {holder['host']}, started {started}"
     except (ValueError, KeyError, TypeError):
         return "a process that has only just started or is ending"
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB"

@@ -30,6 +30,7 @@ from typing import Final
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.naming import num_shards
+from pipeline.contracts.units import bytes_text
 
 BASE: Final = 512 * 2**20
 """Resident size of a worker that has imported everything and done nothing."""
@@ -174,10 +175,11 @@ def require_memory(stage: str, config: RunConfig, available: int, *, where: str 
     if one * processes <= available:
         return
     largest = max(terms, key=lambda name: terms[name])
-    several = f"{processes} processes of {_gib(one)} side by side" if processes > 1 else "one process"
+    several = f"{processes} processes of {bytes_text(one)} side by side" if processes > 1 else "one process"
     raise ResourceError(
-        f"stage {stage}: {several} can take {_gib(one * processes)} of memory ({_gib(terms[largest])} of each for "
-        f"{largest}), and {where} {_gib(available)} are available: {_remedy(stage, largest, config, processes)}"
+        f"stage {stage}: {several} can take {bytes_text(one * processes)} of memory ({bytes_text(terms[largest])} "
+        f"of each for {largest}), and {where} {bytes_text(available)} are available: "
+        f"{_remedy(stage, largest, config, processes)}"
     )
 
 
@@ -200,7 +202,3 @@ def _remedy(stage: str, largest: str, config: RunConfig, processes: int) -> str:
     if processes > 1 and stage != "decoder":
         return f"raise fit.threads {config.fit.threads}, so that fewer run side by side, or {remedy}"
     return remedy
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB"

@@ -32,11 +32,13 @@ from pipeline.contracts.report import (
     TrainedModel,
 )
 from pipeline.contracts.stage import DriverReport, Progress, StageReport
-from pipeline.images import encode_png, error_map, over_white, resized, to_uint8
-from pipeline.io.ledger import package_versions, processor_name, read_ledger, read_ledgers
+from pipeline.images import encode_png, over_white, resized, to_uint8
+from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
+from pipeline.machine import package_versions, processor_name
 from pipeline.report.page import render_page
+from pipeline.report.pictures import error_map
 from pipeline.run.fingerprint import STAGE_SECTIONS
 from pipeline.run.provenance import (
     SINGLE_STAGES,

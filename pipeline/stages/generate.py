@@ -26,8 +26,9 @@ from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSI
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress, StageReport
-from pipeline.images import decode_image, encode_png, encode_turntable, over_white, strip
+from pipeline.images import decode_image, encode_png, over_white
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
+from pipeline.report.pictures import encode_turntable, strip
 from pipeline.run.provenance import current_report, render_sources
 from pipeline.stages.device import choose_device, read_samples, seeded, use_threads
 from pipeline.stages.sampler import Sampler, load_sampler

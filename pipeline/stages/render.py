@@ -39,9 +39,10 @@ from pipeline.contracts.rendering import (
 )
 from pipeline.contracts.stage import Progress
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
-from pipeline.io.ledger import processor_name, read_ledger, write_ledger
+from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.publish import publish_folder
 from pipeline.io.shards import extract_avatars, write_shard
+from pipeline.machine import processor_name
 from pipeline.people.draw import draw_avatar
 
 ATTEMPTS_PER_AVATAR = 2

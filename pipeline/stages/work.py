@@ -9,8 +9,9 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.stage import StageReport
-from pipeline.io.ledger import package_versions, processor_name, write_ledger
+from pipeline.io.ledger import write_ledger
 from pipeline.io.publish import sha256_file
+from pipeline.machine import package_versions, processor_name
 from pipeline.run.provenance import stage_inputs
 
 

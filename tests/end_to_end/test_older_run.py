@@ -13,8 +13,8 @@ from support.tiny import tree_hashes
 from pipeline.config.load import read_run_toml
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.survey import survey
-from pipeline.io.ledger import package_versions, processor_name
 from pipeline.io.shards import read_avatar
+from pipeline.machine import package_versions, processor_name
 from pipeline.people.draw import draw_avatar
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.provenance import render_reports

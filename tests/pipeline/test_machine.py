@@ -1,7 +1,19 @@
+import platform
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from pipeline.machine import available_bytes, available_to_this_process
+from pipeline.contracts.errors import ResourceError
+from pipeline.machine import (
+    available_bytes,
+    available_to_this_process,
+    free_bytes,
+    package_versions,
+    processor_name,
+    require_disk,
+)
 
 GIB = 2**30
 
@@ -52,3 +64,18 @@ def test_what_the_process_holds_already_is_its_own():
     held = torch.ones(50 * 2**20)
     assert available_to_this_process(torch.device("cpu")) > held.nbytes
     assert available_bytes() > 0
+
+
+def test_disk_space_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> None:
+    missing = tmp_path / "not" / "yet"
+    assert free_bytes(missing) > 0
+    require_disk(missing, 1)
+    with pytest.raises(ResourceError, match=r"needs 1048576 TiB and .* free"):
+        require_disk(missing, 2**60)
+
+
+def test_versions_and_processor_for_a_ledger() -> None:
+    assert package_versions(("numpy",)) == {"python": platform.python_version(), "numpy": np.__version__}
+    with pytest.raises(ResourceError, match="no-such-package is not installed"):
+        package_versions(("no-such-package",))
+    assert processor_name().strip() and "\n" not in processor_name()

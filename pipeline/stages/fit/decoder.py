@@ -21,9 +21,10 @@ from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import DecoderReport
 from pipeline.contracts.rendering import Split
 from pipeline.contracts.stage import Progress
-from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
+from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.machine import package_versions, processor_name
 from pipeline.run.provenance import decoder_sha256, render_sources
 from pipeline.stages.context import Alone, Context
 from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads

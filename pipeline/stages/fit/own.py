@@ -26,10 +26,12 @@ from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
-from pipeline.images import contact_sheet, encode_png, encode_turntable, error_map, to_uint8
-from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
+from pipeline.images import encode_png, to_uint8
+from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
+from pipeline.machine import package_versions, processor_name
+from pipeline.report.pictures import contact_sheet, encode_turntable, error_map
 from pipeline.run.provenance import render_sources
 from pipeline.stages.device import (
     check_memory,

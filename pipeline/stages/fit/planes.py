@@ -22,8 +22,9 @@ from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, sh
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
 from pipeline.contracts.stage import Progress
-from pipeline.io.ledger import package_versions, processor_name, read_ledger, write_ledger
+from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import PlaneStore
+from pipeline.machine import package_versions, processor_name
 from pipeline.run.provenance import render_layout
 from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
 from pipeline.stages.fit.decoder import fit_features, fit_settings, load_decoder

@@ -4,7 +4,8 @@ from support.captures import CENTRE, FOCAL, SCALE, SIZE, Z_UP, poses, transform_
 from support.textured_ellipsoid import AXES, photograph
 from support.textured_ellipsoid import CENTRE as OBJECT
 
-from pipeline.capture.placement import MARGIN, Sight, find_cube, find_up, refuse_off_object
+from pipeline.capture.placement import MARGIN, find_cube, find_up, refuse_off_object
+from pipeline.capture.sight import Sight
 from pipeline.contracts.camera import Camera, swap_opengl
 from pipeline.contracts.capture import Placement
 from pipeline.contracts.errors import DataError

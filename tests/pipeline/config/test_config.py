@@ -151,8 +151,9 @@ def test_every_field_is_documented():
 
     from pipeline.config import models as model_config
     from pipeline.config import run as config
+    from pipeline.config import stages
 
-    trees = [ast.parse(inspect.getsource(module)) for module in (config, model_config)]
+    trees = [ast.parse(inspect.getsource(module)) for module in (config, stages, model_config)]
     classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     assert RunConfig.__name__ in {node.name for node in classes}
     for node in classes:

@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from pipeline.contracts.camera import Camera, orbit_position, swap_opengl
-from pipeline.contracts.capture import TO_Y_UP, IngestConfig, Placement
+from pipeline.contracts.capture import TO_Y_UP, Placement
 
 CAMERA = Camera.look_at(orbit_position(30.0, 20.0, 7.0), np.array((0.3, -0.2, 0.1)), fov_deg=40, width=64, height=48)
 OFF_CENTRE = CAMERA.model_copy(update={"fx": 71.0, "fy": 69.0, "cx": 20.25, "cy": 30.5})
@@ -48,23 +45,3 @@ def test_opengl_axes_are_up_and_backward():
     assert np.array_equal(turned[:3, 2], -matrix[:3, 2]), "z: forward to backward"
     assert np.array_equal(turned[:, [0, 3]], matrix[:, [0, 3]])
     assert np.array_equal(swap_opengl(turned), matrix)
-
-
-@given(st.builds(IngestConfig, tolerance=st.integers(0, 100), captions=st.just(())))
-def test_settings_round_trip(settings):
-    assert IngestConfig.from_json(settings.to_json()) == settings
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        dict(centre=(0.0, 0.0, 0.0)),
-        dict(half_side=1.0),
-        dict(centre=(0.0, 0.0), half_side=1.0),
-        dict(captures=("a", "b"), captions=("one",)),
-        dict(background="mauve"),
-    ],
-)
-def test_settings_that_do_not_fit_together(fields):
-    with pytest.raises(ValidationError):
-        IngestConfig(**fields)

@@ -1,8 +1,6 @@
-import pytest
-
 from cluster.progress import StageProgress
 from pipeline.driver import display as progress
-from pipeline.driver.display import rate_text, seconds_text, simple_progress
+from pipeline.driver.display import simple_progress
 
 
 def state(done, *, total=10.0, running=("fit",), rate=2.0):
@@ -19,19 +17,6 @@ def state(done, *, total=10.0, running=("fit",), rate=2.0):
         rate_per_s=rate,
         eta_s=(total - done) / rate if rate else None,
     )
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(None, "--"), (5, "0:05"), (65, "1:05"), (3661, "1:01:01")])
-def test_seconds(seconds, text):
-    assert seconds_text(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [(3.2, "3.2 steps/s"), (0.1, "6 steps/min"), (1 / 3600, "1 steps/h"), (None, "-- steps/s"), (0.0, "-- steps/s")],
-)
-def test_rates(rate, text):
-    assert rate_text(rate, "step") == text
 
 
 def test_lines_come_now_and_then_and_at_the_end(capsys, monkeypatch):

@@ -2,15 +2,10 @@ import pytest
 
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver.summary import bytes_text, describe_plan, estimated_cpu_hours
+from pipeline.driver.summary import describe_plan, estimated_cpu_hours
 from pipeline.driver.survey import survey
 from pipeline.driver.visit import Visit
 from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (2048, "2 KiB"), (3 * 2**30, "3 GiB"), (5 * 2**40, "5 TiB")])
-def test_bytes(count, text):
-    assert bytes_text(count) == text
 
 
 def test_plan_counts_shards_as_tasks(tmp_path):

@@ -1,23 +1,14 @@
 """Ledger entries: absent, whole or an error, never silently anything else."""
 
 import json
-import platform
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.planes import FitReport, FitShardReport
-from pipeline.io.ledger import (
-    forget_ledgers,
-    package_versions,
-    processor_name,
-    read_ledger,
-    read_ledgers,
-    write_ledger,
-)
+from pipeline.io.ledger import forget_ledgers, read_ledger, read_ledgers, write_ledger
 
 
 def entry(shard: int = 0) -> FitShardReport:
@@ -94,10 +85,3 @@ def test_json_that_is_no_entry_is_an_error(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.json"):
         read_ledger(path, FitShardReport)
-
-
-def test_versions_and_processor_for_a_ledger() -> None:
-    assert package_versions(("numpy",)) == {"python": platform.python_version(), "numpy": np.__version__}
-    with pytest.raises(ResourceError, match="no-such-package is not installed"):
-        package_versions(("no-such-package",))
-    assert processor_name().strip() and "\n" not in processor_name()

@@ -12,18 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.errors import ResourceError, RunLockedError
+from pipeline.contracts.errors import RunLockedError
 from pipeline.io import publish
 from pipeline.io.publish import (
     TEMPORARY_SUFFIX,
     empty_folder,
-    free_bytes,
     publish_bytes,
     publish_folder,
     publish_text,
     publishing,
     remove_temporaries,
-    require_disk,
     run_lock,
     sha256_file,
     temporary_path,
@@ -148,11 +146,3 @@ def test_a_holder_without_a_name_is_still_one_line(tmp_path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(RunLockedError, match="only just started"), run_lock(lock):
             pass
-
-
-def test_disk_space_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> None:
-    missing = tmp_path / "not" / "yet"
-    assert free_bytes(missing) > 0
-    require_disk(missing, 1)
-    with pytest.raises(ResourceError, match=r"needs 1073741824.00 GiB and .* GiB free"):
-        require_disk(missing, 2**60)

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import ResourceError
+from pipeline.contracts.units import bytes_text
 from pipeline.run.memory import (
     BASE,
     decoder_bytes,
@@ -68,7 +69,7 @@ def test_what_is_missing_is_said_in_one_line_with_what_to_lower(stage, settings,
     with pytest.raises(ResourceError) as caught:
         require_memory(stage, asked, needed - 1)
     text = str(caught.value)
-    assert f"{needed / 2**30:.2f} GiB of memory" in text and remedy in text and "\n" not in text
+    assert f"{bytes_text(needed)} of memory" in text and remedy in text and "\n" not in text
     terms = fit_terms(asked) if stage == "fit" else decoder_terms(asked)
     assert sum(terms.values()) == needed
 
