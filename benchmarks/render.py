@@ -34,8 +34,8 @@ def bare_loops(job_path: Path) -> None:
     from blender_scripts.job.preparation import prepare
     from blender_scripts.scene import cycles
     from blender_scripts.scene.camera import place_camera
+    from blender_scripts.scene.frame import render_frame
     from blender_scripts.scene.scene import make_scene
-    from blender_scripts.worker import render_frame
     from pipeline.contracts.randomness import seed_for
 
     job = RenderJob.from_json(job_path.read_bytes())

@@ -27,9 +27,9 @@ import numpy.typing as npt
 from blender_scripts.job.preparation import Prepared, prepare
 from blender_scripts.scene import cycles
 from blender_scripts.scene.camera import place_camera
+from blender_scripts.scene.frame import render_frame
 from blender_scripts.scene.passes import encode_rgba, read_passes
 from blender_scripts.scene.scene import make_scene
-from blender_scripts.worker import render_frame
 from pipeline.config.load import load_config
 from pipeline.contracts.rendering import AvatarJob
 from pipeline.stages.render import avatar_jobs, render_job

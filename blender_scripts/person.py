@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from blender_scripts.body.body import Body, build_body, cut_height
-from blender_scripts.body.eyes import build_eyes, build_mouth
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.body.eyes import build_eyes
+from blender_scripts.body.mouth import build_mouth
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.body.pose import turn_head
 from blender_scripts.body.skin import paint_skin
@@ -15,10 +15,13 @@ from blender_scripts.clothes.earrings import build_earrings
 from blender_scripts.clothes.garment import build_garment, covered
 from blender_scripts.clothes.glasses import build_glasses
 from blender_scripts.clothes.hat import build_hat, press_hair
+from blender_scripts.geometry.arrays import Floats, smoothstep
 from blender_scripts.geometry.mesh import border_loops, clip, fan_cap
-from blender_scripts.geometry.parts import MeshPart, Part, smoothstep
-from blender_scripts.hair.facial import beard_density, build_beard, build_brows, build_lashes
-from blender_scripts.hair.hair import build_hair, hair_colour, scalp_density
+from blender_scripts.geometry.parts import MeshPart, Part
+from blender_scripts.hair.colour import hair_colour
+from blender_scripts.hair.facial import beard_density, brow_density, build_beard, build_brows, build_lashes
+from blender_scripts.hair.hair import build_hair
+from blender_scripts.hair.scalp import scalp_density
 from pipeline.contracts.avatar import AvatarSpec
 
 RADIUS_M: Final = 0.220
@@ -32,8 +35,8 @@ def build_person(spec: AvatarSpec) -> list[Part]:
     """All parts of one avatar, in metres. The same spec gives the same arrays."""
     body = build_body(spec)
     colour = hair_colour(spec)
-    scalp, beard = scalp_density(spec, body), beard_density(spec, body)
-    fields = paint_skin(spec, body, scalp, beard, colour)
+    scalp, beard, brow = scalp_density(spec, body), beard_density(spec, body), brow_density(spec, body.topology.rest)
+    fields = paint_skin(spec, body, scalp, beard, brow, colour)
     triangles = body.topology.triangles
     hidden = covered(spec, body)
     seen = triangles[~(hidden[triangles].all(1) | low_vertices(body)[triangles].any(1))]

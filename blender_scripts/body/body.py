@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from blender_scripts.body.expression import lid_weights, mixture
-from blender_scripts.body.makehuman import Assets, Floats, Ints, find_assets
+from blender_scripts.body.makehuman import Assets, find_assets
 from blender_scripts.body.relief import fold_height
+from blender_scripts.geometry.arrays import Floats, Ints, smoothstep
 from blender_scripts.geometry.mesh import triangulate, vertex_normals
-from blender_scripts.geometry.parts import smoothstep
 from blender_scripts.geometry.subdivision import subdivide
 from pipeline.contracts.appearance import FACE_AXES
 from pipeline.contracts.avatar import AvatarSpec

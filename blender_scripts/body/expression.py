@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats
 from pipeline.contracts.avatar import AvatarSpec
 
 Weights = dict[str, float]

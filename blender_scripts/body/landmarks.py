@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blender_scripts.body.body import topology
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints
 from blender_scripts.geometry.mesh import vertex_normals
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.camera import Camera

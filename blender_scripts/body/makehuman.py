@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from blender_scripts.geometry.arrays import Floats, Ints
 from pipeline.contracts.errors import ResourceError
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 REMEDY = "install the render extra (pip install 'rodin-pipe[render]')"
 
 

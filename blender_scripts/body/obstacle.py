@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats
 from blender_scripts.geometry.mesh import triangulate, vertex_normals
 from blender_scripts.geometry.parts import MeshPart
 

@@ -10,9 +10,8 @@ from typing import Final
 import numpy as np
 
 from blender_scripts.body.expression import mixture
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats, smoothstep
 from blender_scripts.geometry.mesh import waves
-from blender_scripts.geometry.parts import smoothstep
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 

@@ -7,12 +7,10 @@ Regions are drawn on the base shape in decimetres (``Topology.rest``): eyes at y
 import numpy as np
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats
 from blender_scripts.body.relief import blob
 from blender_scripts.body.skin_line import lines, noise
+from blender_scripts.geometry.arrays import Floats, linear, smoothstep
 from blender_scripts.geometry.mesh import waves
-from blender_scripts.geometry.parts import linear, smoothstep
-from blender_scripts.hair.facial import brow_density
 from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
@@ -35,11 +33,13 @@ def skin_tone(skin: SkinSpec) -> Floats:
     return np.stack([np.interp(skin.melanin, stops, tones[:, c]) for c in range(3)])
 
 
-def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair: Floats) -> dict[str, Floats]:
+def paint_skin(
+    spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, brow: Floats, hair: Floats
+) -> dict[str, Floats]:
     """Vertex fields 'colour' (linear), 'roughness', 'freckle', and 'phase' and 'depth' of ``skin_line``.
 
-    ``scalp`` and ``beard`` are how densely hair grows at each vertex, ``hair`` is its linear colour: skin is tinted
-    under hair, which hides the gaps between strands.
+    ``scalp``, ``beard`` and ``brow`` are how densely hair grows at each vertex, ``hair`` is its linear colour: skin is
+    tinted under hair, which hides the gaps between strands.
     """
     skin, rest, masks = spec.skin, body.topology.rest, body.topology.masks
     rng = generator_for(spec.seed, 0, "skin")
@@ -91,7 +91,7 @@ def paint_skin(spec: AvatarSpec, body: Body, scalp: Floats, beard: Floats, hair:
     colour = colour * (1 - mouth) + mouth * np.array((0.22, 0.05, 0.05))
     cover = np.clip(0.85 * scalp, 0, 1)[:, None]
     colour = colour * (1 - cover) + cover * (0.6 * hair + 0.12 * tone)
-    brows = (0.30 * spec.brows.density * brow_density(spec, rest))[:, None]
+    brows = (0.30 * spec.brows.density * brow)[:, None]
     colour = colour * (1 - brows) + brows * (0.6 * hair + 0.2 * tone)
     # What is shaved still shows, bluish under fair skin.
     shadow = np.clip((1.7 if spec.facial_hair.style == "none" else 1.0) * beard, 0, 1)[:, None]

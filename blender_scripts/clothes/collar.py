@@ -9,9 +9,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import CUT_M
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats, linear, smoothstep
 from blender_scripts.geometry.mesh import resample_closed, sweep, tube
-from blender_scripts.geometry.parts import MeshPart, linear, smoothstep
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GarmentSpec
 
 STEPS = 128

@@ -3,9 +3,9 @@
 import numpy as np
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints, linear
 from blender_scripts.geometry.mesh import sweep, tube
-from blender_scripts.geometry.parts import MeshPart, linear
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.avatar import AvatarSpec
 
 METALS = {"gold": (0.83, 0.63, 0.28), "silver": (0.72, 0.73, 0.75)}

@@ -11,10 +11,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body, cut_height, topology
-from blender_scripts.body.makehuman import Floats, Ints
 from blender_scripts.clothes.collar import build_collar, build_hems
 from blender_scripts.clothes.jacket import build_front
 from blender_scripts.clothes.tailoring import Hang, armhole_m, folds_m, panels, raglan_m, refine, seams_m
+from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
 from blender_scripts.geometry.mesh import (
     adjacency,
     border_loops,
@@ -25,7 +25,7 @@ from blender_scripts.geometry.mesh import (
     vertex_normals,
     waves,
 )
-from blender_scripts.geometry.parts import MeshPart, linear, smoothstep
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GarmentSpec
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for

@@ -3,9 +3,9 @@
 import numpy as np
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats, linear
 from blender_scripts.geometry.mesh import tube
-from blender_scripts.geometry.parts import MeshPart, linear
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GlassesSpec
 from pipeline.contracts.avatar import AvatarSpec
 

@@ -12,10 +12,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body, topology
-from blender_scripts.body.makehuman import Floats, Ints
 from blender_scripts.body.obstacle import Obstacle
+from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
 from blender_scripts.geometry.mesh import border_loops, clip, largest_component, sweep, tube
-from blender_scripts.geometry.parts import MeshPart, linear, smoothstep
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import HatSpec
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for

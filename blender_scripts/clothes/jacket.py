@@ -4,10 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from blender_scripts.body.makehuman import Floats
 from blender_scripts.clothes.collar import UP, Cloth, lay_on, outward, rope, swept_cloth
+from blender_scripts.geometry.arrays import Floats, linear, smoothstep
 from blender_scripts.geometry.mesh import tube
-from blender_scripts.geometry.parts import MeshPart, linear, smoothstep
+from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GarmentSpec
 
 STEPS: Final = 220

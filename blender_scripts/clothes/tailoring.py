@@ -16,8 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from blender_scripts.body.body import topology
-from blender_scripts.body.makehuman import Floats
-from blender_scripts.geometry.parts import smoothstep
+from blender_scripts.geometry.arrays import Floats, smoothstep
 from blender_scripts.geometry.subdivision import catmull_clark
 
 SHOULDER_Z: Final = 0.10

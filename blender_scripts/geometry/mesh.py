@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints
 
 
 def triangulate(quads: Ints) -> Ints:

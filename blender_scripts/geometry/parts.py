@@ -5,9 +5,7 @@ Metres, in the world's axes. Colours are linear Rec.709.
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +47,3 @@ class StrandPart:
 
 
 Part = MeshPart | StrandPart
-
-
-def linear(srgb: tuple[float, float, float] | Floats) -> Floats:
-    """sRGB 0..1 to linear."""
-    c = np.asarray(srgb, float)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-
-
-def smoothstep(low: float | Floats, high: float | Floats, value: Floats) -> Floats:
-    """0 at ``low``, 1 at ``high`` (which may be the smaller), smooth between."""
-    t = np.clip((value - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))

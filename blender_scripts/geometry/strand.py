@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints, unit
 
 
 def scatter(
@@ -40,11 +40,6 @@ def at_places(values: Floats, triangles: Ints, places: tuple[Ints, Floats]) -> F
     weights = places[1] if values.ndim == 1 else places[1][..., None]
     total: Floats = (corners * weights).sum(1)
     return total
-
-
-def unit(vectors: Floats) -> Floats:
-    """Scaled to length 1 along the last axis."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
 
 
 def between_guides(roots: Floats, sides: Floats, guides: Floats, guide_sides: Floats, lengths: Floats) -> Floats:

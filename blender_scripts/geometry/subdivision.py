@@ -6,7 +6,7 @@ Creases are left out; borders follow the cubic B-spline rule.
 import numpy as np
 import scipy.sparse as sp
 
-from blender_scripts.body.makehuman import Ints
+from blender_scripts.geometry.arrays import Ints
 
 
 def catmull_clark(quads: Ints, num_vertices: int) -> tuple[sp.csr_matrix, Ints]:

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats, find_assets
+from blender_scripts.body.makehuman import find_assets
+from blender_scripts.geometry.arrays import Floats, smoothstep, unit
 from blender_scripts.geometry.mesh import waves
-from blender_scripts.geometry.parts import StrandPart, smoothstep
-from blender_scripts.geometry.strand import at_places, clump, frizz, scatter, taper, unit
-from blender_scripts.hair.hair import pigment, strand_colours
+from blender_scripts.geometry.parts import StrandPart
+from blender_scripts.geometry.strand import at_places, clump, frizz, scatter, taper
+from blender_scripts.hair.colour import pigment, strand_colours
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.body.makehuman import Floats
 from blender_scripts.body.obstacle import Obstacle
-from blender_scripts.geometry.parts import smoothstep
-from blender_scripts.geometry.strand import unit
+from blender_scripts.geometry.arrays import Floats, smoothstep, unit
 from blender_scripts.hair.style import Head, Style, fringe_share
 from pipeline.contracts.avatar import AvatarSpec
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from blender_scripts.body.body import Body
-from blender_scripts.body.makehuman import Floats
-from blender_scripts.geometry.parts import smoothstep
+from blender_scripts.geometry.arrays import Floats, smoothstep
 from pipeline.contracts.avatar import AvatarSpec
 
 

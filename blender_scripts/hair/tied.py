@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from blender_scripts.body.makehuman import Floats
 from blender_scripts.body.obstacle import Obstacle
+from blender_scripts.geometry.arrays import Floats, unit
 from blender_scripts.geometry.parts import StrandPart
-from blender_scripts.geometry.strand import frizz, taper, unit
+from blender_scripts.geometry.strand import frizz, taper
 from blender_scripts.hair.style import Head
 from pipeline.contracts.avatar import AvatarSpec
 

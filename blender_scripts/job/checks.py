@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull, cKDTree
 
 from blender_scripts.body.body import topology
 from blender_scripts.body.landmarks import landmark_points
-from blender_scripts.body.makehuman import Floats, Ints
+from blender_scripts.geometry.arrays import Floats, Ints
 from blender_scripts.geometry.mesh import border_loops, triangulate, vertex_normals
 from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
 from pipeline.contracts.avatar import AvatarSpec

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from blender_scripts.body.landmarks import landmark_points
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats
 from blender_scripts.geometry.parts import MeshPart, Part
 from blender_scripts.job.checks import Broken, check_geometry
 from blender_scripts.person import build_person

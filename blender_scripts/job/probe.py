@@ -8,9 +8,9 @@ import numpy as np
 from blender_scripts.geometry.parts import MeshPart
 from blender_scripts.scene import cycles
 from blender_scripts.scene.camera import place_camera
+from blender_scripts.scene.frame import render_frame
 from blender_scripts.scene.passes import read_passes
 from blender_scripts.scene.scene import make_scene
-from blender_scripts.worker import render_frame
 from pipeline.contracts.appearance import LightSpec
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.errors import ResourceError

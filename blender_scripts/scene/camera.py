@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats
 from pipeline.contracts.camera import Camera, swap_opengl
 from pipeline.contracts.errors import DataError
 

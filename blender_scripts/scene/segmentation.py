@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blender_scripts.body.body import topology
-from blender_scripts.body.makehuman import Floats
+from blender_scripts.geometry.arrays import Floats
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 

@@ -218,7 +218,7 @@ from blender_scripts.scene.camera import place_camera
 from blender_scripts.geometry.parts import MeshPart
 from blender_scripts.scene.passes import read_passes
 from blender_scripts.scene.scene import make_scene
-from blender_scripts.worker import render_frame
+from blender_scripts.scene.frame import render_frame
 from pipeline.contracts.appearance import LightSpec
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.rendering import RenderSettings

@@ -43,7 +43,7 @@ from blender_scripts.scene.passes import encode_normal, encode_rgba, read_passes
 from blender_scripts.person import build_person
 from blender_scripts.scene.scene import make_scene
 from blender_scripts.scene.segmentation import encode_segmentation
-from blender_scripts.worker import render_frame
+from blender_scripts.scene.frame import render_frame
 from pipeline.people.draw import draw_avatar
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.rendering import RenderPasses, RenderSettings
