@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.fit import Subject
 from benchmarks.held_out import Quality, as_stored, measure, through_side
+from benchmarks.subject import Subject
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.joint_fit import JointFit
-from rodin_models.fit.plane_fit import FitSettings, fit_planes
+from rodin_models.fit.plane_fit import fit_planes
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import Views
 
 SMALL_SIDE = 64

@@ -27,29 +27,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 
+from benchmarks import fit_batch
 from benchmarks.plain_fit import COARSE, FINE, PlainFit
+from benchmarks.subject import Subject, load_subjects, quality_of
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder, DecoderSettings
-from rodin_models.fit.evaluation import evaluate_views
-from rodin_models.fit.plane_fit import FitSettings, PlaneFit, learning_rate_share
+from rodin_models.fit.optimiser import learning_rate_share
+from rodin_models.fit.plane_fit import PlaneFit
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shading
-from rodin_models.fit.views import RayPool, Views
+from rodin_models.fit.views import RayPool
 
 FAST = FitSettings(resolution=128, steps=300, rays=2048, samples=12)
 PLAIN = FitSettings(resolution=128, steps=1200, rays=2048)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is fitted."""
-
-    train: Views
-    held_out: Views
-    decoder: Decoder
-    mean_planes: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -62,28 +54,6 @@ class Reached:
     psnr_db: float
     at_all: bool
     """False: its steps were done and it had not; then the seconds are those of all its steps."""
-
-
-def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool) -> list[Subject]:
-    """Views of the first avatars, and the decoder."""
-    return [load_subject(folder, f"avatar-{number:02d}", device, depth=depth) for number in range(count)]
-
-
-def load_subject(folder: Path, name: str, device: torch.device, *, depth: bool) -> Subject:
-    """Views of ``avatar-NN`` or ``decoder-NN``, and the decoder."""
-    saved = np.load(folder / "decoder.npz")
-    decoder = Decoder(DecoderSettings(**json.loads(str(saved["settings"]))), torch.Generator())
-    weights = {n.removeprefix("weight_"): torch.from_numpy(saved[n]) for n in saved.files if n.startswith("weight_")}
-    decoder.load_state_dict(weights)
-    decoder.requires_grad_(False).to(device)
-    mean_planes = torch.from_numpy(saved["mean_planes"]).to(device)
-
-    def views(arrays: np.lib.npyio.NpzFile, split: str) -> Views:
-        names = ("rgba", "cam2world", "intrinsics", *(("depth",) if depth else ()))
-        return Views(**{name: torch.from_numpy(arrays[f"{split}_{name}"]).to(device) for name in names})
-
-    arrays = np.load(folder / f"{name}.npz")
-    return Subject(views(arrays, "train"), views(arrays, "held_out"), decoder, mean_planes)
 
 
 def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlaneFit]:
@@ -128,17 +98,6 @@ def reach(
             if best >= wanted:
                 return Reached(step, wall, cpu, best, at_all=True)
     raise AssertionError("unreachable")
-
-
-def quality_of(subject: Subject, samples: int) -> Callable[[torch.Tensor], float]:
-    """Mean whole-image PSNR over white of the held-out views, from planes rounded as they are stored."""
-
-    def quality(planes: torch.Tensor) -> float:
-        stored = planes.detach().to(torch.float16).float()
-        scores = evaluate_views(stored, subject.decoder, subject.held_out, samples=samples).psnr_db
-        return sum(scores) / len(scores)
-
-    return quality
 
 
 def shortest(call: Callable[[], object], rounds: int) -> float:
@@ -215,8 +174,6 @@ def main() -> None:
     fast, plain = changed(FAST, given.fast), changed(PLAIN, given.plain)
     subjects = load_subjects(given.folder, given.first + given.avatars, torch.device(given.device), depth=given.depth)
     if given.batch:
-        from benchmarks import fit_batch  # it builds on this module
-
         shading = Shading(getattr(torch, given.precision), given.compile, given.fused)
         more = dict(wanted=given.reach, every=given.every, render_samples=given.render_samples, seed=given.seed)
         fit_batch.run(subjects[given.first :], fast, shading, given.batch, **more)

@@ -26,11 +26,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.fit import FAST, Subject, changed, load_subjects
+from benchmarks.fit import FAST, changed
 from benchmarks.held_out import Quality, as_stored, first_views, mean, measure, through_side
-from rodin_models.fit.patch_loss import RandomFeatures
-from rodin_models.fit.plane_fit import FitSettings, PlaneFit, learning_rate_share
+from benchmarks.subject import Subject, load_subjects
+from rodin_models.fit.optimiser import learning_rate_share
+from rodin_models.fit.plane_fit import PlaneFit
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool
+from rodin_models.image.features import RandomFeatures
 
 SMALLER = 4
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.fit import Subject, quality_of
+from benchmarks.subject import Subject, quality_of
 from rodin_models.fit.batch_fit import BatchFit
-from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shader, Shading, probe_compile, probe_kernels
 
 PROFILED_STEPS = 20

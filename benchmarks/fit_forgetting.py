@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from benchmarks.cached_fit import Recipe, pixel_sum, read_json, shared_fit, write_json
-from benchmarks.fit import Subject
 from benchmarks.held_out import mean
+from benchmarks.subject import Subject
 from rodin_models.field.decoder import Decoder
 from rodin_models.fit.joint_fit import JointFit
-from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import Views
 
 SHORT_VISIT = 25

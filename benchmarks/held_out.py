@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from rodin_models.field.decoder import Decoder
-from rodin_models.field.occupancy import dilate_mask
 from rodin_models.field.triplane import downsample, resized
 from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.hull import dilate_mask
 from rodin_models.fit.views import Views
 
 MARGIN = 2

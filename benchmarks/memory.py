@@ -79,7 +79,7 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
     import ray
     import torch
 
-    from benchmarks.fit import load_subjects
+    from benchmarks.subject import load_subjects
     from pipeline.stages.fit.decoder import decoder_settings, fit_settings
     from rodin_models.field.decoder import Decoder
     from rodin_models.fit.evaluation import evaluate_views

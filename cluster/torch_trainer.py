@@ -15,8 +15,8 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
+from cluster.context import TrainingContext
 from cluster.progress import Progress
-from cluster.training import TrainingContext
 
 
 def make_trainer(

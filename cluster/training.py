@@ -1,9 +1,9 @@
 """Ray Train around a training function: its workers, their process group, their restarts.
 
 ``run_training`` is called from a task of the graph that itself holds no CPU. The function runs on each worker with
-a ``TrainingContext``; it alone knows what a checkpoint is, writes its own into the run folder and looks there when
-it begins, so a restarted group of workers goes on from the last one. Ray Train's checkpoints (and its ``report``,
-which holds every worker until the controller's next poll) are left out.
+a :class:`cluster.context.TrainingContext`; it alone knows what a checkpoint is, writes its own into the run folder
+and looks there when it begins, so a restarted group of workers goes on from the last one. Ray Train's checkpoints
+(and its ``report``, which holds every worker until the controller's next poll) are left out.
 
 Start-up is what small trainings pay most for: Ray Train starts a process for its controller, and by default one
 each for data sets, for cleaning up and for watching preemption, all importing ``ray.train`` for a second or more.
@@ -17,71 +17,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from cluster.progress import Progress, TaskProgress
+from cluster.context import TrainingContext
+from cluster.progress import Progress
 from pipeline.contracts.errors import ResourceError, RodinError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
 
 POLL_S = 0.25
 """How often Ray Train's controller looks after its workers; its default of 2 s is noticed at every end."""
 
 _NOTE = "placement_group"
-
-
-@dataclass(frozen=True)
-class TrainingContext:
-    """What a training function is told about its place among the workers."""
-
-    rank: int
-    world_size: int
-    device: torch.device
-    _progress: Progress
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """The model on this worker's device, its gradients averaged over the workers where there are several."""
-        model = model.to(self.device)
-        if self.world_size == 1:
-            return model
-        from torch import nn
-
-        on_gpu = self.device.type == "cuda"
-        return nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index] if on_gpu else None)
-
-    def report(self, metrics: dict[str, float]) -> None:
-        """Numbers to show beside the progress, from rank 0; they travel with the next :meth:`progress`."""
-        if self.rank == 0 and isinstance(self._progress, TaskProgress):
-            self._progress.report(metrics)
-
-    def progress(self, done: float, total: float) -> None:
-        """Tell how far rank 0 is; the calls of other ranks are left out."""
-        if self.rank == 0:
-            self._progress(done, total)
-
-    def barrier(self) -> None:
-        """Wait for all workers."""
-        if self.world_size > 1:
-            from torch import distributed
-
-            distributed.barrier()
-
-    def all_reduce_mean(self, tensor: Tensor) -> Tensor:
-        """The mean of all workers' tensors of one shape, as a new tensor without a gradient."""
-        mean = tensor.detach().clone()
-        if self.world_size > 1:
-            from torch import distributed
-
-            distributed.all_reduce(mean)
-            mean /= self.world_size
-        return mean
 
 
 def run_training(

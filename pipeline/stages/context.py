@@ -10,7 +10,7 @@ from pipeline.contracts.stage import Progress
 
 
 class Context(Protocol):
-    """What a worker of a group offers; :class:`cluster.training.TrainingContext` is one."""
+    """What a worker of a group offers; :class:`cluster.context.TrainingContext` is one."""
 
     @property
     def rank(self) -> int: ...

@@ -97,28 +97,3 @@ def stratified_samples(
     length = (far - near)[:, None]
     distances = near[:, None] + strata(near.shape[0], samples, generator, near) * length
     return RaySamples(distances, (length / samples).expand_as(distances))
-
-
-def importance_samples(
-    near: Float[Tensor, " ray"],
-    far: Float[Tensor, " ray"],
-    coarse: RaySamples,
-    weights: Float[Tensor, "ray sample"],
-    samples: int,
-    generator: torch.Generator | None,
-) -> RaySamples:
-    """The coarse samples of [near, far] and ``samples`` more, drawn where ``weights`` are large (NeRF, section 5.2).
-
-    The coarse samples stand for equal pieces of the ray; their weights are a step density, inverted here.
-    Lengths become distances between the midpoints of neighbours.
-    """
-    mass = weights.detach() + 1e-5
-    cumulated = mass.cumsum(-1)
-    wanted = strata(mass.shape[0], samples, generator, mass) * cumulated[:, -1:]
-    piece = torch.searchsorted(cumulated, wanted, right=True).clamp(max=mass.shape[1] - 1)
-    inside = (wanted - (cumulated - mass).gather(1, piece)) / mass.gather(1, piece)
-    fine = near[:, None] + (piece + inside.clamp(0, 1)) * coarse.lengths[:, :1]
-    distances = torch.cat((coarse.distances, fine), -1).sort(-1).values
-    middles = (distances[:, 1:] + distances[:, :-1]) / 2
-    edges = torch.cat((near[:, None], middles, far[:, None]), -1)
-    return RaySamples(distances, edges.diff(dim=-1))

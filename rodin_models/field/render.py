@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
-from rodin_models.field.occupancy import Occupancy, field_occupancy, march
+from rodin_models.field.march import march
+from rodin_models.field.occupancy import Occupancy, field_occupancy
 from rodin_models.field.rays import Rays, image_rays
 from rodin_models.field.triplane import sample_table, to_table
 from rodin_models.field.volume import Pixels, render_samples

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rodin_models.field.rays import Rays, RaySamples, importance_samples, stratified_samples
+from rodin_models.field.rays import Rays, RaySamples
 
 Field: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """``field(points [ray, sample, 3], directions [ray, 1, 3])`` to density [ray, sample] and colour [ray, sample, 3]."""
@@ -56,22 +56,3 @@ def render_samples(field: Field, rays: Rays, samples: RaySamples) -> Pixels:
     """Ask the field at the samples and accumulate."""
     density, rgb = field(positions(rays, samples), rays.directions[:, None])
     return composite(density, rgb, samples)
-
-
-def render_hierarchical(
-    field: Field,
-    rays: Rays,
-    near: Float[Tensor, " ray"],
-    far: Float[Tensor, " ray"],
-    coarse: int,
-    fine: int,
-    generator: torch.Generator | None,
-) -> Pixels:
-    """Stratified samples along the whole ray, then more where they weigh most, from one field.
-
-    The customary way and the reference for faster ones: every ray costs ``2 * coarse + fine`` questions.
-    """
-    first = stratified_samples(near, far, coarse, generator)
-    with torch.no_grad():
-        weights = render_samples(field, rays, first).weights
-    return render_samples(field, rays, importance_samples(near, far, first, weights, fine, generator))

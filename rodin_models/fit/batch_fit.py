@@ -16,23 +16,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
-from rodin_models.field.occupancy import cell_index, cells_along, count_pieces, make_occupancy, placed_in_pieces
+from rodin_models.field.march import cells_along, count_pieces, placed_in_pieces
+from rodin_models.field.occupancy import cell_index, make_occupancy
 from rodin_models.field.rays import Rays, RaySamples, intersect_box, strata
 from rodin_models.field.render import inside_cube, standard_normal
 from rodin_models.field.triplane import resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.field.volume import positions
-from rodin_models.fit.plane_fit import (
-    FitResult,
-    FitSettings,
-    PlaneFit,
-    learning_rate_share,
-    move_planes,
-    note_density,
-    plane_adam,
-    side_at,
-    table_of_step,
-)
+from rodin_models.fit.optimiser import learning_rate_share, move_planes, plane_adam
+from rodin_models.fit.plane_fit import FitResult, PlaneFit, note_density, side_at, table_of_step
 from rodin_models.fit.ray_pools import RayPools
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shader, Shading
 from rodin_models.fit.views import RayPool, Views
 
@@ -172,7 +165,7 @@ class BatchFit:
         return rearrange(torch.stack(seen) if rescaled else self.table, "avatar plane ... -> (avatar plane) ...")
 
     def _march(self, rays: Rays, shares: Float[Tensor, "ray sample"]) -> RaySamples:
-        """:func:`rodin_models.field.occupancy.march`, every ray through the grid of its avatar."""
+        """:func:`rodin_models.field.march.march`, every ray through the grid of its avatar."""
         near, far = intersect_box(rays, self._low, self._high)
         piece = ((far - near) / self._pieces)[:, None]
         number = torch.arange(self._most_pieces, device=near.device)

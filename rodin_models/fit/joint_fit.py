@@ -19,14 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
-from rodin_models.fit.plane_fit import (
-    FitDiverged,
-    FitSettings,
-    PlaneFit,
-    adam_state,
-    learning_rate_share,
-    load_adam_state,
-)
+from rodin_models.fit.optimiser import adam_state, learning_rate_share, load_adam_state
+from rodin_models.fit.plane_fit import FitDiverged, PlaneFit
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool, Views
 from rodin_models.image.perceptual import FeatureMaps
 

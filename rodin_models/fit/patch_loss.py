@@ -2,52 +2,25 @@
 
 Single rays are told apart by squared errors only, which a blur serves as well as an edge in the wrong place. Here one
 square patch of a training view is rendered through the planes with gradients and compared by
-:func:`rodin_models.image.perceptual.perceptual_distance`. The features are given: VGG-16 by weights that the user has,
-or :class:`RandomFeatures`, since a fit comes before every network that this pipeline trains.
+:func:`rodin_models.image.perceptual.perceptual_distance`. The features are given, from
+:mod:`rodin_models.image.features`: VGG-16 by weights that the user has, or random ones, since a fit comes before every
+network that this pipeline trains.
 """
 
-import math
-from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from rodin_models.field.occupancy import Occupancy, march
+from rodin_models.field.march import march
+from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.rays import Rays, pixel_rays
 from rodin_models.field.render import PlaneField
 from rodin_models.field.volume import render_samples
 from rodin_models.fit.views import RayPool
 from rodin_models.image.perceptual import FeatureMaps, perceptual_distance
-
-_WIDTHS: Final = (3, 32, 64, 128)
-
-
-class RandomFeatures(nn.Module):
-    """Three convolutions of random, fixed weights, each tapped before its pooling: edges and texture, no meaning.
-
-    Nothing was trained, so nothing has to be downloaded; a distance in such features still prefers an edge where the
-    truth has one to its blur, because it compares neighbourhoods. Images of at least 4 pixels.
-    """
-
-    def __init__(self, generator: torch.Generator) -> None:
-        """Weights are drawn from ``generator`` (CPU); the same seed is the same network."""
-        super().__init__()
-        self.convolutions = nn.ModuleList(_convolution(a, b, generator) for a, b in pairwise(_WIDTHS))
-        self.requires_grad_(False)
-
-    def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Maps at full, half and a quarter of the side."""
-        x = (rgb - 0.5) * 4
-        maps: list[Tensor] = []
-        for number, convolution in enumerate(self.convolutions):
-            x = F.avg_pool2d(x, 2) if number else x
-            x = F.relu(convolution(x))
-            maps.append(x)
-        return maps
 
 
 class Patch(NamedTuple):
@@ -89,11 +62,3 @@ def patch_distance(
     seen = render_samples(field, patch.rays, march(patch.rays, occupancy, samples, generator)).over(1.0)
     image = rearrange(seen, "(row column) rgb -> 1 rgb row column", row=len(patch.truth))
     return perceptual_distance(features, image, rearrange(patch.truth, "row column rgb -> 1 rgb row column"))[0]
-
-
-def _convolution(inside: int, outside: int, generator: torch.Generator) -> nn.Conv2d:
-    layer = nn.utils.skip_init(
-        nn.Conv2d, inside, outside, kernel_size=3, padding=1, padding_mode="replicate", bias=False
-    )
-    nn.init.normal_(layer.weight, 0, math.sqrt(2 / (9 * inside)), generator=generator)
-    return layer

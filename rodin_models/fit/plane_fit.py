@@ -21,74 +21,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
-from rodin_models.field.occupancy import (
-    Occupancy,
-    cell_index,
-    dilate,
-    make_occupancy,
-    march,
-    seen_through,
-    surface_cells,
-    visual_hull,
-)
+from rodin_models.field.march import march
+from rodin_models.field.occupancy import Occupancy, cell_index, dilate, make_occupancy
 from rodin_models.field.render import PlaneField
 from rodin_models.field.triplane import compactness, random_rescale, resized, smoothness, sparsity, to_planes, to_table
 from rodin_models.field.volume import composite, positions
+from rodin_models.fit.hull import seen_through, surface_cells, visual_hull
+from rodin_models.fit.optimiser import adam_state, learning_rate_share, load_adam_state, move_planes, plane_adam
 from rodin_models.fit.patch_loss import patch_distance
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool, Views
 from rodin_models.image.perceptual import FeatureMaps
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How planes are fitted. Channels are the decoder's."""
-
-    resolution: int = 96
-    """Texels along each side of a plane."""
-    steps: int = 300
-    """Steps an avatar."""
-    rays: int = 1024
-    """Rays a step."""
-    samples: int = 8
-    """Samples a ray, all inside occupied cells."""
-    lr_planes: float = 0.02
-    lr_decoder: float = 0.002
-    """Of the joint fit."""
-    lr_end: float = 0.01
-    """Share of the learning rates left at the last step (cosine)."""
-    decoder_weight_decay: float = 0.01
-    alpha: float = 0.1
-    """Weight of the opacity's squared error."""
-    tv: float = 0.3
-    sparse: float = 1e-4
-    compact: float = 0.3
-    regularise_every: int = 4
-    """Steps between two of the planes' regularisers, which then weigh as many times more."""
-    empty_points: int = 1024
-    """Random points a step for compactness."""
-    perceptual: float = 0.0
-    """Weight of a random patch's perceptual distance; at 0 no patch is rendered."""
-    perceptual_every: int = 4
-    """Steps between two patches, which then weigh as many times more."""
-    patch: int = 32
-    """Side of the patches in pixels."""
-    noise: float = 0.01
-    """Standard deviation of the noise on sampled features."""
-    rescale_probability: float = 0.1
-    """Share of the steps that see the planes through a random coarser side."""
-    rescale_smallest: float = 0.5
-    """The coarsest such side, as a share of the resolution."""
-    coarse: tuple[tuple[float, int], ...] = ((0.2, 4), (0.6, 2))
-    """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
-    limit: float = 1.0
-    """Planes are held within [-limit, limit]."""
-    hull_resolution: int = 128
-    shell_cells: int = 1
-    """With depth: cells on both sides of those with a surface in which samples may lie."""
-    density_decay: float = 0.95
-    """What a step leaves of the coarse density that guides samples, where it saw nothing denser."""
-    visit_steps: int = 25
-    """Steps of one visit in the joint fit: avatars are visited often and shortly."""
 
 
 @dataclass(frozen=True)
@@ -270,23 +213,6 @@ def side_at(settings: FitSettings, steps_done: int) -> int:
     return -(-settings.resolution // factor)
 
 
-def plane_adam(table: Tensor, settings: FitSettings) -> torch.optim.Optimizer:
-    """The optimiser of planes; it works on each number alone, so planes may be stacked."""
-    return torch.optim.Adam([table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
-
-
-def move_planes(
-    table: Tensor, adam: torch.optim.Optimizer, grad: Tensor, settings: FitSettings, lr_share: float
-) -> None:
-    """One step of :func:`plane_adam` along a gradient; planes stay within their limit."""
-    table.grad = grad
-    adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
-    adam.step()
-    table.grad = None
-    with torch.no_grad():
-        table.clamp_(-settings.limit, settings.limit)
-
-
 def table_of_step(
     table: Float[Tensor, "3 side side channel"], settings: FitSettings, generator: torch.Generator
 ) -> Float[Tensor, "3 side side channel"]:
@@ -294,25 +220,6 @@ def table_of_step(
     if float(torch.rand((), generator=generator, device=generator.device)) >= settings.rescale_probability:
         return table
     return random_rescale(table, math.ceil(settings.rescale_smallest * table.shape[1]), generator)
-
-
-def adam_state(adam: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
-    """Moments and step counts by parameter number; empty before the first step."""
-    parameters = adam.param_groups[0]["params"]
-    return {
-        str(number): {name: tensor.clone() for name, tensor in adam.state[parameter].items()}
-        for number, parameter in enumerate(parameters)
-        if parameter in adam.state
-    }
-
-
-def load_adam_state(adam: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """The inverse of :func:`adam_state`."""
-    adam.state.clear()
-    for number, parameter in enumerate(adam.param_groups[0]["params"]):
-        if str(number) in state:
-            saved = state[str(number)].items()
-            adam.state[parameter] = {name: tensor.to(parameter.device).clone() for name, tensor in saved}
 
 
 def carve_hull(
@@ -333,11 +240,6 @@ def find_surface(views: Views, settings: FitSettings) -> Bool[Tensor, "x y z"] |
     if views.depth is None:
         return None
     return surface_cells(views.depth, views.cam2world, views.intrinsics, settings.hull_resolution)
-
-
-def learning_rate_share(step: int, steps: int, end: float) -> float:
-    """Cosine from 1 to ``end``."""
-    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
 def fit_planes(

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from rodin_models.field.occupancy import grid_pixels
 from rodin_models.field.rays import Rays, pixel_rays
+from rodin_models.fit.hull import grid_pixels
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import torch
 from support.textured_ellipsoid import make_views
 
 from benchmarks import fit_batch
-from benchmarks.fit import Subject
+from benchmarks.subject import Subject
 from rodin_models.field.decoder import Decoder, DecoderSettings
-from rodin_models.fit.plane_fit import FitSettings
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shading
 
 

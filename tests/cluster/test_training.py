@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from cluster.context import TrainingContext
 from cluster.dag import Progress, Task, TaskFailed, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo
-from cluster.training import TrainingContext, run_training
+from cluster.training import run_training
 from pipeline.contracts.errors import DataError
 
 pytestmark = pytest.mark.slow

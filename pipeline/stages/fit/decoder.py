@@ -34,10 +34,11 @@ from rodin_models.checkpoint import load_state, save_state
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.joint_fit import JointFit, Share, first_planes
-from rodin_models.fit.patch_loss import RandomFeatures
-from rodin_models.fit.plane_fit import FitDiverged, FitSettings
+from rodin_models.fit.plane_fit import FitDiverged
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import Views
-from rodin_models.image.perceptual import FeatureMaps, Vgg16Features
+from rodin_models.image.features import RandomFeatures, Vgg16Features
+from rodin_models.image.perceptual import FeatureMaps
 
 CPU = torch.device("cpu")
 OWN_COLOURS, *OTHER_COLOURS = itertools.permutations(range(3))

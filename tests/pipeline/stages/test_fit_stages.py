@@ -16,8 +16,8 @@ from pipeline.stages.fit import decoder as decoder_stage
 from pipeline.stages.fit import planes as stage
 from pipeline.stages.fit.decoder import CPU, colour_order, fit_features, load_decoder
 from rodin_models.fit.joint_fit import JointFit
-from rodin_models.fit.patch_loss import RandomFeatures
 from rodin_models.fit.plane_fit import PlaneFit
+from rodin_models.image.features import RandomFeatures
 
 
 class Stop(Exception):

@@ -54,17 +54,3 @@ def test_stratified_samples_fill_the_interval():
     drawn = R.stratified_samples(near, far, 4, torch.Generator().manual_seed(0))
     assert ((drawn.distances - middle.distances).abs() <= middle.lengths / 2).all()
     assert not torch.equal(drawn.distances, middle.distances)
-
-
-def test_importance_samples_go_where_the_weight_is():
-    near, far = torch.zeros(1), torch.ones(1)
-    coarse = R.stratified_samples(near, far, 10, None)
-    weights = torch.zeros(1, 10)
-    weights[0, 3] = 1.0
-    both = R.importance_samples(near, far, coarse, weights, 40, torch.Generator().manual_seed(0))
-    assert both.distances.shape == (1, 50)
-    assert (both.distances.diff(dim=-1) >= 0).all()
-    inside = ((both.distances >= 0.3) & (both.distances <= 0.4)).sum()
-    assert inside >= 40
-    assert torch.allclose(both.lengths.sum(1), torch.ones(1))
-    assert (both.lengths >= 0).all()

@@ -2,13 +2,15 @@ import pytest
 import torch
 from support.textured_ellipsoid import make_views
 
-from benchmarks.plain_fit import plain_field, plain_loss
+from benchmarks.plain_fit import plain_field, plain_loss, render_hierarchical
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder, DecoderSettings
-from rodin_models.field.occupancy import Occupancy, cell_index, full_occupancy, make_occupancy, march, visual_hull
+from rodin_models.field.march import march
+from rodin_models.field.occupancy import Occupancy, cell_index, full_occupancy, make_occupancy
 from rodin_models.field.rays import Rays, image_rays, intersect_cube, stratified_samples
 from rodin_models.field.render import PlaneField, planes_occupancy, render_image, render_rays
-from rodin_models.field.volume import render_hierarchical, render_samples
+from rodin_models.field.volume import render_samples
+from rodin_models.fit.hull import visual_hull
 
 
 def _scene(dtype=torch.float32, bias=1.0):

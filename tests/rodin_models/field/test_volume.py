@@ -3,7 +3,7 @@ import math
 import torch
 
 from rodin_models.field.rays import Rays, RaySamples, stratified_samples
-from rodin_models.field.volume import composite, render_hierarchical, render_samples
+from rodin_models.field.volume import composite, render_samples
 
 
 def test_two_samples_by_hand():
@@ -50,7 +50,3 @@ def test_any_callable_is_a_field():
     many = render_samples(_ball, rays, stratified_samples(near, far, 2000, None))
     assert torch.allclose(many.alpha, torch.tensor([1.0, 0.0]))
     assert math.isclose(float(many.distance[0]), 2.5, abs_tol=0.01)
-    few = render_hierarchical(_ball, rays, near, far, 32, 32, torch.Generator().manual_seed(0))
-    assert torch.allclose(few.alpha, torch.tensor([1.0, 0.0]), atol=1e-3)
-    assert math.isclose(float(few.distance[0]), 2.5, abs_tol=0.05)
-    assert torch.allclose(few.rgb[0], torch.full((3,), 0.5), atol=1e-3)

@@ -7,8 +7,9 @@ from support.textured_ellipsoid import make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.batch_fit import BatchFit, fit_batch
-from rodin_models.fit.plane_fit import FitDiverged, FitSettings, carve_hull, fit_planes
+from rodin_models.fit.plane_fit import FitDiverged, carve_hull, fit_planes
 from rodin_models.fit.ray_pools import RayPools
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shader, Shading
 from rodin_models.fit.views import RayPool
 

@@ -10,7 +10,9 @@ from support.textured_ellipsoid import make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.joint_fit import ALONE, JointFit, Share, first_planes
-from rodin_models.fit.plane_fit import FitDiverged, FitSettings, PlaneFit, carve_hull, fit_planes, learning_rate_share
+from rodin_models.fit.optimiser import learning_rate_share
+from rodin_models.fit.plane_fit import FitDiverged, PlaneFit, carve_hull, fit_planes
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool
 
 SETTINGS = FitSettings(

@@ -5,20 +5,15 @@ import torch
 from support.textured_ellipsoid import AXES, CENTRE, make_views
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
-from rodin_models.field.occupancy import make_occupancy, march
+from rodin_models.field.march import march
+from rodin_models.field.occupancy import make_occupancy
 from rodin_models.field.rays import image_rays
 from rodin_models.field.render import PlaneField
 from rodin_models.field.volume import positions, render_samples
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.joint_fit import JointFit
-from rodin_models.fit.plane_fit import (
-    FitSettings,
-    PlaneFit,
-    carve_hull,
-    find_surface,
-    fit_planes,
-    learning_rate_share,
-)
+from rodin_models.fit.plane_fit import PlaneFit, carve_hull, find_surface, fit_planes
+from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool, Views
 
 SETTINGS = FitSettings(
@@ -93,12 +88,6 @@ def test_drawn_rays_carry_their_pixels(avatars):
     truth = views.rgba[view, row, column].float() / 255
     assert torch.allclose(alpha, truth[:, 3])
     assert torch.allclose(rgb, truth[:, :3] * truth[:, 3:], atol=1e-6)
-
-
-def test_the_learning_rate_falls_from_one_to_its_end():
-    assert learning_rate_share(0, 10, 0.1) == 1
-    assert learning_rate_share(5, 10, 0.1) == pytest.approx(0.55)
-    assert learning_rate_share(10, 10, 0.1) == pytest.approx(0.1)
 
 
 def test_a_short_fit_improves_what_no_step_has_seen(joint, avatars, held_out):

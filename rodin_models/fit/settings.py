@@ -1,0 +1,55 @@
+"""How planes are fitted: every number that a fit is given, of one avatar, of several, or of a decoder with them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How planes are fitted. Channels are the decoder's."""
+
+    resolution: int = 96
+    """Texels along each side of a plane."""
+    steps: int = 300
+    """Steps an avatar."""
+    rays: int = 1024
+    """Rays a step."""
+    samples: int = 8
+    """Samples a ray, all inside occupied cells."""
+    lr_planes: float = 0.02
+    lr_decoder: float = 0.002
+    """Of the joint fit."""
+    lr_end: float = 0.01
+    """Share of the learning rates left at the last step (cosine)."""
+    decoder_weight_decay: float = 0.01
+    alpha: float = 0.1
+    """Weight of the opacity's squared error."""
+    tv: float = 0.3
+    sparse: float = 1e-4
+    compact: float = 0.3
+    regularise_every: int = 4
+    """Steps between two of the planes' regularisers, which then weigh as many times more."""
+    empty_points: int = 1024
+    """Random points a step for compactness."""
+    perceptual: float = 0.0
+    """Weight of a random patch's perceptual distance; at 0 no patch is rendered."""
+    perceptual_every: int = 4
+    """Steps between two patches, which then weigh as many times more."""
+    patch: int = 32
+    """Side of the patches in pixels."""
+    noise: float = 0.01
+    """Standard deviation of the noise on sampled features."""
+    rescale_probability: float = 0.1
+    """Share of the steps that see the planes through a random coarser side."""
+    rescale_smallest: float = 0.5
+    """The coarsest such side, as a share of the resolution."""
+    coarse: tuple[tuple[float, int], ...] = ((0.2, 4), (0.6, 2))
+    """(Until which share of the steps, how many times fewer texels a side): planes grow from coarse to fine."""
+    limit: float = 1.0
+    """Planes are held within [-limit, limit]."""
+    hull_resolution: int = 128
+    shell_cells: int = 1
+    """With depth: cells on both sides of those with a surface in which samples may lie."""
+    density_decay: float = 0.95
+    """What a step leaves of the coarse density that guides samples, where it saw nothing denser."""
+    visit_steps: int = 25
+    """Steps of one visit in the joint fit: avatars are visited often and shortly."""
