@@ -12,12 +12,71 @@ from torch.nn import functional as F
 
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder
-from rodin_models.field.rays import Rays, RaySamples, intersect_cube, pixel_rays, strata, stratified_samples
+from rodin_models.field.rays import Rays, RaySamples, intersect_box, pixel_rays, strata
 from rodin_models.field.volume import Field, Pixels, positions, render_samples
 from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import Views
 
 COARSE, FINE = 48, 48
+
+
+def intersect_cube(rays: Rays) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """:func:`rodin_models.field.rays.intersect_box` for the cube [-1, 1]^3."""
+    one = torch.ones(3, dtype=rays.origins.dtype, device=rays.origins.device)
+    return intersect_box(rays, -one, one)
+
+
+def stratified_samples(
+    near: Float[Tensor, " ray"], far: Float[Tensor, " ray"], samples: int, generator: torch.Generator | None
+) -> RaySamples:
+    """One sample in each of ``samples`` equal parts of [near, far], at random or (without generator) in the middle."""
+    length = (far - near)[:, None]
+    distances = near[:, None] + strata(near.shape[0], samples, generator, near) * length
+    return RaySamples(distances, (length / samples).expand_as(distances))
+
+
+def importance_samples(
+    near: Float[Tensor, " ray"],
+    far: Float[Tensor, " ray"],
+    coarse: RaySamples,
+    weights: Float[Tensor, "ray sample"],
+    samples: int,
+    generator: torch.Generator | None,
+) -> RaySamples:
+    """The coarse samples of [near, far] and ``samples`` more, drawn where ``weights`` are large (NeRF, section 5.2).
+
+    The coarse samples stand for equal pieces of the ray; their weights are a step density, inverted here.
+    Lengths become distances between the midpoints of neighbours.
+    """
+    mass = weights.detach() + 1e-5
+    cumulated = mass.cumsum(-1)
+    wanted = strata(mass.shape[0], samples, generator, mass) * cumulated[:, -1:]
+    piece = torch.searchsorted(cumulated, wanted, right=True).clamp(max=mass.shape[1] - 1)
+    inside = (wanted - (cumulated - mass).gather(1, piece)) / mass.gather(1, piece)
+    fine = near[:, None] + (piece + inside.clamp(0, 1)) * coarse.lengths[:, :1]
+    distances = torch.cat((coarse.distances, fine), -1).sort(-1).values
+    middles = (distances[:, 1:] + distances[:, :-1]) / 2
+    edges = torch.cat((near[:, None], middles, far[:, None]), -1)
+    return RaySamples(distances, edges.diff(dim=-1))
+
+
+def render_hierarchical(
+    field: Field,
+    rays: Rays,
+    near: Float[Tensor, " ray"],
+    far: Float[Tensor, " ray"],
+    coarse: int,
+    fine: int,
+    generator: torch.Generator | None,
+) -> Pixels:
+    """Stratified samples along the whole ray, then more where they weigh most, from one field.
+
+    The customary way and the reference for faster ones: every ray costs ``2 * coarse + fine`` questions.
+    """
+    first = stratified_samples(near, far, coarse, generator)
+    with torch.no_grad():
+        weights = render_samples(field, rays, first).weights
+    return render_samples(field, rays, importance_samples(near, far, first, weights, fine, generator))
 
 
 def plain_field(planes: Tensor, decoder: Decoder) -> Field:
@@ -109,47 +168,3 @@ class PlainFit:
                         torch.zeros(count, layer.out_features) @ layer.weight
                     features.backward(torch.ones(count, channels))
         self.parameter.grad = None
-
-
-def importance_samples(
-    near: Float[Tensor, " ray"],
-    far: Float[Tensor, " ray"],
-    coarse: RaySamples,
-    weights: Float[Tensor, "ray sample"],
-    samples: int,
-    generator: torch.Generator | None,
-) -> RaySamples:
-    """The coarse samples of [near, far] and ``samples`` more, drawn where ``weights`` are large (NeRF, section 5.2).
-
-    The coarse samples stand for equal pieces of the ray; their weights are a step density, inverted here.
-    Lengths become distances between the midpoints of neighbours.
-    """
-    mass = weights.detach() + 1e-5
-    cumulated = mass.cumsum(-1)
-    wanted = strata(mass.shape[0], samples, generator, mass) * cumulated[:, -1:]
-    piece = torch.searchsorted(cumulated, wanted, right=True).clamp(max=mass.shape[1] - 1)
-    inside = (wanted - (cumulated - mass).gather(1, piece)) / mass.gather(1, piece)
-    fine = near[:, None] + (piece + inside.clamp(0, 1)) * coarse.lengths[:, :1]
-    distances = torch.cat((coarse.distances, fine), -1).sort(-1).values
-    middles = (distances[:, 1:] + distances[:, :-1]) / 2
-    edges = torch.cat((near[:, None], middles, far[:, None]), -1)
-    return RaySamples(distances, edges.diff(dim=-1))
-
-
-def render_hierarchical(
-    field: Field,
-    rays: Rays,
-    near: Float[Tensor, " ray"],
-    far: Float[Tensor, " ray"],
-    coarse: int,
-    fine: int,
-    generator: torch.Generator | None,
-) -> Pixels:
-    """Stratified samples along the whole ray, then more where they weigh most, from one field.
-
-    The customary way and the reference for faster ones: every ray costs ``2 * coarse + fine`` questions.
-    """
-    first = stratified_samples(near, far, coarse, generator)
-    with torch.no_grad():
-        weights = render_samples(field, rays, first).weights
-    return render_samples(field, rays, importance_samples(near, far, first, weights, fine, generator))

@@ -14,9 +14,9 @@ import math
 import os
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ TENSORS, TREE = "state.safetensors", "state.json"
 
 Tree = Any
 """None, bool, int, float, str, Tensor, or a dict (of str or int keys), list or tuple of trees."""
+
+GONE: Final[Mapping[str, Mapping[str, Any]]] = {"ConditionSettings": {"null": "learned"}}
+"""By settings: what files of earlier versions hold that is no setting any more, and the one value that still holds."""
 
 Settings = TypeVar("Settings")
 Module = TypeVar("Module", bound=nn.Module)
@@ -106,8 +109,11 @@ def _fsync(path: Path) -> None:
 def settings_from_dict(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Rebuild a settings dataclass, nested ones too, from ``dataclasses.asdict`` of it, through JSON or not.
 
-    Unknown keys raise ``TypeError``; values are checked by the dataclasses themselves.
+    Unknown keys raise ``TypeError``; values are checked by the dataclasses themselves. What earlier versions wrote is
+    read as well (:data:`GONE`).
     """
+    gone = GONE.get(kind.__name__, {})
+    values = {name: value for name, value in values.items() if name not in gone or value != gone[name]}
     hints = get_type_hints(kind)
     unknown = set(values) - set(hints)
     if unknown:
@@ -176,37 +182,3 @@ class Ema:
         self.decay, self.num_updates = state["decay"], state["num_updates"]
         for name, value in state["average"].items():
             self.average[name].copy_(value)
-
-
-@dataclass
-class TrainState:
-    """All that a training is at some step: saved and restored, it goes on to the same bytes."""
-
-    model: nn.Module
-    """The module itself, not the DistributedDataParallel around it."""
-    optimiser: torch.optim.Optimizer
-    ema: Ema
-    generator: torch.Generator
-    step: int = 0
-
-    def save(self, folder: Path) -> None:
-        """Write to the existing ``folder``; see :func:`save_state`."""
-        save_state(
-            folder,
-            {
-                "step": self.step,
-                "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "ema": self.ema.state_dict(),
-                "generator": self.generator.get_state(),
-            },
-        )
-
-    def load(self, folder: Path) -> None:
-        """Take up what :meth:`save` wrote of the same kind of model and optimiser, onto this one's devices."""
-        state = load_state(folder)
-        self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.ema.load_state_dict(state["ema"])
-        self.generator.set_state(state["generator"])

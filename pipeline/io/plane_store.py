@@ -55,11 +55,6 @@ class PlaneStatistics:
     mean: Double
     std: Double
 
-    def over_planes(self) -> Self:
-        """The same with the three planes taken together: [channel]."""
-        mean = self.mean.mean(0)
-        return type(self)(mean, np.sqrt((self.std**2 + self.mean**2).mean(0) - mean**2))
-
 
 def create_plane_store(
     path: Path,

@@ -9,7 +9,6 @@ network is told, so that the upsampler forgives what the base model gets wrong.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +32,6 @@ class ConditionSettings:
     """Length of the vector."""
     dropout: float = 0.2
     """Share of training samples that see the null instead."""
-    null: Literal["learned", "zero"] = "learned"
-    """What stands for no condition, in standardised units."""
 
     def __post_init__(self) -> None:
         if self.dim < 1:
@@ -44,19 +41,13 @@ class ConditionSettings:
 
 
 class Condition(nn.Module):
-    """Standardises a condition and, in training mode, drops it for some samples."""
-
-    null: Tensor
+    """Standardises a condition and, in training mode, drops it for some samples: they see a learned null."""
 
     def __init__(self, settings: ConditionSettings) -> None:
         super().__init__()
         self.settings = settings
         self.statistics = LatentStatistics(settings.dim)
-        null = torch.zeros(settings.dim)
-        if settings.null == "learned":
-            self.null = nn.Parameter(null)
-        else:
-            self.register_buffer("null", null, persistent=False)
+        self.null = nn.Parameter(torch.zeros(settings.dim))
 
     def forward(
         self, condition: Float[Tensor, "batch dim"] | None, batch: int, generator: torch.Generator | None = None

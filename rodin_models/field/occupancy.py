@@ -44,11 +44,6 @@ def make_occupancy(
     return Occupancy(grid, low, high, torch.where(grid, known, -1.0))
 
 
-def full_occupancy(device: torch.device) -> Occupancy:
-    """The whole cube: nothing is known."""
-    return make_occupancy(torch.ones(32, 32, 32, dtype=torch.bool, device=device))
-
-
 def cell_centres(cells: Int[Tensor, "cell 3"], resolution: int) -> Float[Tensor, "cell 3"]:
     """World positions of cells given by their three indices."""
     return (cells * 2 + 1) / resolution - 1

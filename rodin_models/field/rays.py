@@ -75,12 +75,6 @@ def intersect_box(
     return near, torch.maximum(near, far)
 
 
-def intersect_cube(rays: Rays) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
-    """:func:`intersect_box` for the cube [-1, 1]^3."""
-    one = torch.ones(3, dtype=rays.origins.dtype, device=rays.origins.device)
-    return intersect_box(rays, -one, one)
-
-
 def strata(num_rays: int, samples: int, generator: torch.Generator | None, like: Tensor) -> Float[Tensor, "ray sample"]:
     """Increasing positions in (0, 1): one uniform draw in each of ``samples`` equal parts, or their middles."""
     part = torch.arange(samples, dtype=like.dtype, device=like.device)
@@ -88,12 +82,3 @@ def strata(num_rays: int, samples: int, generator: torch.Generator | None, like:
         return ((part + 0.5) / samples).expand(num_rays, samples)
     draw = torch.rand(num_rays, samples, generator=generator, dtype=like.dtype, device=like.device)
     return (part + draw) / samples
-
-
-def stratified_samples(
-    near: Float[Tensor, " ray"], far: Float[Tensor, " ray"], samples: int, generator: torch.Generator | None
-) -> RaySamples:
-    """One sample in each of ``samples`` equal parts of [near, far], at random or (without generator) in the middle."""
-    length = (far - near)[:, None]
-    distances = near[:, None] + strata(near.shape[0], samples, generator, near) * length
-    return RaySamples(distances, (length / samples).expand_as(distances))

@@ -104,13 +104,6 @@ def sample_table(
     return gathered
 
 
-def sample_planes(
-    planes: Float[Tensor, "3 channel height width"], points: Float[Tensor, "point 3"]
-) -> Float[Tensor, "point channel"]:
-    """:func:`sample_table` for planes in their stored layout."""
-    return sample_table(to_table(planes), points)
-
-
 def _split(coordinate: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The lower texel and the share of the upper one, for coordinates in [-1, 1]."""
     position = ((coordinate + 1) * (side / 2) - 0.5).clamp(0, side - 1)

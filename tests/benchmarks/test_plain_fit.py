@@ -2,8 +2,8 @@ import math
 
 import torch
 
-from benchmarks.plain_fit import importance_samples, render_hierarchical
-from rodin_models.field.rays import Rays, stratified_samples
+from benchmarks.plain_fit import importance_samples, render_hierarchical, stratified_samples
+from rodin_models.field.rays import Rays
 
 
 def test_importance_samples_go_where_the_weight_is():
@@ -35,3 +35,13 @@ def test_few_samples_find_a_ball_where_they_weigh_most():
     assert torch.allclose(few.alpha, torch.tensor([1.0, 0.0]), atol=1e-3)
     assert math.isclose(float(few.distance[0]), 2.5, abs_tol=0.05)
     assert torch.allclose(few.rgb[0], torch.full((3,), 0.5), atol=1e-3)
+
+
+def test_stratified_samples_fill_the_interval():
+    near, far = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 6.0])
+    middle = stratified_samples(near, far, 4, None)
+    assert torch.allclose(middle.distances[1], torch.tensor([2.5, 3.5, 4.5, 5.5]))
+    assert torch.allclose(middle.lengths.sum(1), far - near)
+    drawn = stratified_samples(near, far, 4, torch.Generator().manual_seed(0))
+    assert ((drawn.distances - middle.distances).abs() <= middle.lengths / 2).all()
+    assert not torch.equal(drawn.distances, middle.distances)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rodin_models.checkpoint import Ema, TrainState, load_state, save_state, settings_from_dict, unwrap
+from rodin_models.checkpoint import Ema, load_state, save_state, settings_from_dict, unwrap
 from rodin_models.diffusion import base
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.conditioning import ConditionSettings
@@ -151,6 +152,40 @@ TINY = BaseSettings(
 )  # fmt: skip
 
 
+@dataclass
+class TrainState:
+    """All that a training is at some step: saved and restored, it goes on to the same bytes."""
+
+    model: nn.Module
+    """The module itself, not the DistributedDataParallel around it."""
+    optimiser: torch.optim.Optimizer
+    ema: Ema
+    generator: torch.Generator
+    step: int = 0
+
+    def save(self, folder: Path) -> None:
+        """Write to the existing ``folder``; see :func:`save_state`."""
+        save_state(
+            folder,
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "ema": self.ema.state_dict(),
+                "generator": self.generator.get_state(),
+            },
+        )
+
+    def load(self, folder: Path) -> None:
+        """Take up what :meth:`save` wrote of the same kind of model and optimiser, onto this one's devices."""
+        state = load_state(folder)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])
+
+
 def start() -> TrainState:
     generator = torch.Generator().manual_seed(11)
     model = BaseModel(TINY, generator)
@@ -194,3 +229,12 @@ def test_four_steps_are_two_saved_and_two_more_byte_for_byte(tmp_path: Path) -> 
     assert (tmp_path / "half" / "state.safetensors").read_bytes() != (
         tmp_path / "end" / "state.safetensors"
     ).read_bytes()
+
+
+def test_a_setting_of_earlier_versions_is_read_where_its_value_still_holds() -> None:
+    now = settings_from_dict(
+        BaseSettings, {"condition": {"dim": 7, "dropout": 0.5, "null": "learned"}, "unet": {"condition_dim": 7}}
+    )
+    assert now.condition == ConditionSettings(dim=7, dropout=0.5)
+    with pytest.raises(TypeError, match="ConditionSettings has no null"):
+        settings_from_dict(ConditionSettings, {"dim": 7, "null": "zero"})

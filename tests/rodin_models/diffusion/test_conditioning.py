@@ -44,13 +44,6 @@ def test_the_null_learns_whether_or_not_it_was_drawn() -> None:
     assert torch.equal(condition.null.grad, torch.full((2,), 3.0))
 
 
-def test_a_zero_null_is_no_weight() -> None:
-    condition = Condition(ConditionSettings(dim=2, null="zero"))
-    assert not list(condition.parameters())
-    assert "null" not in condition.state_dict()
-    assert torch.equal(condition(None, 3), torch.zeros(3, 2))
-
-
 def test_conditions_are_standardised() -> None:
     condition = Condition(ConditionSettings(dim=2)).eval()
     condition.statistics.set(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]))

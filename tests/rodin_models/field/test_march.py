@@ -2,9 +2,10 @@ import pytest
 import torch
 from support.textured_ellipsoid import make_views
 
+from benchmarks.plain_fit import intersect_cube, stratified_samples
 from rodin_models.field import occupancy as O
 from rodin_models.field.march import march
-from rodin_models.field.rays import Rays, image_rays, intersect_cube, stratified_samples
+from rodin_models.field.rays import Rays, image_rays
 from rodin_models.fit.hull import visual_hull
 
 
@@ -56,7 +57,7 @@ def test_nothing_occupied_gives_samples_without_length():
 
 def test_the_whole_cube_is_stratified_sampling():
     rays = _rays(50)
-    placed = march(rays, O.full_occupancy(torch.device("cpu")), 8, None)
+    placed = march(rays, O.make_occupancy(torch.ones(32, 32, 32, dtype=torch.bool)), 8, None)
     expected = stratified_samples(*intersect_cube(rays), 8, None)
     assert torch.allclose(placed.distances, expected.distances, atol=1e-5)
     assert torch.allclose(placed.lengths, expected.lengths, atol=1e-6)

@@ -39,18 +39,8 @@ def test_image_rays_run_row_by_row_and_project_back():
 def test_cube_intersection():
     origins = torch.tensor([[0.0, 0, 4], [0, 0, 4], [3, 0, 4], [0, 0, 0], [0, 0, 4]])
     directions = torch.tensor([[0.0, 0, -1], [0, 0, 1], [0, 0, -1], [0, 1, 0], [0.6, 0, -0.8]])
-    near, far = R.intersect_cube(R.Rays(origins, directions, torch.ones(5)))
+    near, far = R.intersect_box(R.Rays(origins, directions, torch.ones(5)), -torch.ones(3), torch.ones(3))
     # Straight through; behind; beside; from inside; slanted, passing x = 2.25 at z = 1.
     assert torch.allclose(near[[0, 3]], torch.tensor([3.0, 0.0]))
     assert torch.allclose(far[[0, 3]], torch.tensor([5.0, 1.0]))
     assert torch.equal(near[[1, 2, 4]], far[[1, 2, 4]])
-
-
-def test_stratified_samples_fill_the_interval():
-    near, far = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 6.0])
-    middle = R.stratified_samples(near, far, 4, None)
-    assert torch.allclose(middle.distances[1], torch.tensor([2.5, 3.5, 4.5, 5.5]))
-    assert torch.allclose(middle.lengths.sum(1), far - near)
-    drawn = R.stratified_samples(near, far, 4, torch.Generator().manual_seed(0))
-    assert ((drawn.distances - middle.distances).abs() <= middle.lengths / 2).all()
-    assert not torch.equal(drawn.distances, middle.distances)

@@ -2,12 +2,12 @@ import pytest
 import torch
 from support.textured_ellipsoid import make_views
 
-from benchmarks.plain_fit import plain_field, plain_loss, render_hierarchical
+from benchmarks.plain_fit import intersect_cube, plain_field, plain_loss, render_hierarchical, stratified_samples
 from rodin_models.field import triplane
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.field.march import march
-from rodin_models.field.occupancy import Occupancy, cell_index, full_occupancy, make_occupancy
-from rodin_models.field.rays import Rays, image_rays, intersect_cube, stratified_samples
+from rodin_models.field.occupancy import Occupancy, cell_index, make_occupancy
+from rodin_models.field.rays import Rays, image_rays
 from rodin_models.field.render import PlaneField, planes_occupancy, render_image, render_rays
 from rodin_models.field.volume import render_samples
 from rodin_models.fit.hull import visual_hull
@@ -138,7 +138,14 @@ def test_depth_is_along_the_cameras_axis():
     planes, decoder, cam2world, pinhole = _scene(bias=12.0)
     planes = planes * 0.01
     image = render_image(
-        planes, decoder, cam2world, pinhole, 32, 32, samples=256, occupancy=full_occupancy(torch.device("cpu"))
+        planes,
+        decoder,
+        cam2world,
+        pinhole,
+        32,
+        32,
+        samples=256,
+        occupancy=make_occupancy(torch.ones(32, 32, 32, dtype=torch.bool)),
     )
     # A solid cube's front face is a plane of constant z-depth, not of constant distance.
     face = image.depth[8:24, 8:24]

@@ -2,7 +2,8 @@ import math
 
 import torch
 
-from rodin_models.field.rays import Rays, RaySamples, stratified_samples
+from benchmarks.plain_fit import stratified_samples
+from rodin_models.field.rays import Rays, RaySamples
 from rodin_models.field.volume import composite, render_samples
 
 
