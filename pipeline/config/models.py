@@ -52,6 +52,12 @@ class DiffusionConfig(Record):
     sampler: Literal["ddim", "dpm"] = "ddim"
     clip: float = Field(0.0, ge=0)
     """Predicted x0 is clipped to +-clip standard deviations while sampling; 0 for no clipping."""
+    zero_terminal_snr: bool = False
+    """The last step is pure noise (Lin et al. 2023, algorithm 1); for predictions v and x0."""
+    min_snr: float = Field(0.0, ge=0)
+    """gamma of min-SNR weighting (Hang et al. 2023), 5 in that paper; 0 weighs the error of every step alike."""
+    eta: float = Field(0.0, ge=0, le=1)
+    """Noise of sampler ddim: 0 deterministic, 1 as in DDPM."""
 
 
 class UNetConfig(Record):
@@ -68,6 +74,8 @@ class UNetConfig(Record):
     aware_levels: int = Field(2, ge=0)
     """Highest-resolution levels whose convolutions are 3D-aware."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    recompute: bool = Field(False, json_schema_extra=OPERATIONAL)
+    """Compute blocks again in the backward pass instead of keeping their activations: less memory, more time."""
 
 
 class BaseConfig(TrainingConfig):
@@ -154,6 +162,8 @@ class RefinerConfig(TrainingConfig):
     """Samples a ray of the rendered images that it learns from; those it refines have ``generate.samples``."""
     perceptual_weight: float = Field(0.1, ge=0)
     """Weight of the distance of CLIP's feature maps on patches."""
+    adversarial_weight: float = Field(0.0, ge=0)
+    """Weight of a patch discriminator's judgement, which is trained beside the refiner; at 0 there is none."""
 
 
 class TrainConfig(Record):

@@ -77,6 +77,21 @@ class RunConfig(Record):
                 raise ValueError(
                     f"generate.{name}_steps {steps} must divide {name}.diffusion.timesteps {process.timesteps}"
                 )
+            if process.zero_terminal_snr and process.prediction == "epsilon":
+                raise ValueError(
+                    f"{name}.diffusion.zero_terminal_snr ends in pure noise, which says nothing of x0 to "
+                    f"{name}.diffusion.prediction epsilon: use v or x0"
+                )
+            if process.zero_terminal_snr and process.min_snr:
+                raise ValueError(
+                    f"{name}.diffusion.min_snr {process.min_snr} gives the pure noise of "
+                    f"{name}.diffusion.zero_terminal_snr no weight, so it would never be learned: drop one"
+                )
+            if process.eta and process.sampler != "ddim":
+                raise ValueError(
+                    f"{name}.diffusion.eta {process.eta} is a setting of sampler ddim, and {name}.diffusion.sampler "
+                    f"is {process.sampler}"
+                )
         for name, unet, side in (
             ("base", self.base.unet, self.planes.base_resolution),
             ("upsampler", self.upsampler.unet, self.planes.resolution),

@@ -79,7 +79,10 @@ class DiffusionSettings:
 
 
 def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
-    """beta(t) = 1 - abar(t) / abar(t - 1) in float32: equations (5) to (8), capped at 0.999 but for a zero SNR."""
+    """beta(t) = 1 - abar(t) / abar(t - 1) in float32: equations (5) to (8), capped at 0.999 but for a zero SNR.
+
+    Raises ``ValueError`` for an unknown schedule.
+    """
     steps = settings.num_timesteps
     s = torch.arange(1, steps + 1, dtype=torch.float64) / steps
     if settings.schedule == "cosine":
@@ -87,9 +90,11 @@ def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
     elif settings.schedule == "linear":
         betas = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)
         abar = (1 - betas.clamp(max=MAX_BETA)).cumprod(0)
-    else:
+    elif settings.schedule == "sigmoid":
         top, bottom = torch.sigmoid(torch.tensor([3.0, -3.0], dtype=torch.float64))
         abar = (top - torch.sigmoid(6 * s - 3)) / (top - bottom)
+    else:
+        raise ValueError(f"unknown noise schedule {settings.schedule!r}: cosine, linear or sigmoid")
     abar = abar.clamp(0, 1)
     scale = settings.input_scale**2
     abar = scale * abar / (scale * abar + 1 - abar)
@@ -155,8 +160,10 @@ class Diffusion:
             return x0
         if self.settings.prediction == "epsilon":
             return noise
-        signal, spread = self.signal_and_noise(step, x0)
-        return signal * noise - spread * x0
+        if self.settings.prediction == "v":
+            signal, spread = self.signal_and_noise(step, x0)
+            return signal * noise - spread * x0
+        raise ValueError(f"unknown prediction {self.settings.prediction!r}: epsilon, v or x0")
 
     def to_x0(
         self, prediction: Float[Tensor, "batch *data"], noisy: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
@@ -167,7 +174,9 @@ class Diffusion:
         signal, spread = self.signal_and_noise(step, noisy)
         if self.settings.prediction == "epsilon":
             return (noisy - spread * prediction) / signal
-        return signal * noisy - spread * prediction
+        if self.settings.prediction == "v":
+            return signal * noisy - spread * prediction
+        raise ValueError(f"unknown prediction {self.settings.prediction!r}: epsilon, v or x0")
 
     def weight(self, step: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """Weight of a step's squared prediction error: 1, or min-SNR's.
@@ -201,7 +210,8 @@ class Diffusion:
     ) -> Float[Tensor, "batch *data"]:
         """Samples of ``shape`` in ``num_steps`` calls of ``denoise``.
 
-        DDIM steps through T in equal strides, so for it ``num_steps`` must divide T.
+        DDIM steps through T in equal strides, so for it ``num_steps`` must divide T. Raises ``ValueError`` where it
+        does not, and for an unknown sampler.
         """
         scheduler = self._scheduler()
         if not 1 <= num_steps <= self.settings.num_timesteps:
@@ -231,10 +241,12 @@ class Diffusion:
             from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
             return DDIMScheduler(**common, clip_sample=False)
-        from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+        if self.settings.sampler == "dpm":
+            from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-        # Its rescaling leaves a terminal SNR of zero as it is, and then keeps the first sigma finite.
-        return DPMSolverMultistepScheduler(**common, rescale_betas_zero_snr=self.settings.zero_terminal_snr)
+            # Its rescaling leaves a terminal SNR of zero as it is, and then keeps the first sigma finite.
+            return DPMSolverMultistepScheduler(**common, rescale_betas_zero_snr=self.settings.zero_terminal_snr)
+        raise ValueError(f"unknown sampler {self.settings.sampler!r}: ddim or dpm")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
-    save_model,
+    save_diffusion,
     set_plane_statistics,
     unet_settings,
 )
@@ -66,5 +66,5 @@ class BaseRecipe:
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""
-        save_model(model, self.settings, folder)
+        save_diffusion(model, self.settings, folder)
         return {}

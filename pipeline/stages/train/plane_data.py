@@ -1,6 +1,6 @@
 """Planes and latents as the diffusion models read them: one avatar at a time, straight from the store."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ def unet_settings(unet: UNetConfig, *, side: int, channels: int, latent_dim: int
         dropout=unet.dropout,
         condition_dim=latent_dim,
         has_level=upsampler,
+        recompute=unet.recompute,
     )
 
 
@@ -69,12 +70,20 @@ def diffusion_settings(diffusion: DiffusionConfig) -> DiffusionSettings:
         prediction=diffusion.prediction,
         sampler=diffusion.sampler,
         clip=diffusion.clip or None,
+        zero_terminal_snr=diffusion.zero_terminal_snr,
+        min_snr=diffusion.min_snr or None,
+        eta=diffusion.eta,
     )
 
 
 def set_plane_statistics(module: Any, statistics: PlaneStatistics) -> None:
     """Give a model's :class:`rodin_models.diffusion.normalisation.PlaneStatistics` what the store knows."""
     module.set(torch.from_numpy(statistics.mean).float(), torch.from_numpy(statistics.std).float())
+
+
+def save_diffusion(model: nn.Module, settings: Any, folder: Path) -> None:
+    """:func:`save_model` of a model with a UNet, without what only its training had to know."""
+    save_model(model, replace(settings, unet=replace(settings.unet, recompute=False)), folder)
 
 
 def save_model(model: nn.Module, settings: Any, folder: Path) -> None:

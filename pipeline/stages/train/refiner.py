@@ -1,6 +1,7 @@
 """The convolutional refiner: images rendered from fitted planes, beside the photographs of the same view."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -65,7 +66,7 @@ class RefinerRecipe:
         }
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """L1 and the perceptual distance on patches."""
+        """L1, and on patches the perceptual distance and the discriminator's terms."""
         return training_loss(
             model,
             self.settings,
@@ -77,9 +78,10 @@ class RefinerRecipe:
         )
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
-        """Weights and settings."""
+        """Weights and settings; the discriminator has done its work and is left out."""
         assert isinstance(model, Refiner)
-        save_model(model, self.settings, folder)
+        model.discriminator = None
+        save_model(model, replace(self.settings, adversarial_weight=0.0), folder)
         return {}
 
     def _pair(self, row: int, view: int) -> tuple[Tensor, Tensor]:
@@ -143,5 +145,6 @@ def refiner_settings(config: RunConfig, latent_dim: int) -> RefinerSettings:
         blocks=section.blocks,
         latent_dim=latent_dim,
         perceptual_weight=section.perceptual_weight,
+        adversarial_weight=section.adversarial_weight,
         patch=min(64, section.input_side * section.scale),
     )

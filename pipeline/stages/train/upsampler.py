@@ -14,7 +14,7 @@ from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
-    save_model,
+    save_diffusion,
     set_plane_statistics,
     unet_settings,
 )
@@ -90,7 +90,7 @@ class UpsamplerRecipe:
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""
-        save_model(model, self.settings, folder)
+        save_diffusion(model, self.settings, folder)
         return {}
 
     def _patch(self, row: int, view: int, *draws: int) -> Batch:

@@ -59,6 +59,9 @@ def test_layers_merge_in_order(tmp_path):
         ("render.resolution=-3", ("resolution", "-3")),
         ("planes.base_resolution=36", ("base_resolution", "36")),
         ("decoder.avatars=1000", ("decoder.avatars", "1000")),
+        ("base.diffusion.eta=1.5", ("base.diffusion.eta", "1.5")),
+        ("latent.diffusion.min_snr=-1.0", ("latent.diffusion.min_snr", "-1.0")),
+        ("refiner.adversarial_weight=-0.1", ("refiner.adversarial_weight", "-0.1")),
         ("generate.base_steps=7", ("generate.base_steps", "7")),
         ("refiner.input_side=4096", ("refiner.input_side",)),
         ("base.unet.multipliers=[1,2,3,4,5,6,7]", ("base.unet.multipliers",)),
@@ -165,6 +168,22 @@ def test_a_nested_setting_keeps_its_neighbours_defaults():
     after = load_config(preset="paper", settings=["upsampler.diffusion.input_scale=0.4"]).upsampler.diffusion
     assert (before.timesteps, before.schedule, before.prediction) == (100, "sigmoid", "x0")
     assert after == before.model_copy(update={"input_scale": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ("zero_terminal_snr=true", "prediction=epsilon"),
+            "zero_terminal_snr ends in pure noise, .*prediction epsilon: use v or x0",
+        ),
+        (("zero_terminal_snr=true", "min_snr=5.0"), "min_snr 5.0 gives the pure noise of base"),
+        (("eta=0.5", "sampler=dpm"), "eta 0.5 is a setting of sampler ddim, and base.diffusion.sampler is dpm"),
+    ],
+)
+def test_settings_of_a_noise_process_that_contradict_each_other(settings, words):
+    with pytest.raises(ConfigError, match=rf"base\.diffusion\.{words}"):
+        load_config(preset="demo", settings=[f"base.diffusion.{setting}" for setting in settings])
 
 
 def test_proportions_can_be_set_and_enter_the_fingerprint():

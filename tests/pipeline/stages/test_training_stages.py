@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.tiny import HELD_OUT, tree_hashes
+from support.tiny import HELD_OUT, tiny_config, tree_hashes
+from torch.utils.checkpoint import checkpoint
 
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import format_avatar, format_shard
@@ -18,6 +19,9 @@ from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.run.provenance import stage_report
 from pipeline.stages.encode import load_latents, load_run_clip
 from pipeline.stages.train.recipe import draw_rows, learnable, make_recipe
+from rodin_models.checkpoint import load_state, settings_from_dict
+from rodin_models.diffusion import unet
+from rodin_models.image.refiner import Refiner, RefinerSettings
 
 CPU = torch.device("cpu")
 MODELS = ("clip", "base", "upsampler", "latent", "refiner")
@@ -53,6 +57,64 @@ def test_an_interrupted_training_ends_with_the_same_weights(made, tmp_path, name
     assert weights(run, name) == weights(made, name)
     assert losses(run, name) == losses(made, name)
     assert report.outputs == stage_report(made.layout, name).outputs
+
+
+def test_a_discriminator_is_trained_beside_the_refiner_and_goes_on_to_the_same_bytes(made, tmp_path):
+    settings = ("refiner.adversarial_weight=0.1", "refiner.steps=4", "refiner.checkpoint_every=1")
+    straight, stopped = (made.copy_to(tmp_path / name, "refiner", settings=settings) for name in ("one", "two"))
+    straight.train("refiner")
+
+    def stop(done, total):
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        stopped.train("refiner", on_progress=stop)
+    checkpoints = stopped.layout.model("refiner") / "checkpoints"
+    first, second = (load_state(path)["model"] for path in sorted(checkpoints.iterdir()))
+    judges = [name for name in first if name.startswith("discriminator.")]
+    assert judges and all(not first[name].equal(second[name]) for name in judges if name.endswith("weight"))
+    steps = []
+    stopped.train("refiner", on_progress=lambda done, total: steps.append(done))
+    assert steps == [3, 4]
+    assert weights(stopped, "refiner") == weights(straight, "refiner")
+    assert weights(straight, "refiner") != weights(made, "refiner")
+    with (straight.layout.model("refiner") / "loss.csv").open(newline="") as handle:
+        assert {"l1", "adversarial", "discriminator"} <= set(next(csv.DictReader(handle)))
+    saved = load_state(straight.layout.model("refiner") / "weights")
+    refiner = Refiner(settings_from_dict(RefinerSettings, saved["settings"]), torch.Generator())
+    refiner.load_state_dict(saved["model"])
+    assert refiner.discriminator is None, "what is published refines and judges no more"
+
+
+@pytest.mark.parametrize("name", ["base", "upsampler"])
+def test_blocks_that_are_computed_again_end_with_the_same_weights(made, tmp_path, monkeypatch, name):
+    again = []
+    monkeypatch.setattr(unet, "checkpoint", lambda *call, **more: again.append(call) or checkpoint(*call, **more))
+    run = made.copy_to(tmp_path / "run", name, settings=(f"{name}.unet.recompute=true",))
+    assert run.fingerprint(name) == made.fingerprint(name), "so that a training that fills its memory can go on"
+    run.train(name)
+    assert again
+    assert weights(run, name) == weights(made, name)
+
+
+@pytest.mark.parametrize("name", ["base", "upsampler", "latent"])
+def test_settings_of_a_noise_process_reach_its_schedule_its_loss_and_its_sampler(made, name):
+    def process(*settings):
+        config = tiny_config(made.config.render.python, *(f"{name}.diffusion.{setting}" for setting in settings))
+        return make_recipe(name, config, made.layout, CPU).build(torch.Generator().manual_seed(0)).diffusion
+
+    def sampled(diffusion):
+        def halved(noisy, time):
+            return noisy / 2
+
+        return diffusion.sample(halved, (2, 3), 2, torch.Generator().manual_seed(0), CPU)
+
+    plain, steps = process(), torch.arange(10)
+    assert plain.abar[-1] > 0 and process("zero_terminal_snr=true").abar[-1] == 0
+    assert plain.weight(steps).eq(1).all() and not process("min_snr=5.0").weight(steps).eq(1).all()
+    assert not sampled(process("eta=1.0")).equal(sampled(plain))
+    assert sampled(process()).equal(sampled(plain))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -214,6 +214,17 @@ def test_contradictory_settings_are_refused(change: dict[str, object]) -> None:
         DiffusionSettings(**change)
 
 
+@pytest.mark.parametrize(("name", "word"), [("schedule", "sigmiod"), ("sampler", "ddpm"), ("prediction", "eps")])
+def test_an_unknown_word_is_refused_and_none_is_taken_for_it(name: str, word: str) -> None:
+    settings, x0 = DiffusionSettings(num_timesteps=4), torch.zeros(2, 3)
+    object.__setattr__(settings, name, word)  # past the types that the tests check
+    with pytest.raises(ValueError, match=f"unknown .*{name} '{word}'"):
+        Diffusion(settings).sample(lambda noisy, time: noisy, (1, 2), 2, seeded(0), torch.device("cpu"))
+    if name == "prediction":
+        with pytest.raises(ValueError, match=f"unknown prediction '{word}'"):
+            Diffusion(settings).target(x0, x0, torch.zeros(2).long())
+
+
 def test_evaluating_restores_the_mode() -> None:
     model = torch.nn.Linear(1, 1).train()
     with evaluating(model):
