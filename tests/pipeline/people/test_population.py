@@ -12,11 +12,13 @@ from pipeline.contracts.appearance import (
     FacialHairStyle,
     GarmentStyle,
     GlassesShape,
+    HairStyle,
     HatStyle,
     LightRig,
     Pattern,
 )
 from pipeline.people.attributes import near_skin
+from pipeline.people.caption import BEARDS, GARMENTS, HAIR, LONG_HAIR, MOODS
 from pipeline.people.distribution import ATTRIBUTES, attribute_bars, attribute_distributions
 from pipeline.people.draw import draw_avatar
 from pipeline.people.face import MAX_ODDITY
@@ -52,6 +54,15 @@ def test_tables_name_the_styles_that_exist() -> None:
     assert set(POPULATION.garment_colours.chances()) == set(GARMENT_COLOURS)
     for literal, table in tables.items():
         assert set(table.chances()) == set(get_args(literal)) - {"none", "neutral"}
+    hair = {style for table in (POPULATION.hair_women, POPULATION.bald_styles) for style in table.chances()}
+    assert hair == set(get_args(HairStyle))
+
+
+def test_captions_have_words_for_whatever_is_drawn() -> None:
+    assert set(HAIR) == set(get_args(HairStyle)) - {"bald"} and set(HAIR) > LONG_HAIR
+    assert set(BEARDS) == set(get_args(FacialHairStyle)) - {"none"}
+    assert set(MOODS) == set(get_args(Expression)) - {"neutral"}
+    assert set(GARMENTS) < set(get_args(GarmentStyle)), "the others are called by their names"
 
 
 def test_nobody_wears_the_colour_of_their_skin() -> None:
