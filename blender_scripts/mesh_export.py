@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.geometry.mesh import triangulate, vertex_normals
-from blender_scripts.geometry.parts import MeshPart, Part
+from blender_scripts.geometry.parts import MeshPart, Part, skin_of
 from blender_scripts.person import build_person
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.conventions import LANDMARK_ORDER
@@ -69,7 +69,7 @@ def encode_glb(parts: Sequence[Part], extent_m: float, strands: bool = True) -> 
         primitive["material"] = int(part.label is None)
         meshes.append({"name": part.name, "primitives": [primitive]})
         nodes.append({"name": part.name, "mesh": len(meshes) - 1, "extras": {"class": part.label}})
-    skin = next(part for part in parts if isinstance(part, MeshPart) and part.name == "skin")
+    skin = skin_of(parts)
     points = np.round(landmark_points(skin)[0] / extent_m, 6)
     extras = {
         "extent_m": extent_m,

@@ -10,12 +10,13 @@ from blender_scripts.body.eyes import build_eyes
 from blender_scripts.body.mouth import build_mouth
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.body.pose import turn_head
-from blender_scripts.body.skin import paint_skin
+from blender_scripts.body.skin import paint_skin, skin_labels
 from blender_scripts.clothes.earrings import build_earrings
 from blender_scripts.clothes.garment import build_garment, covered
 from blender_scripts.clothes.glasses import build_glasses
 from blender_scripts.clothes.hat import build_hat, press_hair
 from blender_scripts.geometry.arrays import Floats, smoothstep
+from blender_scripts.geometry.material import Skin
 from blender_scripts.geometry.mesh import border_loops, clip, fan_cap
 from blender_scripts.geometry.parts import MeshPart, Part
 from blender_scripts.hair.colour import hair_colour
@@ -41,14 +42,15 @@ def build_person(spec: AvatarSpec) -> list[Part]:
     hidden = covered(spec, body)
     seen = triangles[~(hidden[triangles].all(1) | low_vertices(body)[triangles].any(1))]
     skin = MeshPart(
-        "skin",
-        body.vertices,
-        seen,
-        "skin",
-        "skin",
-        fields.pop("colour"),
-        {"rest": body.topology.rest, **fields},
-        {"pores": 0.10 + 0.30 * float(smoothstep(10, 35, np.asarray(spec.age_years)))},
+        name="skin",
+        role="skin",
+        vertices=body.vertices,
+        faces=seen,
+        material=Skin(pores=0.10 + 0.30 * float(smoothstep(10, 35, np.asarray(spec.age_years)))),
+        label="skin",
+        face_labels=skin_labels(seen),
+        colours=fields.pop("colour"),
+        fields={"rest": body.topology.rest, **fields},
     )
     arms = bare_arms(skin, body) if spec.garment.style == "tank" else []
     garment = build_garment(spec, body)
@@ -84,13 +86,15 @@ def bare_arms(skin: MeshPart, body: Body) -> list[MeshPart]:
     ends = np.cumsum([3, *(column.shape[1] for column in columns)])
     colours, *values = np.split(packed, ends[:-1], 1)[1:]
     fields = {n: v if v.shape[1] > 1 else v[:, 0] for n, v in zip(names, values, strict=True)}
-    parts = [replace(skin, name="arms", vertices=vertices, faces=faces, colours=colours, fields=fields)]
+    arm_skin = replace(skin, role="piece", face_labels={})
+    parts = [replace(arm_skin, name="arms", vertices=vertices, faces=faces, colours=colours, fields=fields)]
     for number, loop in enumerate(border_loops(faces)):
         if np.abs(vertices[loop, 1] - cut_height(vertices[loop])).max() < 1e-4:
             ring, fan = fan_cap(vertices, loop)
             tint = np.repeat(0.5 * colours[loop].mean(0)[None], len(ring), 0)
             held = {n: np.concatenate((v[loop], v[loop].mean(0, keepdims=True))) for n, v in fields.items()}
-            parts.append(replace(skin, name=f"cap arm {number}", vertices=ring, faces=fan, colours=tint, fields=held))
+            closed = replace(arm_skin, name=f"cap arm {number}", role="cap", vertices=ring, faces=fan)
+            parts.append(replace(closed, colours=tint, fields=held))
     return parts
 
 

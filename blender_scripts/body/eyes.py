@@ -7,6 +7,7 @@ import numpy as np
 from blender_scripts.body.body import Body
 from blender_scripts.body.makehuman import find_assets
 from blender_scripts.geometry.arrays import Floats, linear, smoothstep
+from blender_scripts.geometry.material import Clear, Eye
 from blender_scripts.geometry.mesh import sweep, tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import IrisSpec
@@ -50,9 +51,14 @@ def _tear_line(side: str, centre: Floats, radius: float, edge: Floats) -> MeshPa
     direction = edge + np.array((0, 0.0002, 0)) - centre
     path = centre + direction * (radius * 1.003 / np.linalg.norm(direction, axis=1, keepdims=True))
     vertices, quads = tube(path, 0.00042, 8)
-    grey = np.ones((len(vertices), 3))
     return MeshPart(
-        f"tear {side}", vertices, quads, "clear", None, grey, settings={"ior": 1.33, "roughness": 0.02}, shadow=False
+        name=f"tear {side}",
+        vertices=vertices,
+        faces=quads,
+        material=Clear(ior=1.33, roughness=0.02),
+        label=None,
+        colours=np.ones((len(vertices), 3)),
+        shadow=False,
     )
 
 
@@ -81,11 +87,19 @@ def _eye(
     lift = 1.004 + 0.075 * (1 - smoothstep(0.0, edge * 1.3, theta))
     shell = lift[..., None] * np.stack((np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
     cornea = centre + radius * shell.reshape(-1, 3) @ turn.T
-    grey = np.ones((len(cornea), 3))
-    settings = {"ior": 1.376, "roughness": 0.0}
     return [
-        MeshPart(f"eyeball {side}", ball, sweep(grid), "eye", "eyes", colours),
-        MeshPart(f"cornea {side}", cornea, sweep(shell), "clear", None, grey, settings=settings, shadow=False),
+        MeshPart(
+            name=f"eyeball {side}", vertices=ball, faces=sweep(grid), material=Eye(), label="eyes", colours=colours
+        ),
+        MeshPart(
+            name=f"cornea {side}",
+            vertices=cornea,
+            faces=sweep(shell),
+            material=Clear(ior=1.376, roughness=0.0),
+            label=None,
+            colours=np.ones((len(cornea), 3)),
+            shadow=False,
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body
 from blender_scripts.geometry.arrays import Floats
+from blender_scripts.geometry.material import Cloth
 from blender_scripts.geometry.mesh import triangulate, vertex_normals
 from blender_scripts.geometry.parts import MeshPart
 
@@ -29,7 +30,7 @@ class Obstacle:
         on_head = np.flatnonzero((body.topology.rest[:, 1] > 5.9) & (body.topology.masks["inside-mouth"] < 0.1))[::3]
         points, normals = [body.vertices[on_head]], [body.normals[on_head]]
         for part in cloth:
-            if part.material == "cloth" and not part.name.startswith("cap"):
+            if isinstance(part.material, Cloth) and part.role != "cap":
                 triangles = triangulate(part.faces) if part.faces.shape[1] == 4 else part.faces
                 points.append(part.vertices)
                 normals.append(vertex_normals(part.vertices, triangles))

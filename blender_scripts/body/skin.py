@@ -6,10 +6,10 @@ Regions are drawn on the base shape in decimetres (``Topology.rest``): eyes at y
 
 import numpy as np
 
-from blender_scripts.body.body import Body
+from blender_scripts.body.body import Body, topology
 from blender_scripts.body.relief import blob
 from blender_scripts.body.skin_line import lines, noise
-from blender_scripts.geometry.arrays import Floats, linear, smoothstep
+from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
 from blender_scripts.geometry.mesh import waves
 from pipeline.contracts.appearance import MakeupSpec, SkinSpec
 from pipeline.contracts.avatar import AvatarSpec
@@ -107,6 +107,14 @@ def paint_skin(
         "depth": depth,
         "freckle": _freckled(rest, skin.freckles),
     }
+
+
+def skin_labels(faces: Ints) -> dict[str, Floats]:
+    """Each segmentation class's share (face,) of the skin's faces: skin, lips, and what lines the mouth."""
+    masks = topology().masks
+    lips = masks["lips"][faces].mean(1) > 0.5
+    mouth = (masks["inside-mouth"][faces].mean(1) > 0.5) & ~lips
+    return {"lips": lips.astype(float), "mouth interior": mouth.astype(float), "skin": (~lips & ~mouth).astype(float)}
 
 
 def _made_up(colour: Floats, rest: Floats, masks: dict[str, Floats], makeup: MakeupSpec) -> Floats:

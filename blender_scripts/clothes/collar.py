@@ -3,28 +3,33 @@
 All are profiles swept along the garment's neckline loop, and what falls outside is laid on the cloth.
 """
 
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import CUT_M
 from blender_scripts.geometry.arrays import Floats, linear, smoothstep
+from blender_scripts.geometry.material import Cloth, Frame, Wet
 from blender_scripts.geometry.mesh import resample_closed, sweep, tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GarmentSpec
 
 STEPS = 128
 UP = np.array((0.0, 1.0, 0.0))
-
-
-Cloth = tuple[Floats, Floats]
-"""Vertices and normals of a garment."""
 RIBS: Final = 1300.0
 """Of knitted bands, in radians a metre."""
 
 
-def lay_on(points: Floats, cloth: Cloth, margin: Floats | float) -> Floats:
+class Surface(NamedTuple):
+    """Of a garment's cloth."""
+
+    vertices: Floats
+    normals: Floats
+
+
+def lay_on(points: Floats, cloth: Surface, margin: Floats | float) -> Floats:
     """Move points that are nearer to the cloth than ``margin`` metres, or under it, outwards along its normals."""
     vertices, normals = cloth
     flat = points.reshape(-1, 3)
@@ -39,7 +44,7 @@ def lay_on(points: Floats, cloth: Cloth, margin: Floats | float) -> Floats:
     return np.asarray((flat + lack[:, None] * normal).reshape(points.shape))
 
 
-def build_collar(garment: GarmentSpec, loop: Floats, cloth: Cloth, settings: dict[str, float]) -> list[MeshPart]:
+def build_collar(garment: GarmentSpec, loop: Floats, cloth: Surface, material: Cloth) -> list[MeshPart]:
     """Trim the neckline ``loop`` (point, 3) of a garment."""
     path = _ordered(loop)
     style = garment.style
@@ -48,15 +53,15 @@ def build_collar(garment: GarmentSpec, loop: Floats, cloth: Cloth, settings: dic
         size = 1.0 if style == "shirt" else 0.82
         ends = CUT_M + 0.004 if style == "shirt" else path[0, 1] - 0.075
         return [
-            _shirt_collar(path, colour, cloth, settings, size),
-            _placket(path, ends, cloth[0], 0.97 * colour, settings),
-            *_buttons(path, ends, cloth[0], garment),
+            _shirt_collar(path, colour, cloth, material, size),
+            _placket(path, ends, cloth.vertices, 0.97 * colour, material),
+            *_buttons(path, ends, cloth.vertices, garment),
         ]
     if style == "hoodie":
         return [
-            _band("band", path, colour * 0.92, 0.005, 0.004, settings),
-            _hood(path, colour, cloth, settings),
-            *_cords(path, garment, cloth[0]),
+            _band("band", path, colour * 0.92, 0.005, 0.004, material),
+            _hood(path, colour, cloth, material),
+            *_cords(path, garment, cloth.vertices),
         ]
     size_m = {
         "tee": (0.0065, 0.0028),
@@ -65,14 +70,14 @@ def build_collar(garment: GarmentSpec, loop: Floats, cloth: Cloth, settings: dic
         "jumper": (0.009, 0.004),
         "tank": (0.0045, 0.0022),
     }
-    return [_band("band", path, colour * 0.96, *size_m[style], {**settings, "rib": RIBS})]
+    return [_band("band", path, colour * 0.96, *size_m[style], replace(material, rib=RIBS))]
 
 
 def build_hems(
     loop: Floats,
     on_cut: np.ndarray[tuple[int], np.dtype[np.bool_]],
     garment: GarmentSpec,
-    settings: dict[str, float],
+    material: Cloth,
     side: int = 0,
 ) -> list[MeshPart]:
     """Round edges along the parts of a border that are not ``on_cut``: a tank's armholes."""
@@ -83,7 +88,7 @@ def build_hems(
         path = resample_closed(loop, STEPS)
         for _ in range(6):
             path = 0.5 * path + 0.25 * (np.roll(path, 1, 0) + np.roll(path, -1, 0))
-        return [rope(f"hem side {side}", path, 0.0024, colour, settings, closed=True)]
+        return [rope(f"hem side {side}", path, 0.0024, colour, material, closed=True)]
     start = int(np.flatnonzero(on_cut & ~np.roll(on_cut, -1))[0])
     loop, on_cut = np.roll(loop, -start, 0), np.roll(on_cut, -start)
     parts = []
@@ -94,24 +99,21 @@ def build_hems(
             continue
         for _ in range(6):
             line[1:-1] = 0.5 * line[1:-1] + 0.25 * (line[2:] + line[:-2])
-        parts.append(rope(f"hem {number}", line, 0.0024, colour, settings))
+        parts.append(rope(f"hem {number}", line, 0.0024, colour, material))
     return parts
 
 
-def rope(
-    name: str, path: Floats, radius: float, colour: Floats, settings: dict[str, float], closed: bool = False
-) -> MeshPart:
+def rope(name: str, path: Floats, radius: float, colour: Floats, material: Cloth, closed: bool = False) -> MeshPart:
     """A round edge along a path."""
     vertices, quads = tube(path, radius, 10, closed)
     return MeshPart(
-        name,
-        vertices,
-        quads,
-        "cloth",
-        "garment",
-        np.repeat(colour[None], len(vertices), 0),
-        {"weave": vertices},
-        settings,
+        name=name,
+        vertices=vertices,
+        faces=quads,
+        material=material,
+        label="garment",
+        colours=np.repeat(colour[None], len(vertices), 0),
+        fields={"weave": vertices},
     )
 
 
@@ -140,9 +142,7 @@ def _skinward_up(path: Floats, out: Floats) -> Floats:
     return np.asarray(up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-9))
 
 
-def _band(
-    name: str, path: Floats, colour: Floats, width: float, thickness: float, settings: dict[str, float]
-) -> MeshPart:
+def _band(name: str, path: Floats, colour: Floats, width: float, thickness: float, material: Cloth) -> MeshPart:
     """A flat rounded band along the edge; it is joined behind the neck."""
     path = np.roll(path, STEPS // 2, 0)
     out = outward(path)
@@ -154,10 +154,10 @@ def _band(
     a = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.6 * width
     b = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.6 * thickness
     rings = path[:, None] + a[None, :, None] * up[:, None] + b[None, :, None] * lean[:, None]
-    return swept_cloth(name, rings, colour, settings, closed_rings=True)
+    return swept_cloth(name, rings, colour, material, closed_rings=True)
 
 
-def _shirt_collar(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str, float], size: float) -> MeshPart:
+def _shirt_collar(path: Floats, colour: Floats, cloth: Surface, material: Cloth, size: float) -> MeshPart:
     """A stand and a leaf that falls over it and lies on the cloth, longest at two points in front, open between."""
     start = 2
     kept = path[start : STEPS - start + 1]
@@ -181,7 +181,7 @@ def _shirt_collar(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str
     rings = np.stack([*rise, *roll, *outer, *under], 1)
     margin = np.concatenate((np.full(6, -1.0), np.linspace(0.003, 0.0048, 6), (0.0028, 0.0015, -1.0)))
     rings = lay_on(rings, cloth, np.broadcast_to(margin, rings.shape[:2]))
-    return swept_cloth("collar", rings, colour, settings, closed_path=False, closed_rings=False)
+    return swept_cloth("collar", rings, colour, material, closed_path=False, closed_rings=False)
 
 
 def _front(cloth: Floats, x: Floats, y: Floats) -> Floats:
@@ -192,7 +192,7 @@ def _front(cloth: Floats, x: Floats, y: Floats) -> Floats:
     return np.asarray((front[index, 2] * weight).sum(-1) / weight.sum(-1))
 
 
-def _placket(path: Floats, ends: float, cloth: Floats, colour: Floats, settings: dict[str, float]) -> MeshPart:
+def _placket(path: Floats, ends: float, cloth: Floats, colour: Floats, material: Cloth) -> MeshPart:
     """The strip that buttons go through, from the collar down to the height ``ends``."""
     heights = np.linspace(path[0, 1] + 0.002, max(ends, CUT_M + 0.004), 30)
     # Flat, with a raised edge where it is stitched.
@@ -203,7 +203,7 @@ def _placket(path: Floats, ends: float, cloth: Floats, colour: Floats, settings:
     for _ in range(3):
         z[1:-1] = 0.5 * z[1:-1] + 0.25 * (z[2:] + z[:-2])
     rings = np.stack((grid_x, grid_y, z + lift[None]), -1)
-    return swept_cloth("placket", rings, colour, settings, closed_path=False, closed_rings=False)
+    return swept_cloth("placket", rings, colour, material, closed_path=False, closed_rings=False)
 
 
 def _buttons(path: Floats, ends: float, cloth: Floats, garment: GarmentSpec) -> list[MeshPart]:
@@ -223,11 +223,20 @@ def _buttons(path: Floats, ends: float, cloth: Floats, garment: GarmentSpec) -> 
             ]
         )
         tint = np.repeat(pale[None], rings.size // 3, 0)
-        parts.append(MeshPart(f"button {number}", rings.reshape(-1, 3), sweep(rings), "wet", "garment", tint))
+        parts.append(
+            MeshPart(
+                name=f"button {number}",
+                vertices=rings.reshape(-1, 3),
+                faces=sweep(rings),
+                material=Wet(),
+                label="garment",
+                colours=tint,
+            )
+        )
     return parts
 
 
-def _hood(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str, float]) -> MeshPart:
+def _hood(path: Floats, colour: Floats, cloth: Surface, material: Cloth) -> MeshPart:
     """A hood let down: cloth that stands about the neck, turns over, and hangs on the back in a soft bag.
 
     Its profile is swept along the neckline: up the neck, over a rolled edge, down outside, and back under. Behind it is
@@ -268,7 +277,7 @@ def _hood(path: Floats, colour: Floats, cloth: Cloth, settings: dict[str, float]
     rings[:, 10:] += (0.0042 * wave * np.sin(np.pi * down)[None] * behind)[..., None] * out[:, None]
     seam = 0.0030 * np.exp(-0.5 * ((u - 0.5) / 0.012) ** 2)
     rings[:, 6:16] -= seam[:, None, None] * out[:, None]
-    return swept_cloth("hood", rings, colour * 0.98, settings, closed_rings=False)
+    return swept_cloth("hood", rings, colour * 0.98, material, closed_rings=False)
 
 
 def _cords(path: Floats, garment: GarmentSpec, cloth: Floats) -> list[MeshPart]:
@@ -287,13 +296,12 @@ def _cords(path: Floats, garment: GarmentSpec, cloth: Floats) -> list[MeshPart]:
         vertices, quads = tube(line, np.r_[np.full(11, 0.0018), 0.0028, 0.0028, 0.0024], 8)
         parts.append(
             MeshPart(
-                f"cord {side}",
-                vertices,
-                quads,
-                "frame",
-                "garment",
-                np.repeat(tone[None], len(vertices), 0),
-                settings={"metallic": 0.0},
+                name=f"cord {side}",
+                vertices=vertices,
+                faces=quads,
+                material=Frame(metallic=0.0),
+                label="garment",
+                colours=np.repeat(tone[None], len(vertices), 0),
             )
         )
     return parts
@@ -303,7 +311,7 @@ def swept_cloth(
     name: str,
     rings: Floats,
     colour: Floats,
-    settings: dict[str, float],
+    material: Cloth,
     *,
     closed_rings: bool,
     closed_path: bool = True,
@@ -318,5 +326,11 @@ def swept_cloth(
     weave = np.stack((along, across, np.zeros_like(along)), -1)
     quads = sweep(rings, closed_rings=closed_rings)
     return MeshPart(
-        name, vertices, quads, "cloth", "garment", np.repeat(colour[None], len(vertices), 0), {"weave": weave}, settings
+        name=name,
+        vertices=vertices,
+        faces=quads,
+        material=material,
+        label="garment",
+        colours=np.repeat(colour[None], len(vertices), 0),
+        fields={"weave": weave},
     )

@@ -4,6 +4,7 @@ import numpy as np
 
 from blender_scripts.body.body import Body
 from blender_scripts.geometry.arrays import Floats, Ints, linear
+from blender_scripts.geometry.material import Frame
 from blender_scripts.geometry.mesh import sweep, tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.avatar import AvatarSpec
@@ -36,7 +37,16 @@ def build_earrings(spec: AvatarSpec, body: Body) -> list[MeshPart]:
         for number, (vertices, quads) in enumerate(shapes):
             tint = np.repeat(linear(METALS[ring.metal])[None], len(vertices), 0)
             name = f"earring {side}{number}"
-            parts.append(MeshPart(name, vertices, quads, "frame", "earrings", tint, settings={"metallic": 1.0}))
+            parts.append(
+                MeshPart(
+                    name=name,
+                    vertices=vertices,
+                    faces=quads,
+                    material=Frame(metallic=1.0),
+                    label="earrings",
+                    colours=tint,
+                )
+            )
     return parts
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body, cut_height, topology
-from blender_scripts.clothes.collar import build_collar, build_hems
+from blender_scripts.clothes.collar import Surface, build_collar, build_hems
 from blender_scripts.clothes.jacket import build_front
 from blender_scripts.clothes.tailoring import Hang, armhole_m, folds_m, panels, raglan_m, refine, seams_m
 from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
+from blender_scripts.geometry.material import Cloth
 from blender_scripts.geometry.mesh import (
     adjacency,
     border_loops,
@@ -137,9 +138,9 @@ def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
     inner = _layer("inner", spec, garment.model_copy(update=changes), body)
     outer = _layer("garment", spec, garment, body, inner[0])
-    inner[0] = _unhidden(inner[0], outer[0])
-    inner = [part if "inner" in part.name else replace(part, name=f"inner {part.name}") for part in inner]
-    return inner + outer
+    cloth, trims = _unhidden(inner[0], outer[0]), inner[1:]
+    trims = [part if part.role == "cap" else replace(part, name=f"inner {part.name}") for part in trims]
+    return [replace(cloth, role="inner garment"), *trims, *outer]
 
 
 def _unhidden(inner: MeshPart, outer: MeshPart) -> MeshPart:
@@ -155,6 +156,7 @@ def _unhidden(inner: MeshPart, outer: MeshPart) -> MeshPart:
 def _layer(
     name: str, spec: AvatarSpec, garment: GarmentSpec, body: Body, under: MeshPart | None = None
 ) -> list[MeshPart]:
+    """The cloth first, then its caps and trims."""
     cut, fine = CUTS[garment.style], topology(2)
     rng = generator_for(spec.seed, 0, name)
     arms = arm_weights(2, body)
@@ -176,14 +178,23 @@ def _layer(
     vertices, triangles, packed = clip(vertices, triangles, vertices[:, 1] - cut_height(vertices), packed)
     vertices, triangles, packed = _whole(vertices, triangles, packed)
     rest, torso, sleeve, seams = packed[:, :3], packed[:, 6:9], packed[:, 9:12], packed[:, 13:16]
-    settings = _settings(garment, cut, rng)
+    material = _material(garment, cut, rng)
     fields = {"weave": torso, "sleeve": sleeve, "seams": seams}
     colour = np.repeat(linear(garment.colour)[None], len(vertices), 0)
-    sewn = {**settings, "sewn": float(garment.style != "tank")}
-    if raglan and garment.style == "tee" and garment.pattern == "plain":
-        sewn["sleeves"] = 1.0
-    parts = [MeshPart(name, vertices, triangles, "cloth", "garment", colour, fields, sewn)]
-    plain = {**settings, "pattern": 0.0}
+    contrast = raglan and garment.style == "tee" and garment.pattern == "plain"
+    parts = [
+        MeshPart(
+            name=name,
+            role="garment",
+            vertices=vertices,
+            faces=triangles,
+            material=replace(material, sewn=garment.style != "tank", accent_sleeves=contrast),
+            label="garment",
+            colours=colour,
+            fields=fields,
+        )
+    ]
+    plain = replace(material, pattern="plain")
     above = vertices[:, 1] - cut_height(vertices)
     free = []
     for number, loop in enumerate(border_loops(triangles)):
@@ -198,10 +209,21 @@ def _layer(
             on_cut = np.ones(len(loop), bool)
         ring, fan = fan_cap(vertices, loop)
         shade = np.repeat(0.5 * linear(garment.colour)[None], len(ring), 0)
-        parts.append(MeshPart(f"cap {name} {number}", ring, fan, "cloth", "garment", shade, {"weave": ring}, plain))
+        parts.append(
+            MeshPart(
+                name=f"cap {name} {number}",
+                role="cap",
+                vertices=ring,
+                faces=fan,
+                material=plain,
+                label="garment",
+                colours=shade,
+                fields={"weave": ring},
+            )
+        )
         parts += build_hems(vertices[loop], on_cut, garment, plain)
     free.sort(key=lambda loop: -vertices[loop, 1].max())
-    cloth = (vertices, vertex_normals(vertices, triangles))
+    cloth = Surface(vertices, vertex_normals(vertices, triangles))
     if garment.style == "jacket":
         edge = vertices[free[0]]
         at_neck = np.abs(neckline("jacket", rest[free[0]])) < 0.03
@@ -286,21 +308,18 @@ def _folded(
     return np.asarray(vertices + lack[:, None] * normals)
 
 
-def _settings(garment: GarmentSpec, cut: Cut, rng: np.random.Generator) -> dict[str, float]:
-    accent = linear(garment.accent)
-    patterns = {"plain": 0.0, "melange": 0.0, "stripes": 1.0, "checks": 2.0}
+def _material(garment: GarmentSpec, cut: Cut, rng: np.random.Generator) -> Cloth:
+    red, green, blue = (float(value) for value in linear(garment.accent))
     # Narrower ones would not survive small images.
     period = rng.uniform(0.026, 0.05) if garment.style == "shirt" else rng.uniform(0.028, 0.075)
-    return {
-        "melange": 0.6 if garment.pattern == "melange" else 0.12,
-        "rib": cut.rib,
-        "sheen": cut.sheen,
-        "nap": cut.nap,
-        "folds": garment.folds,
-        "pattern": patterns[garment.pattern],
-        "accent r": float(accent[0]),
-        "accent g": float(accent[1]),
-        "accent b": float(accent[2]),
-        "period": float(period),
-        "share": float(rng.uniform(0.25, 0.5)),
-    }
+    return Cloth(
+        melange=0.6 if garment.pattern == "melange" else 0.12,
+        rib=cut.rib,
+        sheen=cut.sheen,
+        nap=cut.nap,
+        folds=garment.folds,
+        pattern="plain" if garment.pattern == "melange" else garment.pattern,
+        accent=(red, green, blue),
+        period_m=float(period),
+        share=float(rng.uniform(0.25, 0.5)),
+    )

@@ -4,6 +4,7 @@ import numpy as np
 
 from blender_scripts.body.body import Body
 from blender_scripts.geometry.arrays import Floats, linear
+from blender_scripts.geometry.material import Frame, Lens
 from blender_scripts.geometry.mesh import tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GlassesSpec
@@ -24,13 +25,15 @@ def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     wire = 0.0011 + 0.0013 * glasses.thickness
     front = _front_z(body) + 0.003
     colour = linear(glasses.colour)
-    metallic = {"metallic": 1.0 if min(glasses.colour) > 0.2 else 0.0}
+    material = Frame(metallic=1.0 if min(glasses.colour) > 0.2 else 0.0)
     parts = []
 
     def frame(name: str, path: Floats, radius: float, closed: bool = False) -> None:
         vertices, quads = tube(path, radius, 10, closed)
         tint = np.repeat(colour[None], len(vertices), 0)
-        parts.append(MeshPart(name, vertices, quads, "frame", "glasses", tint, settings=metallic))
+        parts.append(
+            MeshPart(name=name, vertices=vertices, faces=quads, material=material, label="glasses", colours=tint)
+        )
 
     for eye, sign in ((left, 1.0), (right, -1.0)):
         side = "l" if sign > 0 else "r"
@@ -39,9 +42,16 @@ def build_glasses(spec: AvatarSpec, body: Body) -> list[MeshPart]:
         lens = np.concatenate((rim, rim.mean(0, keepdims=True)))
         here = np.arange(len(rim))
         fan = np.stack((here, np.roll(here, -1), np.full(len(rim), len(rim))), 1)
-        settings = {"tint": 0.94}
         parts.append(
-            MeshPart(f"lens {side}", lens, fan, "lens", None, np.ones_like(lens), settings=settings, shadow=False)
+            MeshPart(
+                name=f"lens {side}",
+                vertices=lens,
+                faces=fan,
+                material=Lens(tint=0.94),
+                label=None,
+                colours=np.ones_like(lens),
+                shadow=False,
+            )
         )
         frame(f"arm {side}", _arm(rim, body, sign), wire * 0.95)
     gap = apart * 0.52 - half

@@ -5,7 +5,7 @@ Above it the head is seen from a point inside, so a hat is the distance of its c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from blender_scripts.body.body import Body, topology
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
+from blender_scripts.geometry.material import Cloth
 from blender_scripts.geometry.mesh import border_loops, clip, largest_component, sweep, tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import HatSpec
@@ -129,19 +130,23 @@ def build_hat(spec: AvatarSpec, body: Body) -> list[MeshPart]:
     if hat is None:
         return []
     crown, shape = Crown.of_head(hat, body), SHAPES[hat.style]
-    settings = {
-        "melange": 0.15, "rib": 0.0, "sheen": shape.sheen, "nap": shape.nap, "pattern": 0.0, "period": 1.0,
-        "accent r": 0.0, "accent g": 0.0, "accent b": 0.0, "share": 0.5, "folds": 0.0,
-    }  # fmt: skip
+    material = Cloth(
+        melange=0.15,
+        rib=0.0,
+        sheen=shape.sheen,
+        nap=shape.nap,
+        folds=0.0,
+        pattern="plain",
+        accent=(0.0, 0.0, 0.0),
+        period_m=1.0,
+        share=0.5,
+    )
     rng = generator_for(spec.seed, 0, "hat")
     build = {"beanie": _beanie, "cap": _cap, "bucket hat": _bucket, "beret": _beret}[hat.style]
-    return build(crown, linear(hat.colour), settings, rng)
+    return build(crown, linear(hat.colour), material, rng)
 
 
-Settings = dict[str, float]
-
-
-def _beanie(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Generator) -> list[MeshPart]:
+def _beanie(crown: Crown, colour: Floats, material: Cloth, rng: np.random.Generator) -> list[MeshPart]:
     """Ribbed knit that gathers at the top, and its edge turned up."""
     slack = rng.uniform(0.004, 0.022)
     phase = rng.uniform(0, 2 * np.pi)
@@ -163,12 +168,12 @@ def _beanie(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gen
     rows = np.concatenate(((-0.02, -0.05), np.linspace(-0.06, high, 9), (high + 0.012, high - 0.02)))
     inside = np.concatenate(((-0.0075, -0.003), (-0.0004,), np.zeros(7), (-0.0006, -0.0034, -0.0065)))
     return [
-        _grid("hat", crown.rings(np.linspace(0, 1, 28), cap), colour, settings),
-        _grid("hat cuff", crown.rings(rows, cuff, inside), 0.97 * colour, settings),
+        _grid("hat", crown.rings(np.linspace(0, 1, 28), cap), colour, material),
+        _grid("hat cuff", crown.rings(rows, cuff, inside), 0.97 * colour, material),
     ]
 
 
-def _cap(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Generator) -> list[MeshPart]:
+def _cap(crown: Crown, colour: Floats, material: Cloth, rng: np.random.Generator) -> list[MeshPart]:
     """Panels sewn together under a button, a band, and a curved peak."""
     tall = rng.uniform(0.006, 0.014)
 
@@ -195,17 +200,14 @@ def _cap(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Genera
     )
     button = top + 0.0065 * ball - 0.0015 * UP
     return [
-        _grid("hat", rings, colour, settings),
-        _hem(crown, rings[0], 0.0024, 0.92 * colour, settings),
-        _sheet("peak", _peak(rings[0], rng.uniform(0.5, 1.0)), 0.96 * colour, settings),
-        MeshPart(
-            "button top", button.reshape(-1, 3), sweep(button)[:, ::-1], "cloth", "hat", _tint(colour, button),
-            {"weave": button.reshape(-1, 3)}, settings,
-        ),
-    ]  # fmt: skip
+        _grid("hat", rings, colour, material),
+        _hem(crown, rings[0], 0.0024, 0.92 * colour, material),
+        _sheet("peak", _peak(rings[0], rng.uniform(0.5, 1.0)), 0.96 * colour, material, closed=False),
+        _cloth("button top", button.reshape(-1, 3), sweep(button)[:, ::-1], colour, material),
+    ]
 
 
-def _bucket(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Generator) -> list[MeshPart]:
+def _bucket(crown: Crown, colour: Floats, material: Cloth, rng: np.random.Generator) -> list[MeshPart]:
     """A wall that narrows upwards, a flat top with a seam round it, and a brim with rows of stitches."""
     phase = rng.uniform(0, 2 * np.pi)
     base = crown.rings(np.linspace(0, 1, 30), lambda angle, share: np.full_like(share, 0.0055))
@@ -239,13 +241,15 @@ def _bucket(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gen
     _, index = cKDTree(inner / far[:, None]).query((offset / distance).reshape(-1, 3))
     rings = crown.centre + offset / distance * np.maximum(distance, far[index].reshape(distance.shape))
     return [
-        _grid("hat", rings, colour, settings),
-        _hem(crown, rings[-7], 0.0014, 0.93 * colour, settings),
-        _sheet("brim", _brim(rings[0], rng.uniform(0.5, 1.0)), 0.98 * colour, {**settings, "rib": 900.0}),
+        _grid("hat", rings, colour, material),
+        _hem(crown, rings[-7], 0.0014, 0.93 * colour, material),
+        _sheet(
+            "brim", _brim(rings[0], rng.uniform(0.5, 1.0)), 0.98 * colour, replace(material, rib=900.0), closed=True
+        ),
     ]
 
 
-def _beret(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Generator) -> list[MeshPart]:
+def _beret(crown: Crown, colour: Floats, material: Cloth, rng: np.random.Generator) -> list[MeshPart]:
     """Felt: a narrow band, a wide soft disc that sinks to one side, and a stalk."""
     side, phase = rng.choice((-1, 1)) * 0.9, rng.uniform(0, 2 * np.pi)
 
@@ -260,29 +264,38 @@ def _beret(crown: Crown, colour: Floats, settings: Settings, rng: np.random.Gene
     top = rings[-1].mean(0)
     stalk, quads = tube(top + np.array([(0, -0.003, 0), (0, 0.003, 0), (0.001, 0.007, 0)]), 0.0016, 8)
     return [
-        _grid("hat", rings, colour, settings),
-        _hem(crown, rings[0], 0.0028, 0.9 * colour, settings),
-        MeshPart("stalk", stalk, quads, "cloth", "hat", _tint(colour, stalk), {"weave": stalk}, settings),
+        _grid("hat", rings, colour, material),
+        _hem(crown, rings[0], 0.0028, 0.9 * colour, material),
+        _cloth("stalk", stalk, quads, colour, material),
     ]
 
 
-def _tint(colour: Floats, points: Floats) -> Floats:
-    return np.repeat(colour[None], points.size // 3, 0)
+def _cloth(
+    name: str, vertices: Floats, faces: Ints, colour: Floats, material: Cloth, weave: Floats | None = None
+) -> MeshPart:
+    """A piece of the hat; without ``weave`` its threads run along the axes."""
+    return MeshPart(
+        name=name,
+        vertices=vertices,
+        faces=faces,
+        material=material,
+        label="hat",
+        colours=np.repeat(colour[None], len(vertices), 0),
+        fields={"weave": vertices if weave is None else weave},
+    )
 
 
-def _grid(name: str, rings: Floats, colour: Floats, settings: Settings) -> MeshPart:
+def _grid(name: str, rings: Floats, colour: Floats, material: Cloth) -> MeshPart:
     """Rings from the rim up, with threads around and along."""
     up = np.linalg.norm(np.diff(rings, axis=0, prepend=rings[:1]), axis=-1).mean(1).cumsum()
     around = np.minimum(np.arange(STEPS), STEPS - np.arange(STEPS)) * 0.58 / STEPS
     weave = np.stack(np.broadcast_arrays(around[None], up[:, None], 0.0), -1).reshape(-1, 3)
-    quads = sweep(rings)
-    return MeshPart(name, rings.reshape(-1, 3), quads, "cloth", "hat", _tint(colour, rings), {"weave": weave}, settings)
+    return _cloth(name, rings.reshape(-1, 3), sweep(rings), colour, material, weave)
 
 
-def _hem(crown: Crown, ring: Floats, radius: float, colour: Floats, settings: Settings) -> MeshPart:
+def _hem(crown: Crown, ring: Floats, radius: float, colour: Floats, material: Cloth) -> MeshPart:
     vertices, quads = tube(ring, radius, 8, closed=True)
-    name = f"hat band {1000 * radius:.1f}"
-    return MeshPart(name, vertices, quads, "cloth", "hat", _tint(colour, vertices), {"weave": vertices}, settings)
+    return _cloth(f"hat band {1000 * radius:.1f}", vertices, quads, colour, material)
 
 
 def _outward(loop: Floats) -> Floats:
@@ -323,16 +336,17 @@ def _brim(loop: Floats, wide: float) -> Floats:
     )
 
 
-def _sheet(name: str, rows: Floats, colour: Floats, settings: Settings) -> MeshPart:
-    """A sheet of cloth with thickness: upper and lower face joined at the outer edge, threads across in x."""
+def _sheet(name: str, rows: Floats, colour: Floats, material: Cloth, closed: bool) -> MeshPart:
+    """A sheet of cloth with thickness: upper and lower face joined at the outer edge, threads across in x.
+
+    A ``closed`` one runs all round.
+    """
     thick = 0.0024
     rings = np.concatenate((rows + thick / 2 * UP, rows[:, ::-1] - thick / 2 * UP), 1)
-    closed = name == "brim"
     across = np.linalg.norm(np.diff(rings, axis=1, prepend=rings[:, :1]), axis=-1).cumsum(1)
     weave = np.stack((across, rings[..., 0], rings[..., 2]), -1).reshape(-1, 3)
     quads = sweep(rings, closed_rings=False, closed_path=closed)
-    vertices = rings.reshape(-1, 3)
-    return MeshPart(name, vertices, quads, "cloth", "hat", _tint(colour, vertices), {"weave": weave}, settings)
+    return _cloth(name, rings.reshape(-1, 3), quads, colour, material, weave)
 
 
 def press_hair(hat: HatSpec, body: Body, skin: Obstacle, strands: Floats) -> Floats:

@@ -1,11 +1,13 @@
 """The open front of a jacket: lapels that turn into a collar, or a standing collar above a zip."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from blender_scripts.clothes.collar import UP, Cloth, lay_on, outward, rope, swept_cloth
+from blender_scripts.clothes.collar import UP, Surface, lay_on, outward, rope, swept_cloth
 from blender_scripts.geometry.arrays import Floats, linear, smoothstep
+from blender_scripts.geometry.material import Cloth, Frame
 from blender_scripts.geometry.mesh import tube
 from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.appearance import GarmentSpec
@@ -19,9 +21,9 @@ def build_front(
     edge: Floats,
     at_neck: Flags,
     on_cut: Flags,
-    cloth: Cloth,
+    cloth: Surface,
     tailored: bool,
-    settings: dict[str, float],
+    material: Cloth,
 ) -> list[MeshPart]:
     """What follows a jacket's ``edge``, a closed loop: the neck, one front edge, the cut below, the other front edge.
 
@@ -39,15 +41,15 @@ def build_front(
     for _ in range(6):
         path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
     colour = linear(garment.colour)
-    hem = rope("front edge", path, 0.0024, 0.9 * colour, settings)
+    hem = rope("front edge", path, 0.0024, 0.9 * colour, material)
     if tailored:
-        return [hem, _lapels(path, at, first, last, colour, cloth, settings)]
+        return [hem, _lapels(path, at, first, last, colour, cloth, material)]
     inside = (at > first) & (at < last)
-    return [hem, _standing(path[inside], colour, settings), *_zip(path[~inside], garment)]
+    return [hem, _standing(path[inside], colour, material), *_zip(path[~inside], garment)]
 
 
 def _lapels(
-    path: Floats, at: Floats, first: float, last: float, colour: Floats, cloth: Cloth, settings: dict[str, float]
+    path: Floats, at: Floats, first: float, last: float, colour: Floats, cloth: Surface, material: Cloth
 ) -> MeshPart:
     """A leaf turned back from the edge: lapels, a notch each side, and the collar over its stand behind the neck."""
     middle, half = (first + last) / 2, (last - first) / 2
@@ -78,10 +80,10 @@ def _lapels(
     rings = np.stack([*rise, *roll, *outer, *under], 1)
     margin = np.concatenate((np.full(5, -1.0), np.linspace(0.005, 0.0065, 6), (0.0030, 0.0015, -1.0)))
     rings = lay_on(rings, cloth, np.broadcast_to(margin, rings.shape[:2]))
-    return swept_cloth("lapels", rings, 0.97 * colour, settings, closed_path=False, closed_rings=False)
+    return swept_cloth("lapels", rings, 0.97 * colour, material, closed_path=False, closed_rings=False)
 
 
-def _standing(path: Floats, colour: Floats, settings: dict[str, float]) -> MeshPart:
+def _standing(path: Floats, colour: Floats, material: Cloth) -> MeshPart:
     """A ribbed collar that stands about the neck."""
     out = outward(path)
     u = np.linspace(0, 1, len(path))
@@ -89,7 +91,7 @@ def _standing(path: Floats, colour: Floats, settings: dict[str, float]) -> MeshP
     inner = [path + height * p * UP + out * 0.002 * p for p in (0.0, 0.4, 0.8, 1.0)]
     outer = [path + height * p * UP + out * (0.002 * p + 0.0050) for p in (1.0, 0.8, 0.4, 0.0)]
     rings = np.stack([*inner, *outer], 1)
-    ribs = {**settings, "rib": 1100.0}
+    ribs = replace(material, rib=1100.0)
     return swept_cloth("collar", rings, 0.92 * colour, ribs, closed_path=False, closed_rings=True)
 
 
@@ -103,5 +105,14 @@ def _zip(ends: Floats, garment: GarmentSpec) -> list[MeshPart]:
             continue
         vertices, quads = tube(path, 0.0016, 6)
         tint = np.repeat(metal[None], len(vertices), 0)
-        parts.append(MeshPart(f"zip {name}", vertices, quads, "frame", "garment", tint, settings={"metallic": 0.8}))
+        parts.append(
+            MeshPart(
+                name=f"zip {name}",
+                vertices=vertices,
+                faces=quads,
+                material=Frame(metallic=0.8),
+                label="garment",
+                colours=tint,
+            )
+        )
     return parts

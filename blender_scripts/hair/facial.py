@@ -62,7 +62,9 @@ def build_brows(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     grey = 0.55 * spec.hair.grey
     colours = strand_colours(spec, count, rng, grey) * (0.72 if spec.hair.melanin < 0.5 else 0.95)
     radius = 0.000065 + 0.00003 * spec.brows.thickness
-    return [StrandPart("brows", "brows", strands, taper(count, 5, radius, 0.3), colours)]
+    return [
+        StrandPart(name="brows", label="brows", points=strands, radii=taper(count, 5, radius, 0.3), colours=colours)
+    ]
 
 
 def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
@@ -92,7 +94,8 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     dark = np.clip(pigment(spec) * 0.35, 0.003, 0.06)
     colours = np.repeat(dark[None], len(points), 0)
     thickness = 0.00008 if spec.gender > 0.5 else 0.00011
-    return [StrandPart("lashes", "eyes", points, taper(len(points), 5, thickness, 0.2), colours)]
+    radii = taper(len(points), 5, thickness, 0.2)
+    return [StrandPart(name="lashes", label="eyes", points=points, radii=radii, colours=colours)]
 
 
 def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
@@ -211,4 +214,5 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         strands, _ = clump(strands, 9, 0.35, rng)
         strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
     colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)
-    return [StrandPart("beard", "facial hair", strands, taper(count, points, beard.radius_m, 0.2), colours)]
+    radii = taper(count, points, beard.radius_m, 0.2)
+    return [StrandPart(name="beard", label="facial hair", points=strands, radii=radii, colours=colours)]

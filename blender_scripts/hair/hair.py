@@ -10,6 +10,7 @@ import numpy as np
 from blender_scripts.body.body import Body
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.geometry.arrays import Floats, smoothstep
+from blender_scripts.geometry.material import Hair
 from blender_scripts.geometry.mesh import waves
 from blender_scripts.geometry.parts import StrandPart
 from blender_scripts.geometry.strand import at_places, between_guides, clump, curl, frizz, scatter, taper
@@ -98,12 +99,12 @@ def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandP
     tint = np.exp(0.09 * waves(second.points, rng, np.array((60.0, 60.0, 60.0))))
     parts = [
         StrandPart(
-            "hair",
-            "hair",
-            strands,
-            taper(len(strands), strands.shape[1], radius, 0.15, rising=True),
-            np.clip(strand_colours(spec, len(strands), rng, grey) * tint[:, None], 0.001, 0.9),
-            settings={"roughness": 0.55 if spec.hair.curl > 0.6 else 0.4},
+            name="hair",
+            label="hair",
+            points=strands,
+            radii=taper(len(strands), strands.shape[1], radius, 0.15, rising=True),
+            colours=np.clip(strand_colours(spec, len(strands), rng, grey) * tint[:, None], 0.001, 0.9),
+            material=Hair(roughness=0.55 if spec.hair.curl > 0.6 else 0.4),
         )
     ]
     if style.tie:

@@ -25,7 +25,8 @@ def build_tied(
             path = _hanging(tie, knot, head, spec.hair.length, obstacle)
             points = _braid(path, len(tints), rng) if tie == "braids" else _tail(path, spec, len(tints), rng)
         radii = taper(len(tints), points.shape[1], 0.0007, 0.6)
-        parts.append(StrandPart(f"{tie} {number}", "hair", points, radii, tints, settings={"roughness": 0.42}))
+        name = f"{tie} {number}"
+        parts.append(StrandPart(name=name, role="tied", label="hair", points=points, radii=radii, colours=tints))
     return parts
 
 

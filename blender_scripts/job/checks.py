@@ -18,7 +18,7 @@ from blender_scripts.body.body import topology
 from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.geometry.arrays import Floats, Ints
 from blender_scripts.geometry.mesh import border_loops, triangulate, vertex_normals
-from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
+from blender_scripts.geometry.parts import MeshPart, Part, StrandPart, skin_of
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera
 
@@ -28,8 +28,6 @@ MARGIN_PIXELS: Final = 1.0
 """Of background around the bust in every frame; the pixel filter reaches three quarters of one."""
 GAP_M: Final = 0.008
 """Parts nearer than this to each other hold together."""
-GROWN: Final = ("hair", "beard", "brows", "lashes")
-"""Strands with a root in the skin."""
 PUPIL_M: Final = 0.004
 """Radius around the middle between the lids in which no strand may hang: the pupil, and how far gaze moves it."""
 PUPIL_STRANDS: Final = 2
@@ -53,7 +51,7 @@ def check_geometry(parts: Sequence[Part], spec: AvatarSpec, cameras: Sequence[Ca
     for part in parts:
         if not (np.isfinite(_points(part)).all() and np.isfinite(part.colours).all()):
             raise Broken(f"{part.name} has numbers that are not finite")
-    skin = next(part for part in parts if isinstance(part, MeshPart) and part.name == "skin")
+    skin = skin_of(parts)
     check_extent(parts, cameras, extent_m)
     check_mouth(skin, parts)
     check_pieces(parts)
@@ -84,7 +82,7 @@ def check_pieces(parts: Sequence[Part]) -> None:
     meshes = [part for part in parts if isinstance(part, MeshPart)]
     pieces: list[tuple[str, Floats]] = []
     for part in meshes:
-        if part.name == "skin":
+        if part.role == "skin":
             pieces.append((part.name, part.vertices[np.unique(part.faces[::4])]))
             continue
         used, faces = np.unique(part.faces, return_inverse=True)
@@ -114,10 +112,11 @@ def check_pieces(parts: Sequence[Part]) -> None:
         others = [p.points[::5, ::2].reshape(-1, 3) for p in parts if isinstance(p, StrandPart) and p is not strands]
         around = [*trees, *(cKDTree(points) for points in others)]
         # Hair grows from skin; what is tied of hair, a bun, need only touch it.
-        held = strands.points[:, 0] if strands.name in GROWN else strands.points[::3].reshape(-1, 3)
+        grown = strands.role == "grown"
+        held = strands.points[:, 0] if grown else strands.points[::3].reshape(-1, 3)
         held = held[:: max(1, len(held) // 2000)]
         far = np.min([tree.query(held, distance_upper_bound=3 * GAP_M)[0] for tree in around], 0) > 2 * GAP_M
-        if far.all() or (strands.name in GROWN and far.mean() > 0.02):
+        if far.all() or (grown and far.mean() > 0.02):
             raise Broken(f"{strands.name} floats: {far.mean():.0%} of it begins far from everything")
 
 
@@ -149,7 +148,7 @@ def check_mouth(skin: MeshPart, parts: Sequence[Part]) -> None:
 def check_cloth(garment: Sequence[MeshPart]) -> None:
     """Every edge of a piece of cloth is covered by another piece: a trim, a cap, a collar."""
     for part in garment:
-        if part.name != "garment":
+        if part.role != "garment":
             continue
         others = [other.vertices for other in garment if other is not part]
         tree = cKDTree(np.concatenate(others)) if others else None

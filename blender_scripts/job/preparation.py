@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.geometry.arrays import Floats
-from blender_scripts.geometry.parts import MeshPart, Part
+from blender_scripts.geometry.parts import Part, skin_of
 from blender_scripts.job.checks import Broken, check_geometry
 from blender_scripts.person import build_person
 from pipeline.contracts.avatar import AvatarSpec
@@ -53,7 +53,7 @@ def prepare(
         except Broken as broken:
             rejections = (*rejections, Rejection(avatar=job.avatar, sub_seed=draw, reason=str(broken)))
             continue
-        skin = next(part for part in parts if isinstance(part, MeshPart) and part.name == "skin")
+        skin = skin_of(parts)
         points, normals = landmark_points(skin)
         spent = time.thread_time() - started
         return Prepared(draw, draws[draw], parts, points / extent_m, normals, rejections, spent)

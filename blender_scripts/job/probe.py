@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blender_scripts.geometry.material import Glow
 from blender_scripts.geometry.parts import MeshPart
 from blender_scripts.scene import cycles
 from blender_scripts.scene.camera import place_camera
@@ -20,7 +21,14 @@ from pipeline.contracts.rendering import RenderSettings
 def render_probe() -> str:
     """Render a square in front of the camera at 64 pixels; returns the device, raises ``ResourceError``."""
     corners = np.array(((-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)), float)
-    square = MeshPart("square", corners, np.array(((0, 1, 2, 3),)), "glow", None, np.ones((4, 3)))
+    square = MeshPart(
+        name="square",
+        vertices=corners,
+        faces=np.array(((0, 1, 2, 3),)),
+        material=Glow(),
+        label=None,
+        colours=np.ones((4, 3)),
+    )
     scene = make_scene((square,), LightSpec(rig="softbox", azimuth_deg=0.0, warmth=0.0, strength=1.0), 1.0)
     settings = RenderSettings(
         samples=4, denoise=True, max_bounces=1, extent_m=1.0, depth_scale=1e-4, threads=1, device="auto"

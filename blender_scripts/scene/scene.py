@@ -10,7 +10,7 @@ from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
 from blender_scripts.scene.camera import make_camera, to_blender
 from blender_scripts.scene.lights import make_lights
 from blender_scripts.scene.materials import make_material
-from blender_scripts.scene.segmentation import face_classes, pass_name
+from blender_scripts.scene.segmentation import pass_name
 from pipeline.contracts.appearance import LightSpec
 
 
@@ -20,7 +20,7 @@ def make_scene(parts: Sequence[Part], light: LightSpec, extent_m: float) -> Any:
     scene = bpy.context.scene
     for part in parts:
         item = _add_mesh(part, extent_m) if isinstance(part, MeshPart) else _add_strands(part, extent_m)
-        material = make_material(part.material, {"extent_m": extent_m, **part.settings})
+        material = make_material(part.material, extent_m)
         _write_classes(material, part)
         item.data.materials.append(material)
         scene.collection.objects.link(item)
@@ -31,11 +31,11 @@ def make_scene(parts: Sequence[Part], light: LightSpec, extent_m: float) -> Any:
 
 def _write_classes(material: Any, part: Part) -> None:
     """Have the shader write the part's class into that class's AOV pass; Cycles drops it where there is none."""
-    tree, name = material.node_tree, part.label
-    if name is None:
+    tree = material.node_tree
+    if part.label is None:
         return
-    names = list(face_classes(part)) if isinstance(part, MeshPart) else []
-    for each in names or [name]:
+    names = list(part.face_labels) if isinstance(part, MeshPart) else []
+    for each in names or [part.label]:
         output = tree.nodes.new("ShaderNodeOutputAOV")
         output.aov_name = pass_name(each)
         output.inputs["Value"].default_value = 1.0
@@ -60,7 +60,8 @@ def _add_mesh(part: MeshPart, extent_m: float) -> Any:
     for name, values in part.fields.items():
         kind, key = ("FLOAT", "value") if values.ndim == 1 else ("FLOAT_VECTOR", "vector")
         mesh.attributes.new(name, kind, "POINT").data.foreach_set(key, _flat(values))
-    for name, values in face_classes(part).items():
+    for name, values in part.face_labels.items():
+        assert len(values) == count, f"{part.name} has lost or gained faces"
         mesh.attributes.new(pass_name(name), "FLOAT", "FACE").data.foreach_set("value", _flat(values))
     mesh.shade_smooth()
     item = bpy.data.objects.new(part.name, mesh)

@@ -1,4 +1,4 @@
-"""Which class each surface belongs to, and from class coverages to an image of ids.
+"""From the coverages of segmentation classes to an image of ids.
 
 Every shader writes 1 into the AOV pass of its class, so a pass holds the share of the pixel's samples that met the
 class first; the largest share gives the pixel's id, alpha that of the background. Strands thinner than a pixel count
@@ -10,21 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from blender_scripts.body.body import topology
-from blender_scripts.geometry.arrays import Floats
-from blender_scripts.geometry.parts import MeshPart
 from pipeline.contracts.conventions import SEGMENTATION_CLASSES
-
-
-def face_classes(part: MeshPart) -> dict[str, Floats]:
-    """Of a part whose faces differ in class, each class's share (face,) in 0..1; the skin's are lips and mouth."""
-    if part.name != "skin":
-        return {}
-    masks = topology().masks
-    assert len(part.vertices) == len(masks["lips"]), "the skin has lost or gained vertices"
-    lips = masks["lips"][part.faces].mean(1) > 0.5
-    mouth = (masks["inside-mouth"][part.faces].mean(1) > 0.5) & ~lips
-    return {"lips": lips.astype(float), "mouth interior": mouth.astype(float), "skin": (~lips & ~mouth).astype(float)}
 
 
 def pass_name(name: str) -> str:

@@ -16,7 +16,7 @@ from blender_scripts.clothes.garment import build_garment, neckline
 from blender_scripts.clothes.glasses import build_glasses
 from blender_scripts.clothes.hat import build_hat, press_hair
 from blender_scripts.geometry.mesh import border_loops, triangulate
-from blender_scripts.geometry.parts import MeshPart, Part, StrandPart
+from blender_scripts.geometry.parts import MeshPart, Part, StrandPart, skin_of
 from blender_scripts.hair.facial import build_beard
 from blender_scripts.hair.style import STYLES, Head
 from blender_scripts.person import RADIUS_M, TOP_M, build_person, into_cube
@@ -146,13 +146,13 @@ def test_cloth_is_open_at_the_neck_only(style: str) -> None:
     spec = draw_avatar(0, 2)
     spec = spec.model_copy(update={"garment": spec.garment.model_copy(update={"style": style})})
     parts = build_garment(spec, build_body(spec))
-    cloth = next(part for part in parts if part.name == "garment")
+    cloth = next(part for part in parts if part.role == "garment")
     height = cloth.vertices[:, 1] - cut_height(cloth.vertices)
     # A tank's armholes run into the cut; every other garment's borders lie on it altogether.
     how = np.min if style == "tank" else np.max
     on_cut = [how(np.abs(height[loop])) < 1e-4 for loop in border_loops(cloth.faces)]
     assert on_cut.count(False) == 1, "any border but the neckline and the cut is a hole"
-    assert sum(part.name.startswith("cap") for part in parts) == on_cut.count(True) >= 1
+    assert sum(part.role == "cap" for part in parts) == on_cut.count(True) >= 1
 
 
 @pytest.mark.parametrize("style", get_args(GarmentStyle))
@@ -175,6 +175,7 @@ def test_faces_index_their_vertices() -> None:
         if isinstance(part, MeshPart):
             assert part.faces.min() >= 0 and part.faces.max() < len(part.vertices), part.name
             assert all(len(values) == len(part.vertices) for values in part.fields.values()), part.name
+            assert all(len(values) == len(part.faces) for values in part.face_labels.values()), part.name
             if part.faces.shape[1] == 4:
                 assert triangulate(part.faces).shape == (2 * len(part.faces), 3)
 
@@ -261,3 +262,13 @@ def test_every_expression_differs_from_the_neutral_face() -> None:
 
 def test_every_style_of_a_spec_can_be_built() -> None:
     assert set(STYLES) | {"bald"} == set(get_args(HairStyle))
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_one_part_is_the_skin_and_its_faces_are_lips_mouth_or_skin(index: int) -> None:
+    (skin,) = (part for part in person(index) if part.role == "skin")
+    assert skin_of(person(index)) is skin and skin.label == "skin"
+    shares = np.stack(list(skin.face_labels.values()))
+    assert set(skin.face_labels) == {"skin", "lips", "mouth interior"} and (shares.sum(0) == 1).all()
+    assert (shares.sum(1) > 100).all(), "each of them is there"
+    assert [part for part in person(index) if isinstance(part, MeshPart) and part.face_labels] == [skin]

@@ -215,6 +215,7 @@ from pathlib import Path
 import numpy as np
 from blender_scripts.scene import cycles
 from blender_scripts.scene.camera import place_camera
+from blender_scripts.geometry.material import Glow
 from blender_scripts.geometry.parts import MeshPart
 from blender_scripts.scene.passes import read_passes
 from blender_scripts.scene.scene import make_scene
@@ -226,7 +227,9 @@ from pipeline.contracts.rendering import RenderSettings
 points = np.array(json.loads(sys.argv[1])); cameras = [Camera.from_json(c) for c in json.loads(sys.argv[2])]
 directions = np.concatenate((np.eye(3), -np.eye(3)))
 faces = np.array([(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2), (1, 0, 5), (3, 1, 5), (4, 3, 5), (0, 4, 5)])
-parts = [MeshPart(f"m{i}", p + 0.02 * directions, faces, "glow", None, np.ones((6, 3))) for i, p in enumerate(points)]
+parts = [MeshPart(
+    name=f"m{i}", vertices=p + 0.02 * directions, faces=faces, material=Glow(), label=None, colours=np.ones((6, 3))
+) for i, p in enumerate(points)]
 scene = make_scene(parts, LightSpec(rig="softbox", azimuth_deg=0.0, warmth=0.0, strength=1.0), 1.0)
 settings = RenderSettings(
     samples=64, denoise=False, max_bounces=0, extent_m=1.0, depth_scale=1e-4, threads=1, device="cpu"
