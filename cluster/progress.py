@@ -95,6 +95,7 @@ class TaskProgress:
         self._tell(None, 0.0)
 
     def __call__(self, done: float, total: float) -> None:
+        """Tell that so much is done, unless another letter has only just been sent; the end is always told."""
         now = time.monotonic()
         if done >= total or now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
