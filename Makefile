@@ -1,5 +1,6 @@
 # make demo   two commands from a clone to generated avatars: this is the first
 # make test   the second
+LATER := slow or browser or docs
 PYTHON ?= python3.11
 VENV ?= .venv
 OUT ?= runs/demo
@@ -7,11 +8,12 @@ PRESET ?= demo
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install render fit train submit help
+.PHONY: demo test test-fast test-slow check install render fit train submit help
 
 help:
 	@echo "make demo     install into $(VENV) and run the whole pipeline small: $(OUT)"
-	@echo "make test     install into $(VENV) and run all tests"
+	@echo "make test     install into $(VENV) and run the tests"
+	@echo "make test-fast, make test-slow    those without Blender and Ray; those that make test leaves out"
 	@echo "make check    format, lint, types, import rules"
 	@echo "make render | fit | train   one stage of OUT=$(OUT) with PRESET=$(PRESET) ARGS='--set fit.steps=500'"
 	@echo "make submit ADDRESS=http://head:8265   the whole run on a Ray cluster"
@@ -27,7 +29,13 @@ demo: install
 	$(BIN)/rodin-pipe run --preset demo --out $(OUT) $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not ($(LATER))" $(ARGS)
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not (blender or ray or $(LATER))" $(ARGS)
+
+test-slow: install
+	$(BIN)/python -m pytest -m "$(LATER)" $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -11,6 +11,8 @@ from cluster.progress import StageProgress
 from cluster.session import SessionInfo
 from pipeline.contracts.errors import DataError, ResourceError
 
+pytestmark = pytest.mark.ray
+
 
 def join(item: str, inputs: tuple[Any, ...], progress: Progress) -> str:
     """The item followed by its inputs in brackets."""

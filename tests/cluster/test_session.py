@@ -56,6 +56,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> None:
     report = tmp_path / "report.json"
@@ -116,6 +117,7 @@ def test_the_folder_is_short_enough_for_sockets(tmp_path: Path, monkeypatch: pyt
         assert len(str(longest)) <= 107
 
 
+@pytest.mark.ray
 def test_an_address_that_does_not_answer_is_refused_in_one_line() -> None:
     with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as mute:
         closed.bind(("127.0.0.1", 0))  # bound, but it does not listen

@@ -13,7 +13,7 @@ from cluster.session import SessionInfo
 from cluster.training import run_training
 from pipeline.contracts.errors import DataError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ray
 
 
 def train(item: dict[str, Any], inputs: tuple[Any, ...], progress: Progress) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.stages.fit.decoder import fit_decoder_share
 from pipeline.stages.work import StageItem
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.mark.usefixtures("shared_session")

@@ -10,7 +10,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.driver.visit import Visit, carry_out
 from pipeline.run.provenance import decoder_report, fit_reports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 STAGES = ("render", "decoder", "fit")
 
 

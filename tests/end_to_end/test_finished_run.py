@@ -18,7 +18,7 @@ from pipeline.io.plane_store import PlaneStore
 from pipeline.run.fingerprint import RUN_STAGES
 from pipeline.run.provenance import fit_reports, plane_sources, render_reports, render_sources, stage_report
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ray
 
 
 def flip(path, offset=-1):

@@ -28,7 +28,7 @@ from pipeline.contracts.planes import FitReport, FitShardReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.io.ledger import read_ledger, read_ledgers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @dataclass

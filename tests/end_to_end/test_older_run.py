@@ -56,6 +56,7 @@ def test_its_people_are_drawn_as_they_were(older):
         assert draw_avatar(config.seed, avatar, config.render.population, spec.sub_seed) == spec
 
 
+@pytest.mark.ray
 def test_it_is_trained_on(older):
     before = tree_hashes(older.renders) | tree_hashes(older.planes) | tree_hashes(older.model("base"))
     rodin_passes("train", "refiner", "--out", older.root, cpus=1)
@@ -64,6 +65,7 @@ def test_it_is_trained_on(older):
 
 
 @pytest.mark.blender
+@pytest.mark.ray
 @pytest.mark.slow
 def test_its_people_are_photographed_as_they_were(older, tmp_path):
     config = read_run_toml(older.config)

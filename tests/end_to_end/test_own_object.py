@@ -7,7 +7,7 @@ from support.captures import write_capture
 from support.commands import rodin_passes, rodin_refuses
 from support.tiny import tree_hashes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.ray
 
 SETTINGS = (
     "device=cpu", "planes.resolution=16", "planes.base_resolution=8", "planes.channels=4", "decoder.hidden=16",

@@ -8,7 +8,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.io.shards import read_avatar
 from pipeline.run.provenance import render_reports
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow]
+pytestmark = [pytest.mark.blender, pytest.mark.ray, pytest.mark.slow]
 SETTINGS = ("render.num_avatars=2", "render.train_views=1", "render.held_out_views=1", "render.samples=4")
 
 

@@ -8,7 +8,7 @@ from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.run.provenance import decoder_report, fit_reports, render_reports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def times(folder):

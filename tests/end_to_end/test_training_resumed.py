@@ -10,7 +10,7 @@ from support.tiny import tree_hashes
 
 from pipeline.run.provenance import stage_report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_path):
