@@ -1,6 +1,7 @@
 """How much faster the fast fit reaches 32 dB than the plain one: a ratio, measured in one process.
 
-    python -m benchmarks.fit FOLDER [--avatars 3] [--threads 2] [--depth] [--fast samples=16] [--plain lr_planes=0.03]
+    python -m benchmarks.fit FOLDER [--avatars 3] [--threads 2] [--depth] [--fast samples=16]
+                                    [--plain learning_rate=0.03]
 
 FOLDER comes from ``python -m benchmarks.fit_views FOLDER``; measuring needs torch, numpy, einops and jaxtyping only.
 Both ways fit the same views with the same frozen decoder from the same mean planes, planes of the same size, equally
@@ -65,7 +66,7 @@ def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[P
     for step in range(settings.steps):
         loss = fit.loss(pool, subject.decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fit.table,))
-        fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        fit.step(grad, learning_rate_share(step, settings.steps, settings.learning_rate_end))
         yield fit
 
 
@@ -75,7 +76,7 @@ def plain_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[
     fit = PlainFit(subject.mean_planes, subject.train, subject.decoder, settings)
     yield fit
     for step in range(settings.steps):
-        fit.step(generator, learning_rate_share(step, settings.steps, settings.lr_end))
+        fit.step(generator, learning_rate_share(step, settings.steps, settings.learning_rate_end))
         yield fit
 
 

@@ -50,21 +50,21 @@ class Try:
 
 TRIES = {
     "as shipped": Try(),
-    "no sparse": Try({"sparse": 0.0}),
-    "sparse x 10": Try({"sparse": 1e-3}),
-    "no smooth": Try({"tv": 0.0}),
-    "smooth x 3": Try({"tv": 1.0}),
-    "no compact": Try({"compact": 0.0}),
-    "none of the three": Try({"sparse": 0.0, "tv": 0.0, "compact": 0.0}),
+    "no sparse": Try({"sparse_weight": 0.0}),
+    "sparse x 10": Try({"sparse_weight": 1e-3}),
+    "no smooth": Try({"tv_weight": 0.0}),
+    "smooth x 3": Try({"tv_weight": 1.0}),
+    "no compact": Try({"compact_weight": 0.0}),
+    "none of the three": Try({"sparse_weight": 0.0, "tv_weight": 0.0, "compact_weight": 0.0}),
     "no rescaling": Try({"rescale_probability": 0.0}),
-    "no noise": Try({"noise": 0.0}),
+    "no noise": Try({"plane_noise": 0.0}),
     "no guide": Try(guide=False),
     "no hull, no guide": Try(hull=False, guide=False),
     "no hull": Try(hull=False),
     "not coarse to fine": Try({"coarse": ()}),
     "depth": Try(depth=True),
-    "perceptual 0.001": Try({"perceptual": 0.001}),
-    "perceptual 0.01": Try({"perceptual": 0.01}),
+    "perceptual 0.001": Try({"perceptual_weight": 0.001}),
+    "perceptual 0.01": Try({"perceptual_weight": 0.01}),
 }
 
 
@@ -91,7 +91,7 @@ def fit(subject: Subject, settings: FitSettings, change: Try, seed: int) -> tupl
     for step in range(settings.steps):
         loss = fitting.loss(pool, subject.decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fitting.table,))
-        fitting.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        fitting.step(grad, learning_rate_share(step, settings.steps, settings.learning_rate_end))
         if not change.guide:
             fitting.occupancy.density.clamp_(max=0)  # negative still says: not occupied
     return as_stored(fitting.planes), time.process_time() - started

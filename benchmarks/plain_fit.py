@@ -91,7 +91,7 @@ def plain_field(planes: Tensor, decoder: Decoder) -> Field:
 
 
 def plain_loss(pixels: Pixels, rgb: Tensor, alpha: Tensor, alpha_weight: float) -> Tensor:
-    """|C_white - C*_white|^2 + alpha |A - A*|^2, means over rays; ``rgb`` is premultiplied."""
+    """|C_white - C*_white|^2 + alpha_weight |A - A*|^2, means over rays; ``rgb`` is premultiplied."""
     colour = (pixels.over(1.0) - (rgb + 1 - alpha[:, None])).square().mean()
     return colour + alpha_weight * (pixels.alpha - alpha).square().mean()
 
@@ -105,7 +105,9 @@ class PlainFit:
         self.parameter = planes.clone().requires_grad_()
         self.views, self.decoder, self.settings, self.chunk = views, decoder, settings, chunk
         self.steps_done = 0
-        self.adam = torch.optim.Adam([self.parameter], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        self.adam = torch.optim.Adam(
+            [self.parameter], lr=settings.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True
+        )
 
     @property
     def planes(self) -> Tensor:
@@ -129,15 +131,15 @@ class PlainFit:
         for part in torch.arange(settings.rays, device=rgb.device).split(self.chunk):
             chosen = rays.select(part)
             pixels = render_hierarchical(field, chosen, *intersect_cube(chosen), COARSE, FINE, generator)
-            loss = plain_loss(pixels, rgb[part], alpha[part], settings.alpha) * (len(part) / settings.rays)
+            loss = plain_loss(pixels, rgb[part], alpha[part], settings.alpha_weight) * (len(part) / settings.rays)
             loss.backward()
             total += float(loss.detach())
         self.steps_done += 1
-        if settings.tv and self.steps_done % settings.regularise_every == 0:
+        if settings.tv_weight and self.steps_done % settings.regularise_every == 0:
             (
-                settings.regularise_every * settings.tv * triplane.smoothness(self.parameter.permute(0, 2, 3, 1))
+                settings.regularise_every * settings.tv_weight * triplane.smoothness(self.parameter.permute(0, 2, 3, 1))
             ).backward()
-        self.adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
+        self.adam.param_groups[0]["lr"] = settings.learning_rate * lr_share
         self.adam.step()
         self.adam.zero_grad()
         with torch.no_grad():

@@ -27,6 +27,14 @@ TENSORS, TREE = "state.safetensors", "state.json"
 Tree = Any
 """None, bool, int, float, str, Tensor, or a dict (of str or int keys), list or tuple of trees."""
 
+FORMER_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "ClipSettings": {"patch": "patch_size", "projection_dim": "latent_dim"},
+    "DiffusionSettings": {"num_timesteps": "timesteps"},
+    "LatentSettings": {"num_blocks": "layers"},
+    "UNetSettings": {"base_channels": "width", "num_blocks": "blocks"},
+}
+"""By settings: names in files of earlier versions, and what they are called now."""
+
 GONE: Final[Mapping[str, Mapping[str, Any]]] = {"ConditionSettings": {"null": "learned"}}
 """By settings: what files of earlier versions hold that is no setting any more, and the one value that still holds."""
 
@@ -110,15 +118,20 @@ def settings_from_dict(kind: type[Settings], values: Mapping[str, Any]) -> Setti
     """Rebuild a settings dataclass, nested ones too, from ``dataclasses.asdict`` of it, through JSON or not.
 
     Unknown keys raise ``TypeError``; values are checked by the dataclasses themselves. What earlier versions wrote is
-    read as well (:data:`GONE`).
+    read as well.
     """
-    gone = GONE.get(kind.__name__, {})
-    values = {name: value for name, value in values.items() if name not in gone or value != gone[name]}
+    values = _under_new_names(kind.__name__, values)
     hints = get_type_hints(kind)
     unknown = set(values) - set(hints)
     if unknown:
         raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
     return kind(**{name: _restore(hints[name], value) for name, value in values.items()})
+
+
+def _under_new_names(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file of this or an earlier version by :data:`FORMER_NAMES`, without those of :data:`GONE`."""
+    former, gone = FORMER_NAMES.get(kind, {}), GONE.get(kind, {})
+    return {former.get(name, name): value for name, value in values.items() if name not in gone or value != gone[name]}
 
 
 def _restore(hint: Any, value: Any) -> Any:

@@ -29,17 +29,15 @@ class LatentSettings:
     """Length of the image latent."""
     width: int = 1024
     """Width of the residual stream."""
-    num_blocks: int = 8
+    layers: int = 8
     """Residual blocks."""
     condition: ConditionSettings = field(default_factory=ConditionSettings)
     """The text embedding."""
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
 
     def __post_init__(self) -> None:
-        if min(self.dim, self.width, self.num_blocks) < 1 or self.width % 2:
-            raise ValueError(
-                f"latent dim {self.dim}, width {self.width} (even), num_blocks {self.num_blocks} must be positive"
-            )
+        if min(self.dim, self.width, self.layers) < 1 or self.width % 2:
+            raise ValueError(f"latent dim {self.dim}, width {self.width} (even), layers {self.layers} must be positive")
 
 
 class LatentBlock(nn.Module):
@@ -72,7 +70,7 @@ class LatentModel(nn.Module):
             self.time = ScalarEmbedding(settings.width, settings.width)
             self.text = nn.Linear(settings.condition.dim, settings.width)
             self.project_in = nn.Linear(settings.dim, settings.width)
-            self.blocks = nn.ModuleList([LatentBlock(settings.width) for _ in range(settings.num_blocks)])
+            self.blocks = nn.ModuleList([LatentBlock(settings.width) for _ in range(settings.layers)])
             self.project_out = zero(nn.Linear(settings.width, settings.dim))
 
     def forward(

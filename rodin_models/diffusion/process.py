@@ -46,7 +46,7 @@ MAX_BETA = 0.999
 class DiffusionSettings:
     """How data is noised, what is predicted and how samples are drawn."""
 
-    num_timesteps: int = 1000
+    timesteps: int = 1000
     """T."""
     schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
     input_scale: float = 1.0
@@ -64,8 +64,8 @@ class DiffusionSettings:
     """Noise of DDIM: 0 deterministic, 1 as in DDPM."""
 
     def __post_init__(self) -> None:
-        if self.num_timesteps < 2:
-            raise ValueError(f"num_timesteps {self.num_timesteps} must be at least 2")
+        if self.timesteps < 2:
+            raise ValueError(f"timesteps {self.timesteps} must be at least 2")
         if not self.input_scale > 0:
             raise ValueError(f"input_scale {self.input_scale} must be positive")
         if self.zero_terminal_snr and self.prediction == "epsilon":
@@ -83,7 +83,7 @@ def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
 
     Raises ``ValueError`` for an unknown schedule.
     """
-    steps = settings.num_timesteps
+    steps = settings.timesteps
     s = torch.arange(1, steps + 1, dtype=torch.float64) / steps
     if settings.schedule == "cosine":
         abar = torch.cos((s + 0.008) / 1.008 * (math.pi / 2)) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
@@ -128,7 +128,7 @@ class Diffusion:
 
     def time(self, step: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """Continuous time s = (t + 1) / T, what networks are told."""
-        return (step + 1).float() / self.settings.num_timesteps
+        return (step + 1).float() / self.settings.timesteps
 
     def signal_and_noise(
         self, step: Int[Tensor, "batch"], like: Float[Tensor, "batch *data"]
@@ -146,9 +146,8 @@ class Diffusion:
 
     def draw(self, x0: Float[Tensor, "batch *data"], generator: torch.Generator) -> Noised:
         """Noise ``x0`` at steps drawn uniformly."""
-        steps = torch.randint(
-            self.settings.num_timesteps, (x0.shape[0],), generator=generator, device=generator.device
-        ).to(x0.device)
+        count, device = self.settings.timesteps, generator.device
+        steps = torch.randint(count, (x0.shape[0],), generator=generator, device=device).to(x0.device)
         noise = normal(x0, generator)
         return Noised(self.add_noise(x0, noise, steps), noise, steps)
 
@@ -214,10 +213,10 @@ class Diffusion:
         does not, and for an unknown sampler.
         """
         scheduler = self._scheduler()
-        if not 1 <= num_steps <= self.settings.num_timesteps:
-            raise ValueError(f"num_steps {num_steps} must lie in 1 .. {self.settings.num_timesteps}")
-        if self.settings.sampler == "ddim" and self.settings.num_timesteps % num_steps:
-            raise ValueError(f"num_steps {num_steps} must divide num_timesteps {self.settings.num_timesteps} for ddim")
+        if not 1 <= num_steps <= self.settings.timesteps:
+            raise ValueError(f"num_steps {num_steps} must lie in 1 .. {self.settings.timesteps}")
+        if self.settings.sampler == "ddim" and self.settings.timesteps % num_steps:
+            raise ValueError(f"num_steps {num_steps} must divide timesteps {self.settings.timesteps} for ddim")
         scheduler.set_timesteps(num_steps, device=device)
         extra = {"eta": self.settings.eta} if self.settings.sampler == "ddim" else {}
         x = normal(torch.empty(shape, device=device), generator)
@@ -232,7 +231,7 @@ class Diffusion:
     def _scheduler(self) -> Any:
         """diffusers' scheduler of our betas, fed with x_0. Imported here because it takes seconds."""
         common: dict[str, Any] = {
-            "num_train_timesteps": self.settings.num_timesteps,
+            "num_train_timesteps": self.settings.timesteps,
             "trained_betas": self.betas.tolist(),
             "prediction_type": "sample",
             "timestep_spacing": "trailing",

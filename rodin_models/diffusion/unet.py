@@ -35,11 +35,11 @@ class UNetSettings:
     """Channels of the prediction."""
     extra_channels: int = 0
     """Channels of further planes concatenated to the noisy ones (the upsampler's low-resolution planes)."""
-    base_channels: int = 192
+    width: int = 192
     """Width at the highest resolution."""
     multipliers: tuple[int, ...] = (1, 2, 3, 4)
-    """Width of each level as a multiple of ``base_channels``; each level halves the side."""
-    num_blocks: int = 3
+    """Width of each level as a multiple of ``width``; each level halves the side."""
+    blocks: int = 3
     """Residual blocks a level."""
     attention_sides: tuple[int, ...] = (32, 16, 8)
     """Sides of a plane at which blocks are followed by self-attention."""
@@ -60,8 +60,8 @@ class UNetSettings:
         levels = range(len(self.multipliers))
         if self.side % (1 << (len(self.multipliers) - 1)):
             raise ValueError(f"UNet side {self.side} cannot be halved {len(self.multipliers) - 1} times")
-        if self.base_channels % 2:
-            raise ValueError(f"UNet base_channels {self.base_channels} must be even")
+        if self.width % 2:
+            raise ValueError(f"UNet width {self.width} must be even")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"UNet dropout {self.dropout} must lie in [0, 1)")
         if not set(self.aware_levels) <= set(levels):
@@ -93,10 +93,10 @@ class UNet(nn.Module):
             self._build(settings)
 
     def _build(self, s: UNetSettings) -> None:
-        widths = [s.base_channels * multiplier for multiplier in s.multipliers]
-        embedding_dim = 4 * s.base_channels
-        self.time = ScalarEmbedding(s.base_channels, embedding_dim)
-        self.level = ScalarEmbedding(s.base_channels, embedding_dim) if s.has_level else None
+        widths = [s.width * multiplier for multiplier in s.multipliers]
+        embedding_dim = 4 * s.width
+        self.time = ScalarEmbedding(s.width, embedding_dim)
+        self.level = ScalarEmbedding(s.width, embedding_dim) if s.has_level else None
         self.condition = nn.Linear(s.condition_dim, embedding_dim) if s.condition_dim else None
 
         def block(level: int, in_channels: int) -> ResidualBlock:
@@ -119,7 +119,7 @@ class UNet(nn.Module):
             if level:
                 self.down.append(Downsample(width))
                 skips.append(width)
-            for _ in range(s.num_blocks):
+            for _ in range(s.blocks):
                 self.down.append(block(level, width))
                 width = widths[level]
                 skips.append(width)
@@ -129,7 +129,7 @@ class UNet(nn.Module):
 
         self.up = nn.ModuleList()
         for level in reversed(range(len(widths))):
-            for _ in range(s.num_blocks + 1):
+            for _ in range(s.blocks + 1):
                 self.up.append(block(level, width + skips.pop()))
                 width = widths[level]
             if level:

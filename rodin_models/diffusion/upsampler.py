@@ -30,7 +30,7 @@ def paper_unet() -> UNetSettings:
     return UNetSettings(
         side=256,
         extra_channels=32,
-        base_channels=128,
+        width=128,
         multipliers=(1, 2, 4),
         attention_sides=(),
         aware_levels=(0, 1),
@@ -40,7 +40,7 @@ def paper_unet() -> UNetSettings:
 
 def paper_diffusion() -> DiffusionSettings:
     """RodinHD's upsampler: 100 steps, sigmoid schedule, predicting x_0."""
-    return DiffusionSettings(num_timesteps=100, schedule="sigmoid", prediction="x0")
+    return DiffusionSettings(timesteps=100, schedule="sigmoid", prediction="x0")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class BatchFit:
             self._start(torch.stack([to_table(resized(to_planes(t), side)) for t in self.table.detach()]))
         losses = self._losses()
         (grad,) = torch.autograd.grad(losses.sum(), (self.table,))
-        share = learning_rate_share(self.steps_done, self.settings.steps, self.settings.lr_end)
+        share = learning_rate_share(self.steps_done, self.settings.steps, self.settings.learning_rate_end)
         move_planes(self.table, self.adam, grad, self.settings, share)
         self.steps_done += 1
         return losses.detach()
@@ -143,18 +143,18 @@ class BatchFit:
         self._note_density(points, density.detach())
         wrong_alpha = pixels.alpha - alpha
         losses = self._means((pixels.rgb - rgb - wrong_alpha[:, None]).square())
-        losses = losses + settings.alpha * self._means(wrong_alpha.square())
-        if settings.compact and len(empty):
+        losses = losses + settings.alpha_weight * self._means(wrong_alpha.square())
+        if settings.compact_weight and len(empty):
             of_points = self._noisy(self.shader.sample(table, empty, of_empty), counts)
             seen = 1 - torch.exp(-(self.shader.density(of_points) * inside_cube(empty)) * (2 / self._grid.shape[1]))
             each = seen / torch.tensor(counts, device=seen.device)[of_empty]
-            losses = losses + settings.compact * losses.new_zeros(self.avatars).index_add(0, of_empty, each)
+            losses = losses + settings.compact_weight * losses.new_zeros(self.avatars).index_add(0, of_empty, each)
         if self.steps_done % settings.regularise_every == 0:
             weight = settings.regularise_every
-            if settings.tv:
-                losses = losses + weight * settings.tv * torch.stack([smoothness(t) for t in self.table])
-            if settings.sparse:
-                losses = losses + weight * settings.sparse * torch.stack([sparsity(t) for t in self.table])
+            if settings.tv_weight:
+                losses = losses + weight * settings.tv_weight * torch.stack([smoothness(t) for t in self.table])
+            if settings.sparse_weight:
+                losses = losses + weight * settings.sparse_weight * torch.stack([sparsity(t) for t in self.table])
         return losses
 
     def _table_of_step(self) -> Float[Tensor, "plane side side channel"]:
@@ -186,11 +186,11 @@ class BatchFit:
 
     def _noisy(self, features: Float[Tensor, "point channel"], counts: list[int]) -> Float[Tensor, "point channel"]:
         """Features with the noise that each avatar draws for as many of them as it has."""
-        if not self.settings.noise:
+        if not self.settings.plane_noise:
             return features
         parts = zip(features.detach().split(counts), self._generators, self._choices, strict=True)
         noise = torch.cat([standard_normal(part, g, c) for part, g, c in parts if len(part)])
-        return torch.add(features, noise, alpha=self.settings.noise)
+        return torch.add(features, noise, alpha=self.settings.plane_noise)
 
     def _means(self, values: Tensor) -> Float[Tensor, " avatar"]:
         return values.reshape(self.avatars, -1).mean(1)

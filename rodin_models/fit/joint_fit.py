@@ -93,7 +93,7 @@ class JointFit:
         self._initial = first_planes(decoder, settings, generator) if initial is None else initial
         self._adam = torch.optim.AdamW(
             decoder.parameters(),
-            lr=settings.lr_decoder,
+            lr=settings.decoder_learning_rate,
             betas=(0.9, 0.99),
             weight_decay=settings.decoder_weight_decay,
             fused=True,
@@ -148,10 +148,10 @@ class JointFit:
             loss, decoder_grads = parameters[0].new_zeros(()), [torch.zeros_like(p) for p in parameters]
         if self._share.world_size > 1:
             loss, *decoder_grads = self._averaged([loss, *decoder_grads], place)
-        share = learning_rate_share(self.steps_done, self.total_steps, self.settings.lr_end)
+        share = learning_rate_share(self.steps_done, self.total_steps, self.settings.learning_rate_end)
         for parameter, grad in zip(parameters, decoder_grads, strict=True):
             parameter.grad = grad
-        self._adam.param_groups[0]["lr"] = self.settings.lr_decoder * share
+        self._adam.param_groups[0]["lr"] = self.settings.decoder_learning_rate * share
         self._adam.step()
         self._adam.zero_grad()
         if fit is not None and plane_grad is not None:

@@ -11,7 +11,7 @@ from rodin_models.fit.settings import FitSettings
 
 def plane_adam(table: Tensor, settings: FitSettings) -> torch.optim.Optimizer:
     """The optimiser of planes; it works on each number alone, so planes may be stacked."""
-    return torch.optim.Adam([table], lr=settings.lr_planes, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    return torch.optim.Adam([table], lr=settings.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
 
 def move_planes(
@@ -19,7 +19,7 @@ def move_planes(
 ) -> None:
     """One step of :func:`plane_adam` along a gradient; planes stay within their limit."""
     table.grad = grad
-    adam.param_groups[0]["lr"] = settings.lr_planes * lr_share
+    adam.param_groups[0]["lr"] = settings.learning_rate * lr_share
     adam.step()
     table.grad = None
     with torch.no_grad():

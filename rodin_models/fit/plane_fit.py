@@ -2,7 +2,8 @@
 
 The loss of a step (Rodin, section 3.1), over rays that can meet the avatar at all:
 
-    |C_white - C*_white|^2 + alpha |A - A*|^2 + tv * smoothness + sparse * sparsity + compact * compactness
+    |C_white - C*_white|^2 + alpha_weight |A - A*|^2
+        + tv_weight * smoothness + sparse_weight * sparsity + compact_weight * compactness
 
 with colour over white, opacity A, and the regularisers of :mod:`rodin_models.field.triplane`; compactness is taken at
 random points that the hull proves empty; now and then a patch's perceptual distance
@@ -80,8 +81,8 @@ class PlaneFit:
 
         ``features`` are those of the perceptual distance; they must be given where it has a weight.
         """
-        if settings.perceptual and features is None:
-            raise ValueError(f"perceptual is {settings.perceptual} but no feature network was given")
+        if settings.perceptual_weight and features is None:
+            raise ValueError(f"perceptual_weight is {settings.perceptual_weight} but no feature network was given")
         self.settings = settings
         self.features = features
         self.hull = hull
@@ -116,7 +117,7 @@ class PlaneFit:
         if len(self.table[0]) != self._side():
             self._start(to_table(resized(to_planes(self.table.detach()), self._side())))
         table = table_of_step(self.table, settings, generator)
-        field = PlaneField(table, decoder, noise=settings.noise, generator=generator)
+        field = PlaneField(table, decoder, noise=settings.plane_noise, generator=generator)
         rays, rgb, alpha = pool.draw(settings.rays, generator)
         samples = march(rays, self.occupancy, settings.samples, generator)
         points = positions(rays, samples)
@@ -126,25 +127,26 @@ class PlaneFit:
         self._note_density(points, density)
         wrong_alpha = pixels.alpha - alpha
         loss = (pixels.rgb - rgb - wrong_alpha[:, None]).square().mean()
-        loss = loss + settings.alpha * wrong_alpha.square().mean()
-        if settings.compact and len(empty):
-            loss = loss + settings.compact * compactness(field.density(empty), self.occupancy.cell)
-        if self.features is not None and settings.perceptual and self.steps_done % settings.perceptual_every == 0:
+        loss = loss + settings.alpha_weight * wrong_alpha.square().mean()
+        if settings.compact_weight and len(empty):
+            loss = loss + settings.compact_weight * compactness(field.density(empty), self.occupancy.cell)
+        sees_patch = bool(settings.perceptual_weight) and self.steps_done % settings.perceptual_every == 0
+        if self.features is not None and sees_patch:
             distance = patch_distance(
                 field,
                 pool,
                 self.occupancy,
                 self.features,
-                side=settings.patch,
+                side=settings.perceptual_patch,
                 samples=settings.samples,
                 generator=generator,
             )
-            loss = loss + settings.perceptual_every * settings.perceptual * distance
+            loss = loss + settings.perceptual_every * settings.perceptual_weight * distance
         if self.steps_done % settings.regularise_every == 0:
-            if settings.tv:
-                loss = loss + settings.regularise_every * settings.tv * smoothness(self.table)
-            if settings.sparse:
-                loss = loss + settings.regularise_every * settings.sparse * sparsity(self.table)
+            if settings.tv_weight:
+                loss = loss + settings.regularise_every * settings.tv_weight * smoothness(self.table)
+            if settings.sparse_weight:
+                loss = loss + settings.regularise_every * settings.sparse_weight * sparsity(self.table)
         return loss
 
     def step(self, grad: Tensor, lr_share: float) -> None:
@@ -266,7 +268,7 @@ def fit_planes(
     for step in range(settings.steps):
         loss = fit.loss(pool, decoder, generator)
         (grad,) = torch.autograd.grad(loss, (fit.table,))
-        fit.step(grad, learning_rate_share(step, settings.steps, settings.lr_end))
+        fit.step(grad, learning_rate_share(step, settings.steps, settings.learning_rate_end))
         losses.append(loss.detach())
         if step % CHECK_EVERY == CHECK_EVERY - 1 and not math.isfinite(float(losses[-1])):
             raise FitDiverged(step)

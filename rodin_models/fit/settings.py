@@ -15,28 +15,29 @@ class FitSettings:
     """Rays a step."""
     samples: int = 8
     """Samples a ray, all inside occupied cells."""
-    lr_planes: float = 0.02
-    lr_decoder: float = 0.002
-    """Of the joint fit."""
-    lr_end: float = 0.01
-    """Share of the learning rates left at the last step (cosine)."""
+    learning_rate: float = 0.02
+    """Adam's, for the planes."""
+    decoder_learning_rate: float = 0.002
+    """AdamW's, for the decoder in the joint fit."""
+    learning_rate_end: float = 0.01
+    """Share of both learning rates left at the last step (cosine)."""
     decoder_weight_decay: float = 0.01
-    alpha: float = 0.1
+    alpha_weight: float = 0.1
     """Weight of the opacity's squared error."""
-    tv: float = 0.3
-    sparse: float = 1e-4
-    compact: float = 0.3
+    tv_weight: float = 0.3
+    sparse_weight: float = 1e-4
+    compact_weight: float = 0.3
     regularise_every: int = 4
     """Steps between two of the planes' regularisers, which then weigh as many times more."""
     empty_points: int = 1024
     """Random points a step for compactness."""
-    perceptual: float = 0.0
+    perceptual_weight: float = 0.0
     """Weight of a random patch's perceptual distance; at 0 no patch is rendered."""
     perceptual_every: int = 4
     """Steps between two patches, which then weigh as many times more."""
-    patch: int = 32
+    perceptual_patch: int = 32
     """Side of the patches in pixels."""
-    noise: float = 0.01
+    plane_noise: float = 0.01
     """Standard deviation of the noise on sampled features."""
     rescale_probability: float = 0.1
     """Share of the steps that see the planes through a random coarser side."""

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rodin_models.checkpoint import settings_from_dict
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -56,7 +57,7 @@ class ClipSettings:
 
     image_size: int = 64
     """Side in pixels that images are resized to."""
-    patch: int = 8
+    patch_size: int = 8
     """Side of a vision token in pixels; divides ``image_size``."""
     vision_width: int = 128
     vision_layers: int = 4
@@ -64,7 +65,7 @@ class ClipSettings:
     text_width: int = 128
     text_layers: int = 4
     text_heads: int = 4
-    projection_dim: int = 64
+    latent_dim: int = 64
     """Numbers in a latent."""
     vocab_size: int = 1024
     """Largest number of tokens; 256 of them are the bytes, so that any text can be read."""
@@ -74,8 +75,8 @@ class ClipSettings:
     """A folder with config.json, model.safetensors and tokenizer.json, or a hub name."""
 
     def __post_init__(self) -> None:
-        if self.image_size % self.patch:
-            raise ValueError(f"patch {self.patch} does not divide image_size {self.image_size}")
+        if self.image_size % self.patch_size:
+            raise ValueError(f"patch_size {self.patch_size} does not divide image_size {self.image_size}")
         for name, width, heads in (
             ("vision", self.vision_width, self.vision_heads),
             ("text", self.text_width, self.text_heads),
@@ -161,7 +162,7 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
         "num_attention_heads": settings.text_heads,
         "vocab_size": settings.vocab_size,
         "max_position_embeddings": settings.max_tokens,
-        "projection_dim": settings.projection_dim,
+        "projection_dim": settings.latent_dim,
         "pad_token_id": _PAD,
         "bos_token_id": _START,
         "eos_token_id": _END,
@@ -172,10 +173,10 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
         "num_hidden_layers": settings.vision_layers,
         "num_attention_heads": settings.vision_heads,
         "image_size": settings.image_size,
-        "patch_size": settings.patch,
-        "projection_dim": settings.projection_dim,
+        "patch_size": settings.patch_size,
+        "projection_dim": settings.latent_dim,
     }
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.projection_dim)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.latent_dim)
     with initialised_from(generator):
         return Clip(CLIPModel(config))
 
@@ -332,7 +333,7 @@ def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
         raise ValueError(
             f"the CLIP in {folder} hashes to {found[:12]}, its record says {record['encoder_sha256'][:12]}"
         )
-    return clip.eval(), tokenizer, ClipSettings(**record["settings"])
+    return clip.eval(), tokenizer, settings_from_dict(ClipSettings, record["settings"])
 
 
 def _architecture(clip: Clip) -> dict[str, Any]:

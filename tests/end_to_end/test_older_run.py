@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.commands import rodin_passes
 from support.tiny import tree_hashes
 
@@ -18,6 +19,11 @@ from pipeline.machine import package_versions, processor_name
 from pipeline.people.draw import draw_avatar
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.provenance import render_reports
+from rodin_models.checkpoint import load_state, settings_from_dict
+from rodin_models.diffusion.base import BaseModel, BaseSettings
+from rodin_models.diffusion.latent import LatentModel, LatentSettings
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings
+from rodin_models.image.clip import load_clip
 
 RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0.tar.xz"
 
@@ -54,6 +60,18 @@ def test_its_people_are_drawn_as_they_were(older):
     assert len(specs) == config.render.num_avatars == 3
     for avatar, spec in enumerate(specs):
         assert draw_avatar(config.seed, avatar, config.render.population, spec.sub_seed) == spec
+
+
+def test_its_models_are_read_whatever_their_settings_were_called(older):
+    config = read_run_toml(older.config)
+    kinds = {"base": (BaseModel, BaseSettings), "upsampler": (UpsamplerModel, UpsamplerSettings)}
+    for name, (make, kind) in (kinds | {"latent": (LatentModel, LatentSettings)}).items():
+        tree = load_state(older.model(name) / "weights")
+        model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
+        model.load_state_dict(tree["model"])
+        assert model.settings.diffusion.timesteps == getattr(config, name).diffusion.timesteps
+    clip, _, settings = load_clip(older.model("clip") / "weights")
+    assert (settings.patch_size, settings.latent_dim) == (config.clip.patch_size, clip.dim)
 
 
 @pytest.mark.ray

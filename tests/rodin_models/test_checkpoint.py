@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rodin_models.checkpoint import Ema, load_state, save_state, settings_from_dict, unwrap
+from rodin_models.checkpoint import FORMER_NAMES, GONE, Ema, load_state, save_state, settings_from_dict, unwrap
 from rodin_models.diffusion import base
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.conditioning import ConditionSettings
+from rodin_models.diffusion.latent import LatentSettings
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
+from rodin_models.image.clip import ClipSettings
 
 DTYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16,
@@ -145,7 +147,7 @@ def test_ema_is_the_mean_it_says_and_follows_buffers() -> None:
 
 TINY = BaseSettings(
     unet=UNetSettings(
-        side=4, in_channels=2, out_channels=2, base_channels=8, multipliers=(1, 2), num_blocks=1, attention_sides=(2,),
+        side=4, in_channels=2, out_channels=2, width=8, multipliers=(1, 2), blocks=1, attention_sides=(2,),
         condition_dim=3, dropout=0.3,
     ),
     condition=ConditionSettings(dim=3),
@@ -231,10 +233,34 @@ def test_four_steps_are_two_saved_and_two_more_byte_for_byte(tmp_path: Path) -> 
     ).read_bytes()
 
 
-def test_a_setting_of_earlier_versions_is_read_where_its_value_still_holds() -> None:
-    now = settings_from_dict(
-        BaseSettings, {"condition": {"dim": 7, "dropout": 0.5, "null": "learned"}, "unet": {"condition_dim": 7}}
+def test_settings_are_read_under_the_names_that_earlier_versions_gave_them() -> None:
+    unet = {"base_channels": 8, "num_blocks": 2, "multipliers": [1, 2], "attention_sides": [], "condition_dim": 7}
+    condition = {"dim": 7, "dropout": 0.5, "null": "learned"}
+    found = settings_from_dict(BaseSettings, {"unet": unet, "condition": condition, "diffusion": {"num_timesteps": 9}})
+    assert found == BaseSettings(
+        unet=UNetSettings(width=8, blocks=2, multipliers=(1, 2), attention_sides=(), condition_dim=7),
+        condition=ConditionSettings(dim=7, dropout=0.5),
+        diffusion=DiffusionSettings(timesteps=9),
     )
-    assert now.condition == ConditionSettings(dim=7, dropout=0.5)
+    assert settings_from_dict(BaseSettings, asdict(found)) == found
+    assert settings_from_dict(LatentSettings, {"num_blocks": 3}) == LatentSettings(layers=3)
+    clip = settings_from_dict(ClipSettings, {"patch": 4, "projection_dim": 9})
+    assert clip == ClipSettings(patch_size=4, latent_dim=9)
+
+
+def test_every_former_name_is_one_no_more_and_leads_to_one() -> None:
+    kinds = {
+        kind.__name__: kind
+        for kind in (ClipSettings, ConditionSettings, DiffusionSettings, LatentSettings, UNetSettings)
+    }
+    assert set(kinds) == {*FORMER_NAMES, *GONE}
+    for kind, names in FORMER_NAMES.items():
+        now = {field.name for field in fields(kinds[kind])}
+        assert not set(names) & now and set(names.values()) <= now
+    for kind, names in GONE.items():
+        assert not set(names) & {field.name for field in fields(kinds[kind])}
+
+
+def test_a_setting_that_is_gone_is_refused_where_it_says_something_else() -> None:
     with pytest.raises(TypeError, match="ConditionSettings has no null"):
         settings_from_dict(ConditionSettings, {"dim": 7, "null": "zero"})

@@ -76,14 +76,14 @@ def clip_settings(config: RunConfig) -> ClipSettings:
     clip = config.clip
     return ClipSettings(
         image_size=clip.image_size,
-        patch=clip.patch_size,
+        patch_size=clip.patch_size,
         vision_width=clip.width,
         vision_layers=clip.layers,
         vision_heads=clip.heads,
         text_width=clip.width,
         text_layers=clip.layers,
         text_heads=clip.heads,
-        projection_dim=clip.latent_dim,
+        latent_dim=clip.latent_dim,
         max_tokens=clip.max_tokens,
         pretrained=clip.pretrained or None,
     )

@@ -32,7 +32,7 @@ class LatentRecipe:
         self.settings = LatentSettings(
             dim=dim,
             width=section.width,
-            num_blocks=section.layers,
+            layers=section.layers,
             condition=ConditionSettings(dim=dim, dropout=section.text_dropout),
             diffusion=diffusion_settings(section.diffusion),
         )

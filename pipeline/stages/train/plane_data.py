@@ -49,9 +49,9 @@ def unet_settings(unet: UNetConfig, *, side: int, channels: int, latent_dim: int
         in_channels=channels,
         out_channels=channels,
         extra_channels=channels if upsampler else 0,
-        base_channels=unet.width,
+        width=unet.width,
         multipliers=unet.multipliers,
-        num_blocks=unet.blocks,
+        blocks=unet.blocks,
         attention_sides=tuple(s for s in unet.attention_sides if s in sides),
         aware_levels=tuple(level for level in levels if level < unet.aware_levels),
         dropout=unet.dropout,
@@ -64,7 +64,7 @@ def unet_settings(unet: UNetConfig, *, side: int, channels: int, latent_dim: int
 def diffusion_settings(diffusion: DiffusionConfig) -> DiffusionSettings:
     """The configuration of a noise process as plain arguments."""
     return DiffusionSettings(
-        num_timesteps=diffusion.timesteps,
+        timesteps=diffusion.timesteps,
         schedule=diffusion.schedule,
         input_scale=diffusion.input_scale,
         prediction=diffusion.prediction,

@@ -19,15 +19,15 @@ TINY = BaseSettings(
         side=8,
         in_channels=2,
         out_channels=2,
-        base_channels=16,
+        width=16,
         multipliers=(1, 2),
-        num_blocks=1,
+        blocks=1,
         attention_sides=(4,),
         condition_dim=3,
         dropout=0.0,
     ),
     condition=ConditionSettings(dim=3),
-    diffusion=DiffusionSettings(num_timesteps=100, input_scale=0.3),
+    diffusion=DiffusionSettings(timesteps=100, input_scale=0.3),
 )
 
 

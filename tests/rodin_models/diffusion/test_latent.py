@@ -15,9 +15,9 @@ from rodin_models.diffusion.process import DiffusionSettings
 TINY = LatentSettings(
     dim=4,
     width=32,
-    num_blocks=2,
+    layers=2,
     condition=ConditionSettings(dim=2),
-    diffusion=DiffusionSettings(num_timesteps=100),
+    diffusion=DiffusionSettings(timesteps=100),
 )
 
 

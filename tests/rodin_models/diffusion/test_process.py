@@ -27,7 +27,7 @@ def gaussian_oracle(diffusion: Diffusion, mean: float, std: float) -> Denoiser:
     """The best denoiser of data that is N(mean, std^2): E[x_0 | x_t], turned into what is predicted."""
 
     def denoise(noisy: Tensor, time: Tensor) -> Tensor:
-        step = (time * diffusion.settings.num_timesteps).round().long() - 1
+        step = (time * diffusion.settings.timesteps).round().long() - 1
         abar = diffusion.abar.double()[step][:, None]
         x = noisy.double()
         x0 = mean + std**2 * abar.sqrt() / (std**2 * abar + 1 - abar) * (x - abar.sqrt() * mean)
@@ -44,7 +44,7 @@ def gaussian_oracle(diffusion: Diffusion, mean: float, std: float) -> Denoiser:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("steps", [10, 100, 1000])
 def test_schedules_fall_from_almost_one_to_almost_zero(schedule: str, steps: int) -> None:
-    diffusion = Diffusion(DiffusionSettings(num_timesteps=steps, schedule=schedule))
+    diffusion = Diffusion(DiffusionSettings(timesteps=steps, schedule=schedule))
     assert (diffusion.abar.diff() < 0).all()
     assert diffusion.abar[0] > 1 - 2 / steps
     assert 0 < diffusion.abar[-1] < 1e-3
@@ -188,7 +188,7 @@ def test_networks_are_told_time_from_just_above_zero_to_one() -> None:
         times.append(time[0].item())
         return noisy
 
-    Diffusion(DiffusionSettings(num_timesteps=100)).sample(denoise, (2, 3), 4, seeded(0), torch.device("cpu"))
+    Diffusion(DiffusionSettings(timesteps=100)).sample(denoise, (2, 3), 4, seeded(0), torch.device("cpu"))
     assert times == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
@@ -204,7 +204,7 @@ def test_a_stride_that_does_not_fit_is_refused() -> None:
     [
         {"zero_terminal_snr": True, "prediction": "epsilon"},
         {"zero_terminal_snr": True, "min_snr": 5.0},
-        {"num_timesteps": 1},
+        {"timesteps": 1},
         {"input_scale": 0.0},
         {"eta": 1.0, "sampler": "dpm"},
     ],
@@ -216,7 +216,7 @@ def test_contradictory_settings_are_refused(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(("name", "word"), [("schedule", "sigmiod"), ("sampler", "ddpm"), ("prediction", "eps")])
 def test_an_unknown_word_is_refused_and_none_is_taken_for_it(name: str, word: str) -> None:
-    settings, x0 = DiffusionSettings(num_timesteps=4), torch.zeros(2, 3)
+    settings, x0 = DiffusionSettings(timesteps=4), torch.zeros(2, 3)
     object.__setattr__(settings, name, word)  # past the types that the tests check
     with pytest.raises(ValueError, match=f"unknown .*{name} '{word}'"):
         Diffusion(settings).sample(lambda noisy, time: noisy, (1, 2), 2, seeded(0), torch.device("cpu"))

@@ -13,9 +13,9 @@ TINY = UNetSettings(
     side=8,
     in_channels=2,
     out_channels=3,
-    base_channels=8,
+    width=8,
     multipliers=(1, 2),
-    num_blocks=1,
+    blocks=1,
     attention_sides=(4,),
     head_channels=8,
     condition_dim=5,
@@ -168,7 +168,7 @@ def test_sinusoids_at_zero() -> None:
         {"attention_sides": (5,)},
         {"aware_levels": (2,)},
         {"dropout": 1.0},
-        {"base_channels": 7},
+        {"width": 7},
     ],
 )
 def test_settings_that_cannot_be_built_are_refused(change: dict[str, object]) -> None:

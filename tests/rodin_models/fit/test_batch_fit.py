@@ -74,9 +74,9 @@ def test_each_gets_what_it_gets_alone_whoever_shares_the_batch(avatars, decoder,
 @pytest.mark.parametrize(
     "changes",
     [
-        {"compact": 0.0, "tv": 0.0, "sparse": 0.0, "noise": 0.0, "coarse": ()},
+        {"compact_weight": 0.0, "tv_weight": 0.0, "sparse_weight": 0.0, "plane_noise": 0.0, "coarse": ()},
         {"rescale_probability": 1.0, "samples": 1, "rays": 33},
-        {"tv": 3.0, "sparse": 0.1, "regularise_every": 1},
+        {"tv_weight": 3.0, "sparse_weight": 0.1, "regularise_every": 1},
     ],
 )
 def test_settings_mean_the_same_in_a_batch(avatars, decoder, initial, changes):
@@ -104,7 +104,7 @@ def test_an_avatar_that_diverges_keeps_it_to_itself(avatars, decoder, initial, a
 def test_an_avatar_that_no_view_shows_ends_as_it_began(avatars, decoder, initial):
     rgba = avatars[0].rgba.clone()
     rgba[..., 3] = 0
-    settings = dataclasses.replace(SETTINGS, steps=3, compact=0.0, tv=0.0, sparse=0.0, coarse=())
+    settings = dataclasses.replace(SETTINGS, steps=3, compact_weight=0.0, tv_weight=0.0, sparse_weight=0.0, coarse=())
     wide = avatars[0].intrinsics * torch.tensor([0.25, 0.25, 1, 1])  # every view shows all of the cube
     bare = [dataclasses.replace(avatars[0], rgba=rgba, intrinsics=wide), *avatars[1:]]
     results = _batch(bare, decoder, initial, settings=settings)

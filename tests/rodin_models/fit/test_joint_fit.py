@@ -69,7 +69,7 @@ def test_alone_it_is_the_plain_loop(avatars):
     decoder = Decoder(DECODER, _generator(0))
     initial = first_planes(decoder, SETTINGS, generator)
     adam = torch.optim.AdamW(
-        decoder.parameters(), lr=SETTINGS.lr_decoder, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        decoder.parameters(), lr=SETTINGS.decoder_learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
     hulls = [carve_hull(views, SETTINGS) for views in avatars]
     fits = [PlaneFit(initial, hull, SETTINGS) for hull in hulls]
@@ -79,8 +79,8 @@ def test_alone_it_is_the_plain_loop(avatars):
         for avatar in torch.randperm(3, generator=generator).tolist():
             for _ in range(min(SETTINGS.visit_steps, steps - step)):
                 fits[avatar].loss(pools[avatar], decoder, generator).backward()
-                share = learning_rate_share(step, steps, SETTINGS.lr_end)
-                adam.param_groups[0]["lr"] = SETTINGS.lr_decoder * share
+                share = learning_rate_share(step, steps, SETTINGS.learning_rate_end)
+                adam.param_groups[0]["lr"] = SETTINGS.decoder_learning_rate * share
                 adam.step()
                 adam.zero_grad()
                 fits[avatar].step(fits[avatar].table.grad, share)

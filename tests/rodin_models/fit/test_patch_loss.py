@@ -90,8 +90,10 @@ def test_without_weight_nothing_changes_and_with_it_something_does(
 
     plain = fitted(None)
     assert torch.equal(fitted(features), plain)
-    assert torch.equal(fitted(features, patch=8), plain)
-    assert not torch.equal(fitted(features, perceptual=0.01), plain)
-    assert not torch.equal(fitted(features, perceptual=0.01, perceptual_every=6), fitted(features, perceptual=0.01))
-    with pytest.raises(ValueError, match=r"perceptual is 0\.01 but no feature network"):
-        PlaneFit(planes, carve_hull(pool.views, SETTINGS), dataclasses.replace(SETTINGS, perceptual=0.01))
+    assert torch.equal(fitted(features, perceptual_patch=8), plain)
+    assert not torch.equal(fitted(features, perceptual_weight=0.01), plain)
+    assert not torch.equal(
+        fitted(features, perceptual_weight=0.01, perceptual_every=6), fitted(features, perceptual_weight=0.01)
+    )
+    with pytest.raises(ValueError, match=r"perceptual_weight is 0\.01 but no feature network"):
+        PlaneFit(planes, carve_hull(pool.views, SETTINGS), dataclasses.replace(SETTINGS, perceptual_weight=0.01))

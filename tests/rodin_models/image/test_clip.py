@@ -25,8 +25,8 @@ from rodin_models.image.clip import (
 )
 
 TINY = ClipSettings(
-    image_size=16, patch=4, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=2,
-    text_heads=2, projection_dim=16, vocab_size=300, max_tokens=16,
+    image_size=16, patch_size=4, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=2,
+    text_heads=2, latent_dim=16, vocab_size=300, max_tokens=16,
 )  # fmt: skip
 CAPTIONS = ["an old woman with grey curly hair", "a young man with short black hair", "a young man with glasses"]
 
@@ -48,7 +48,7 @@ def clip() -> Clip:
 def test_settings_survive_json_and_refuse_misfits() -> None:
     assert ClipSettings(**json.loads(json.dumps(dataclasses.asdict(TINY)))) == TINY
     for change, message in [
-        ({"patch": 5}, "does not divide"),
+        ({"patch_size": 5}, "does not divide"),
         ({"text_heads": 3}, "text_heads"),
         ({"vocab_size": 99}, "259"),
     ]:
