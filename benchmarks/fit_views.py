@@ -37,10 +37,11 @@ from pipeline.io.plane_store import create_plane_store
 from pipeline.io.publish import empty_folder
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
 from pipeline.stages.device import read_samples, views_of
 from pipeline.stages.fit.decoder import fit_decoder, load_decoder
-from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
-from pipeline.stages.work import StageItem
+from pipeline.stages.render import avatar_jobs, render_job, render_shard
+from pipeline.stages.work import WorkItem
 
 SPECS = Path(__file__).with_name("avatars.json")
 CPU = torch.device("cpu")
@@ -76,8 +77,8 @@ def configuration(
 def render(root: Path, config: RunConfig) -> RunLayout:
     """Render the one shard of a run."""
     layout = RunLayout(root)
-    item = RenderItem(layout, config, 0, stage_fingerprints(config)["render"])
-    report = render_shard(item, (), lambda done, total: print(f"{root.name}: {done:.2f} of {total}", flush=True))
+    item = WorkItem(Run(layout, config), "render", stage_fingerprints(config)["render"], 0)
+    report = render_shard(item, lambda done, total: print(f"{root.name}: {done:.2f} of {total}", flush=True))
     if report.failures:
         raise SystemExit(f"{root.name}, {format_shard(0)}: {report.failures[0].reason}\n{report.failures[0].log_tail}")
     return layout
@@ -95,10 +96,10 @@ def arrays_of(samples: Sequence[Sample], split: str) -> dict[str, Any]:
     return {f"{split}_{name}": array for name, array in arrays.items()}
 
 
-def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, again: ShardIndex | None = None) -> None:
+def write_views(path: Path, run: Run, avatar: int, again: ShardIndex | None = None) -> None:
     """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again."""
     splits: tuple[Split, ...] = ("train", "held_out")
-    sources = {split: read_samples(config, layout, avatar, (split,)) for split in splits}
+    sources = {split: read_samples(run, avatar, (split,)) for split in splits}
     sources["held_out"] = sources["held_out"][:HELD_OUT]
     arrays: dict[str, Any] = {}
     if again is not None and avatar in again.avatars:
@@ -112,7 +113,7 @@ def write_views(path: Path, config: RunConfig, layout: RunLayout, avatar: int, a
     np.savez_compressed(path, **arrays)
 
 
-def render_again(folder: Path, config: RunConfig, layout: RunLayout) -> ShardIndex:
+def render_again(folder: Path, run: Run) -> ShardIndex:
     """Some views of each avatar at more samples, labelled, under other numbers, on which a view's noise depends."""
     tar = folder / "again.tar"
     report = read_ledger(layout.ledger("render", format_shard(0)), RenderReport)
@@ -166,9 +167,9 @@ def main() -> None:
     )
     fixed = fixed.model_copy(update={"render": fixed.render.model_copy(update={"num_avatars": given.avatars})})
     layout = render(runs / "avatars", fixed)
-    again = render_again(given.folder, fixed, layout)
+    again = render_again(given.folder, Run(layout, fixed))
     for avatar in range(given.avatars):
-        write_views(given.folder / f"avatar-{avatar:02d}.npz", fixed, layout, avatar, again)
+        write_views(given.folder / f"avatar-{avatar:02d}.npz", Run(layout, fixed), avatar, again)
 
     drawn = configuration(
         given.decoder_avatars,
@@ -179,11 +180,11 @@ def main() -> None:
     )
     layout = render(runs / "decoder", drawn)
     for avatar in range(given.decoder_avatars):
-        write_views(given.folder / f"decoder-{avatar:02d}.npz", drawn, layout, avatar)
+        write_views(given.folder / f"decoder-{avatar:02d}.npz", Run(layout, drawn), avatar)
     if not layout.planes.exists():
         create_plane_store(layout.planes, drawn.plane_spec(), given.decoder_avatars)
-    item = StageItem(layout, drawn, stage_fingerprints(drawn)["decoder"])
-    report = fit_decoder(item, (), lambda done, total: print(f"decoder: {done} of {total}", flush=True))
+    item = WorkItem(Run(layout, drawn), "decoder", stage_fingerprints(drawn)["decoder"])
+    report = fit_decoder(item, lambda done, total: print(f"decoder: {done} of {total}", flush=True))
     print(f"decoder: {report.psnr_db:.2f} dB on its own avatars' held-out views, {report.seconds:.0f} s")
     decoder, mean_planes = load_decoder(layout, CPU)
     weights = {f"weight_{name}": tensor.numpy() for name, tensor in decoder.state_dict().items()}

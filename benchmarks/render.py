@@ -26,7 +26,9 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.rendering import RenderedAvatar, RenderJob, RenderReport
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.stages.render import RenderItem, avatar_jobs, render_job, render_shard
+from pipeline.run.run import Run
+from pipeline.stages.render import avatar_jobs, render_job, render_shard
+from pipeline.stages.work import WorkItem
 
 
 def bare_loops(job_path: Path) -> None:
@@ -76,9 +78,9 @@ def measure_bare(config: RunConfig, avatars: int, folder: Path) -> dict[str, flo
 
 def measure_stage(config: RunConfig, root: Path) -> tuple[float, RenderReport]:
     """Seconds of one shard, from nothing to its ledger."""
-    item = RenderItem(RunLayout(root), config, 0, stage_fingerprints(config)["render"])
+    item = WorkItem(Run(RunLayout(root), config), "render", stage_fingerprints(config)["render"], 0)
     started = time.perf_counter()
-    report = render_shard(item, (), lambda done, total: None)
+    report = render_shard(item, lambda done, total: None)
     seconds = time.perf_counter() - started
     assert not report.failures, report.failures[0].reason
     return seconds, report

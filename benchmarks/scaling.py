@@ -17,12 +17,12 @@ from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.session import ray_session
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
+from pipeline.driver.worker_group import Node, do_work
 from pipeline.io.plane_store import create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
 from pipeline.stages.fit.decoder import fit_decoder
-from pipeline.stages.fit.planes import FitItem, fit_shard
-from pipeline.stages.render import RenderItem, render_shard
-from pipeline.stages.work import StageItem
+from pipeline.stages.work import WorkItem
 
 
 def wall_seconds(tasks: list[Task], workers: int) -> float:
@@ -67,17 +67,25 @@ def main() -> None:
         for workers in (1, 2):
             layout = RunLayout(root / f"workers-{workers}")
             renders = [
-                Task(f"render/{s}", "render", render_shard, RenderItem(layout, config, s, fingerprints["render"]))
+                Task(
+                    f"render/{s}",
+                    "render",
+                    do_work,
+                    Node(WorkItem(Run(layout, config), "render", fingerprints["render"], s)),
+                )
                 for s in shards
             ]
             seconds["render"][workers] = wall_seconds(renders, workers)
             print(f"render, {workers} workers: {seconds['render'][workers]:.1f} s", flush=True)
         layout = RunLayout(root / "workers-1")
         create_plane_store(layout.planes, config.plane_spec(), arguments.avatars)
-        fit_decoder(StageItem(layout, config, fingerprints["decoder"]), (), lambda done, total: None)
+        fit_decoder(WorkItem(Run(layout, config), "decoder", fingerprints["decoder"]), lambda done, total: None)
         for workers in (1, 2):
-            shutil.rmtree(layout.root / "ledger" / "fit", ignore_errors=True)
-            fits = [Task(f"fit/{s}", "fit", fit_shard, FitItem(layout, config, s, fingerprints["fit"])) for s in shards]
+            shutil.rmtree(layout.ledgers("fit"), ignore_errors=True)
+            fits = [
+                Task(f"fit/{s}", "fit", do_work, Node(WorkItem(Run(layout, config), "fit", fingerprints["fit"], s)))
+                for s in shards
+            ]
             seconds["fit"][workers] = wall_seconds(fits, workers)
             print(f"fit, {workers} workers: {seconds['fit'][workers]:.1f} s", flush=True)
     finally:

@@ -12,21 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.load import load_config
-from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import RodinError
+from pipeline.contracts.extras import EXTRAS
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
-from pipeline.driver.survey import disk_bytes, survey
+from pipeline.driver.estimate import disk_bytes
+from pipeline.driver.survey import survey
 from pipeline.machine import available_bytes, free_bytes
-from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
-from pipeline.run.memory import TERMS, require_memory, side_by_side
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
+from pipeline.run.run import Run
+from pipeline.run.stage_table import stages_of
 
 PROBE_TIMEOUT_S = 180
-EXTRAS = {
-    "render": ("bpy", "anny", "scipy"),
-    "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
-    "view": ("trimesh", "scikit-image", "viser"),
-}
 SYSTEM_PACKAGES = {
     "libXi.so": "libxi6",
     "libXrender.so": "libxrender1",
@@ -150,11 +148,11 @@ def _ray(address: str | None) -> Finding:
 
 
 def _memory(out: Path, preset: str) -> Iterator[Finding]:
-    _, config = _configured(out, preset)
+    config = _configured(out, preset).config
     for stage in ("decoder", "fit"):
         processes = side_by_side(stage, config, len(os.sched_getaffinity(0)))
         available = available_bytes()
-        one = sum(TERMS[stage](config).values())
+        one = sum(memory_terms(stage, config).values())
         text = (
             f"memory: stage {stage} of preset {config.preset} needs {processes} x {bytes_text(one)}, "
             f"{bytes_text(available)} are available"
@@ -167,19 +165,20 @@ def _memory(out: Path, preset: str) -> Iterator[Finding]:
             yield Finding(False, str(error), required=False)
 
 
-def _configured(out: Path, preset: str) -> tuple[RunLayout, RunConfig]:
+def _configured(out: Path, preset: str) -> Run:
     layout = RunLayout(out.resolve())
     run_toml = layout.config if layout.config.exists() else None
-    return layout, load_config(run_toml=run_toml, preset=None if run_toml else preset)
+    return Run(layout, load_config(run_toml=run_toml, preset=None if run_toml else preset))
 
 
 def _disk(out: Path, preset: str) -> Finding:
-    layout, config = _configured(out, preset)
-    states = survey(config, layout, stage_fingerprints(config))
-    needed = sum(disk_bytes(config, RUN_STAGES, states).values())
-    free = free_bytes(layout.root)
+    run = _configured(out, preset)
+    states = survey(run, stage_fingerprints(run.config))
+    needed = sum(disk_bytes(run.config, stages_of("run"), states).values())
+    free = free_bytes(run.layout.root)
     shm = Path("/dev/shm")
     memory = f"; /dev/shm has {bytes_text(shutil.disk_usage(shm).free)}" if shm.exists() else ""
     return Finding(
-        free >= needed, f"disk: preset {config.preset} needs {bytes_text(needed)}, {bytes_text(free)} are free{memory}"
+        free >= needed,
+        f"disk: preset {run.config.preset} needs {bytes_text(needed)}, {bytes_text(free)} are free{memory}",
     )

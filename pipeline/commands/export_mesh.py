@@ -47,7 +47,7 @@ def export_mesh(gallery: Gallery, name: str, resolution: int, path: Path) -> Mes
     exhibit = gallery.exhibit(name)
     mesh = extract_mesh(
         gallery.field(exhibit),
-        extent_m=gallery.config.render.extent_m,
+        extent_m=gallery.run.config.render.extent_m,
         resolution=resolution,
         device=gallery.device,
     )

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureWorld
 from pipeline.contracts.errors import DataError, ResourceError
@@ -20,7 +19,7 @@ from pipeline.images import encode_png
 from pipeline.io.nerf_layout import transforms_document
 from pipeline.io.publish import publish_folder, temporary_path
 from pipeline.io.shards import Sample, index_shard, read_avatar
-from pipeline.run.provenance import render_layout, render_sources
+from pipeline.run.run import Run
 
 FOLDERS: Final[dict[Split, str]] = {"train": "train", "held_out": "test", "frontal": "val"}
 """Names of the layout for our splits."""
@@ -31,21 +30,21 @@ def nerf_path(layout: RunLayout, avatar: int) -> Path:
     return layout.root / "nerf" / format_avatar(avatar)
 
 
-def export_nerf(layout: RunLayout, config: RunConfig, avatar: int, folder: Path) -> int:
+def export_nerf(run: Run, avatar: int, folder: Path) -> int:
     """Publish one avatar's views as ``folder``, whole or not at all; returns how many there are.
 
     Raises ``DataError`` where the avatar is not there or something stands at ``folder``, ``ResourceError`` where
     nothing can be written.
     """
-    there = render_sources(config, layout)
+    there = run.render_sources()
     if avatar not in there:
         raise DataError(
-            f"{layout.root} has no photographs of {format_avatar(avatar)}; it has those of {len(there)} avatars; "
+            f"{run.layout.root} has no photographs of {format_avatar(avatar)}; it has those of {len(there)} avatars; "
             "rodin-pipe inspect says what failed"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"--file {folder} is there and not an empty folder: nothing is written over; give another")
-    samples = read_avatar(index_shard(render_layout(config, layout).shard(avatar // config.render.shard_size)), avatar)
+    samples = read_avatar(index_shard(run.rendered.shard(avatar // run.config.render.shard_size)), avatar)
     temporary = temporary_folder(folder)
     try:
         _write(temporary, samples)

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from pipeline.blender_process import build_person_mesh
-from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import ConfigError, DataError, ResourceError
 from pipeline.contracts.naming import RunLayout, format_avatar
-from pipeline.run.provenance import avatar_specs
+from pipeline.run.run import Run
 
 
 def person_path(layout: RunLayout, avatar: int) -> Path:
@@ -15,7 +14,7 @@ def person_path(layout: RunLayout, avatar: int) -> Path:
     return layout.root / "meshes" / f"{format_avatar(avatar)}-person.glb"
 
 
-def export_person(layout: RunLayout, config: RunConfig, avatar: int, path: Path) -> None:
+def export_person(run: Run, avatar: int, path: Path) -> None:
     """Write the mesh of a rendered avatar, built again from its spec: binary glTF in the run's world units.
 
     Raises ``ConfigError`` for a path that cannot be, ``DataError`` for an avatar that is not there, ``ResourceError``
@@ -23,14 +22,16 @@ def export_person(layout: RunLayout, config: RunConfig, avatar: int, path: Path)
     """
     if path.suffix.lower() != ".glb" or path.is_dir():
         raise ConfigError(f"--file {path} is no name of a .glb file")
-    specs = avatar_specs(config, layout)
+    specs = run.specs()
     if avatar not in specs:
         raise DataError(
-            f"{layout.root} has rendered no {format_avatar(avatar)}: it has specs of {len(specs)} avatars; "
+            f"{run.layout.root} has rendered no {format_avatar(avatar)}: it has specs of {len(specs)} avatars; "
             "captures that were ingested have none"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{path.parent} cannot be made: {error.strerror}") from None
-    build_person_mesh(specs[avatar], config.render.extent_m, path, python=config.render.python or sys.executable)
+    build_person_mesh(
+        specs[avatar], run.config.render.extent_m, path, python=run.config.render.python or sys.executable
+    )

@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.conventions import BACKGROUND, PLANE_NAMES
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar, parse_avatar
+from pipeline.contracts.naming import format_avatar, parse_avatar
 from pipeline.contracts.rendering import Split
 from pipeline.images import over_white, to_uint8
 from pipeline.io.plane_store import PlaneStore
-from pipeline.run.provenance import decoder_report, fit_reports, own_reports
+from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, intrinsics, read_samples
 from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.fit.own import load_own
@@ -52,46 +51,45 @@ class Exhibit:
 class Gallery:
     """A run's avatars under its decoder. What is there is looked up anew each time: a run may go on meanwhile."""
 
-    layout: RunLayout
-    config: RunConfig
+    run: Run
     device: torch.device
     decoder: Decoder | None
     """The shared one; a run that only has avatars with decoders of their own has none."""
 
     @classmethod
-    def open(cls, layout: RunLayout, config: RunConfig) -> "Gallery":
+    def open(cls, run: Run) -> "Gallery":
         """Raises ``DataError`` when the run has no decoder of any kind yet."""
-        device = choose_device(config)
-        alone = decoder_report(layout) is None and bool(own_reports(config, layout))
-        return cls(layout, config, device, None if alone else load_decoder(layout, device)[0])
+        device = choose_device(run.config)
+        alone = run.decoder_report() is None and bool(run.own_reports())
+        return cls(run, device, None if alone else load_decoder(run.layout, device)[0])
 
     def fitted(self) -> tuple[str, ...]:
         """Avatars that are fitted under the decoder there is now."""
-        decoder = decoder_report(self.layout)
+        decoder = self.run.decoder_report()
         return tuple(
             format_avatar(fit.avatar)
-            for report in fit_reports(self.config, self.layout).values()
+            for report in self.run.fit_reports().values()
             if decoder is not None and report.decoder_sha256 == decoder.decoder_sha256
             for fit in report.fits
         )
 
     def own(self) -> tuple[str, ...]:
         """Avatars with a decoder of their own."""
-        reports = own_reports(self.config, self.layout)
+        reports = self.run.own_reports()
         return tuple(OWN + format_avatar(avatar) for avatar, report in reports.items() if report.fit is not None)
 
     def samples(self) -> tuple[str, ...]:
         """Generated avatars."""
         if self.decoder is None:
             return ()
-        found = sorted(self.layout.samples.glob(f"*/*/{PLANES_FILE}"))
-        return tuple(str(path.parent.relative_to(self.layout.samples)) for path in found)
+        found = sorted(self.run.layout.samples.glob(f"*/*/{PLANES_FILE}"))
+        return tuple(str(path.parent.relative_to(self.run.layout.samples)) for path in found)
 
     def names(self) -> tuple[str, ...]:
         """Everything there is to show; ``DataError`` when that is nothing."""
         names = self.fitted() + self.own() + self.samples()
         if not names:
-            raise DataError(f"{self.layout.root} has no fitted avatar and no sample: run rodin-pipe fit first")
+            raise DataError(f"{self.run.layout.root} has no fitted avatar and no sample: run rodin-pipe fit first")
         return names
 
     def exhibit(self, name: str) -> Exhibit:
@@ -120,7 +118,7 @@ class Gallery:
             torch.tensor(intrinsics(camera), device=self.device),
             camera.height,
             camera.width,
-            samples=self.config.fit.render_samples,
+            samples=self.run.config.fit.render_samples,
             occupancy=exhibit.occupancy,
             background=BACKGROUND,
         )
@@ -135,34 +133,34 @@ class Gallery:
         if name not in self.fitted() + self.own():
             return ()
         train: tuple[Split, ...] = ("train",)
-        views = read_samples(self.config, self.layout, parse_avatar(name.removeprefix(OWN)), train)
+        views = read_samples(self.run, parse_avatar(name.removeprefix(OWN)), train)
         return tuple((view.record.camera, over_white(view.rgba)) for view in views)
 
     def _read(self, name: str) -> npt.NDArray[np.float16]:
         fitted = self.fitted()
         if name in fitted:
-            return PlaneStore.open(self.layout.planes, self.config.plane_spec()).read(parse_avatar(name))
+            return PlaneStore.open(self.run.layout.planes, self.run.config.plane_spec()).read(parse_avatar(name))
         samples = self.samples()
         if name in samples:
-            return self._read_sample(self.layout.samples / name / PLANES_FILE)
+            return self._read_sample(self.run.layout.samples / name / PLANES_FILE)
         if AVATAR_ID.fullmatch(name):
             raise DataError(
-                f"{self.layout.root} has no avatar {name} fitted under its decoder; fitted are {_listed(fitted)}; "
+                f"{self.run.layout.root} has no avatar {name} fitted under its decoder; fitted are {_listed(fitted)}; "
                 "rodin-pipe inspect says what failed"
             )
-        raise DataError(f"{self.layout.samples} has no sample {name!r}; it has {_listed(samples)}")
+        raise DataError(f"{self.run.layout.samples} has no sample {name!r}; it has {_listed(samples)}")
 
     def _read_own(self, name: str) -> tuple[torch.Tensor, Decoder]:
         own = self.own()
         if name not in own:
             raise DataError(
-                f"{self.layout.root} has no {name.removeprefix(OWN)} with a decoder of its own; it has {_listed(own)}: "
-                f"run rodin-pipe fit --own-decoder --out {self.layout.root}"
+                f"{self.run.layout.root} has no {name.removeprefix(OWN)} with a decoder of its own; it has "
+                f"{_listed(own)}: run rodin-pipe fit --own-decoder --out {self.run.layout.root}"
             )
-        return load_own(self.layout.own / name.removeprefix(OWN), self.device)
+        return load_own(self.run.layout.own / name.removeprefix(OWN), self.device)
 
     def _read_sample(self, path: Path) -> npt.NDArray[np.float16]:
-        side, channels = self.config.planes.resolution, self.config.planes.channels
+        side, channels = self.run.config.planes.resolution, self.run.config.planes.channels
         expected = (len(PLANE_NAMES), channels, side, side)
         try:
             planes = np.load(path, allow_pickle=False)

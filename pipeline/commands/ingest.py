@@ -22,16 +22,17 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.errors import ConfigError, StaleStageError
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, shard_avatars
+from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
 from pipeline.contracts.stage import Progress
-from pipeline.driver.survey import changed_keys
+from pipeline.driver.refusal import changed_keys
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
 from pipeline.io.publish import publish_text, run_lock
 from pipeline.machine import require_disk
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.run.provenance import render_reports
+from pipeline.run.run import Run
 from pipeline.stages.ingest import IngestItem, ingest_shard
+from pipeline.stages.work import WorkItem
 
 BYTES_A_PIXEL = 4.5
 """Of parts and tar together, at most about, for RGBA as PNG."""
@@ -45,6 +46,27 @@ class IngestResult:
 
     config: RunConfig
     reports: tuple[CaptureReport, ...]
+
+
+def ingest_settings(
+    *,
+    background: str | None,
+    masks: str | None,
+    centre: tuple[float, float, float] | None,
+    half_side: float | None,
+    up: str | None,
+    captions: list[str] | None,
+) -> list[str]:
+    """Options of the command line as ``--set`` would have them; what is ``None`` or empty was not given."""
+    given = {
+        "background": background,
+        "masks": masks,
+        "centre": list(centre) if centre is not None else None,
+        "half_side": half_side,
+        "up": up,
+        "captions": captions or None,
+    }
+    return [f"ingest.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def ingest(
@@ -82,16 +104,16 @@ def ingest(
     require_disk(layout.root, int(BYTES_A_PIXEL * camera.width * camera.height * frames))
     layout.root.mkdir(parents=True, exist_ok=True)
     with run_lock(layout.lock):
-        _make_room(layout, config, fingerprint, redo)
+        run = Run(layout, config)
+        _make_room(run, fingerprint, redo)
         publish_text(layout.config, config.to_toml())
         shown_from = 0.0
         reports: list[CaptureReport] = []
         for shard in range(num_shards(config.render.num_avatars, config.render.shard_size)):
             avatars = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
             chosen = slice(avatars[0], avatars[-1] + 1)
-            item = IngestItem(
-                layout, config, shard, fingerprint, prepared[chosen], placed[chosen], tuple(captions[chosen])
-            )
+            work = WorkItem(run, "render", fingerprint, shard)
+            item = IngestItem(work, prepared[chosen], placed[chosen], tuple(captions[chosen]))
             reports += ingest_shard(item, on_frame).captures
         progress(2 * frames, 2 * frames)
     return IngestResult(config, tuple(reports))
@@ -164,22 +186,22 @@ def _complete(base: RunConfig, prepared: Sequence[PreparedCapture], extent: floa
     return RunConfig.model_validate_json(json.dumps(tree))
 
 
-def _make_room(layout: RunLayout, config: RunConfig, fingerprint: str, redo: bool) -> None:
+def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
     """Refuse to replace other captures unasked; with ``redo``, take away what is published of them."""
-    if not layout.config.exists():
+    if not run.layout.config.exists():
         return
-    known = render_reports(load_config(run_toml=layout.config), layout)
+    known = Run(run.layout, load_config(run_toml=run.layout.config)).render_reports()
     if all(report.fingerprint == fingerprint for report in known.values()):
         return
     if not redo:
-        changed = changed_keys("render", config, layout)
+        changed = changed_keys("render", run)
         raise StaleStageError(
-            f"{layout.root} was ingested from other captures or otherwise ({', '.join(changed)}); add --redo to put "
-            "these in their place, or give another --out"
+            f"{run.layout.root} was ingested from other captures or otherwise ({', '.join(changed)}); add --redo to "
+            "put these in their place, or give another --out"
         )
-    forget_ledgers(layout.ledger("render", format_shard(0)).parent)
-    shutil.rmtree(layout.renders, ignore_errors=True)
-    shutil.rmtree(layout.work / "parts" / "render", ignore_errors=True)
+    forget_ledgers(run.layout.ledgers("render"))
+    shutil.rmtree(run.layout.renders, ignore_errors=True)
+    shutil.rmtree(run.layout.work / "parts" / "render", ignore_errors=True)
 
 
 def _fov_deg(camera: Camera) -> float:

@@ -100,7 +100,7 @@ class Viewer:
             self._server.stop()
 
     def _set_scene(self) -> None:
-        render = self._gallery.config.render
+        render = self._gallery.run.config.render
         # Its share button would make the viewer public through a server that is not ours.
         self._server.gui.configure_theme(show_logo=False, show_share_button=False)
         self._server.scene.set_up_direction("+y")

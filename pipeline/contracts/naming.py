@@ -128,9 +128,13 @@ class RunLayout:
         """metrics.json and index.html."""
         return self.root / "report"
 
+    def ledgers(self, stage: str) -> Path:
+        """Folder of a stage's entries; ``driver`` has one of each visit."""
+        return self.root / "ledger" / stage
+
     def ledger(self, stage: str, name: str) -> Path:
         """The JSON that proves one work item of a stage done."""
-        return self.root / "ledger" / stage / f"{name}.json"
+        return self.ledgers(stage) / f"{name}.json"
 
 
 def _bounded(value: int, bound: int) -> int:

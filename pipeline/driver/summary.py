@@ -1,19 +1,14 @@
 """What a command says before (``--dry-run``) and after it: plain text."""
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.units import bytes_text, seconds_text
-from pipeline.driver.survey import StageState, disk_bytes, num_tasks
-from pipeline.driver.visit import Visit, VisitResult
-from pipeline.run.fingerprint import MODELS, STAGE_SECTIONS
-from pipeline.run.memory import TERMS
-from pipeline.run.provenance import own_reports
+from pipeline.driver.estimate import disk_bytes, estimated_cpu_hours, num_tasks
+from pipeline.driver.request import Visit
+from pipeline.driver.survey import StageState
+from pipeline.driver.visit import VisitResult
+from pipeline.run.memory_check import memory_terms
+from pipeline.run.stage_table import stages_of
 
-# CPU seconds measured on one core of a 2.6 GHz server, in the units that each stage is counted in.
-RENDER_S_PER_AVATAR = 5.0
-RENDER_S_PER_MEGASAMPLE = 2.2
-FIT_S_PER_MEGASAMPLE = 2.0
-TRAIN_S_PER_GIGATEXEL_CHANNEL = 3.0
 OWN_LINES = 12
 """Most avatars whose quality is told one by one."""
 
@@ -26,7 +21,8 @@ def describe_plan(visit: Visit, states: dict[str, StageState]) -> str:
     lines = [f"{'stage':<10} {'state':<11} {'done':>13} {'tasks':>6} {'memory':>10} {'disk':>10} {'CPU hours':>10}"]
     for stage in visit.stages:
         state = states[stage]
-        memory = bytes_text(sum(TERMS[stage](config).values())) if stage in TERMS else ""
+        terms = memory_terms(stage, config)
+        memory = bytes_text(sum(terms.values())) if terms else ""
         left = 1 - (state.done + state.failed) / max(state.total, 1)
         lines.append(
             f"{stage:<10} {state.word:<11} {f'{state.done}/{state.total}':>13} {num_tasks(config, [stage]):>6} "
@@ -37,30 +33,6 @@ def describe_plan(visit: Visit, states: dict[str, StageState]) -> str:
         "hours are of one CPU core, estimated from the configuration; a GPU changes them by orders of magnitude"
     )
     return "\n".join(lines)
-
-
-def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
-    """Hours of one CPU core for each stage done from the start, to within a factor of about two."""
-    render, fit = config.render, config.fit
-    views = render.train_views + render.held_out_views + 1
-    megasamples = views * render.resolution**2 * render.samples / 1e6
-    fit_megasamples = fit.steps * fit.rays * fit.samples / 1e6
-    seconds = {
-        "render": render.num_avatars * (RENDER_S_PER_AVATAR + RENDER_S_PER_MEGASAMPLE * megasamples),
-        "decoder": config.decoder.avatars
-        * config.decoder.steps_per_avatar
-        * fit.rays
-        * fit.samples
-        / 1e6
-        * FIT_S_PER_MEGASAMPLE,
-        "fit": render.num_avatars * FIT_S_PER_MEGASAMPLE * fit_megasamples,
-        "own": render.num_avatars * FIT_S_PER_MEGASAMPLE * config.own.steps * fit.rays * fit.samples / 1e6,
-    }
-    for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
-        section = config.base if stage == "base" else config.upsampler
-        work = section.steps * section.batch * 3 * side**2 * section.unet.width**2 * section.unet.blocks / 1e9
-        seconds[stage] = work * TRAIN_S_PER_GIGATEXEL_CHANNEL
-    return {stage: seconds.get(stage, 60.0) / 3600 for stage in STAGE_SECTIONS}
 
 
 def describe_result(visit: Visit, result: VisitResult) -> str:
@@ -91,7 +63,7 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
         lines.append(f"what is in the run:       rodin-pipe inspect --out {out}")
     else:
         following = {"render": "fit", "fit": "train", "train": "generate", "evaluate": "inspect"}.get(visit.command)
-        if visit.command == "train" and any(result.states[model].word != "done" for model in MODELS):
+        if visit.command == "train" and any(result.states[model].word != "done" for model in stages_of("train")):
             following = "train"
         if visit.config.is_ingested:
             following = "view" if "fit" in visit.stages else None
@@ -102,7 +74,7 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
 
 def _own_lines(visit: Visit) -> list[str]:
     """Quality and folder of each avatar that has a decoder of its own; the first ones, where there are many."""
-    fits = [report.fit for report in own_reports(visit.config, visit.layout).values() if report.fit is not None]
+    fits = [report.fit for report in visit.run.own_reports().values() if report.fit is not None]
     lines = [
         f"{format_avatar(fit.avatar)}: held-out PSNR {fit.psnr_db:.2f} dB over white, {fit.psnr_foreground_db:.2f} dB "
         f"on the object, SSIM {fit.ssim:.4f}: {visit.layout.own / format_avatar(fit.avatar)}"

@@ -1,8 +1,9 @@
-"""Nodes of the task graph that are a group of workers: a model's training, and a decoder that several fit.
+"""What a task of the graph does: a stage's work here, or by a group of workers.
 
-The node's own task holds no CPU: it only waits for its workers.
+A group is a model's training, or a decoder that several fit; its own task holds no CPU, it only waits for its workers.
 """
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,14 +13,13 @@ from typing import Any
 from cluster.dag import TaskFailed
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.stage import Progress
+from pipeline.run.stage_table import STAGES
 
 
 @dataclass(frozen=True)
-class GroupNode:
-    """A stage's item, and the workers that share it."""
+class Group:
+    """The workers that share a work item."""
 
-    item: Any
-    name: str
     num_workers: int
     cpus_per_worker: int
     gpus_per_worker: float
@@ -27,60 +27,65 @@ class GroupNode:
     wait_for_nodes_s: float
 
 
-def train_node(node: GroupNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
-    """Run one model's training loop on its workers; a model that is current returns at once."""
-    from pipeline.stages.train.loop import published_report
+@dataclass(frozen=True)
+class Node:
+    """A work item (:class:`pipeline.stages.work.WorkItem`), and who does it."""
 
-    for lost in inputs:
-        if isinstance(lost, TaskFailed):
-            # Learning from what happens to be there would give another model than an undisturbed run.
-            raise DataError(f"stage {node.name} waits for {lost.task}, which failed: {lost.reason}")
-    known = published_report(node.item)
-    if known is not None:
-        progress(1.0, 1.0)
-        return known
-    return _run(replace(node, item=replace(node.item, requested_at=time.time())), guarded_train_loop, progress)
+    item: Any
+    group: Group | None = None
+    """``None`` does it in the task's own process."""
 
 
-def decoder_node(node: GroupNode, inputs: tuple[Any, ...], progress: Progress) -> Any:
-    """Fit the shared decoder on several workers; one that is current returns at once.
+def do_work(node: Node, inputs: tuple[Any, ...], progress: Progress) -> Any:
+    """Do a work item and return its ledger entry; one that is current returns at once.
 
-    As with one worker, what failed to render is left out.
+    Inputs give order only: what a stage reads it gets from ledgers. A stage that needs all of them is refused where
+    one failed, since learning from what happens to be there would give another model than an undisturbed run.
     """
-    from pipeline.stages.fit.decoder import fit_decoder_share, published_decoder
-
-    del inputs
-    known = published_decoder(node.item)
-    if known is not None:
-        progress(known.steps, known.steps)
+    stage = STAGES[node.item.stage]
+    lost = next((given for given in inputs if isinstance(given, TaskFailed)), None)
+    if lost is not None and stage.needs_all:
+        raise DataError(f"stage {stage.name} waits for {lost.task}, which failed: {lost.reason}")
+    if node.group is None:
+        return _named(stage.work)(node.item, progress)
+    known = node.item.published(stage.ledger)
+    if known is not None and node.item.done(known, progress):
         return known
-    # Not guarded: the other workers would wait for ever for the one that came back with an error.
-    return _run(node, fit_decoder_share, progress)
+    return _run(replace(node.item, requested_at=time.time()), node.group, progress)
 
 
-def guarded_train_loop(item: Any, context: Any) -> Any:
-    """The training loop; what the user has to mend comes back as a value, because trying again would not help."""
-    from pipeline.stages.train.loop import train_loop
-
+def guarded(item: Any, context: Any) -> Any:
+    """One worker's part; what the user has to mend comes back as a value, because trying again would not help."""
     try:
-        return train_loop(item, context)
+        return unguarded(item, context)
     except RodinError as error:
         return error
 
 
-def _run(node: GroupNode, loop: Callable[[Any, Any], Any], progress: Progress) -> Any:
+def unguarded(item: Any, context: Any) -> Any:
+    """One worker's part; whatever it raises ends the others, which would wait for it for ever."""
+    return _named(STAGES[item.stage].group_work)(item, context)
+
+
+def _named(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _run(item: Any, group: Group, progress: Progress) -> Any:
     from cluster.training import run_training
 
     result = run_training(
-        loop,
-        node.item,
-        num_workers=node.num_workers,
-        cpus_per_worker=node.cpus_per_worker,
-        gpus_per_worker=node.gpus_per_worker,
-        storage=node.storage,
-        name=node.name,
+        guarded if STAGES[item.stage].trained else unguarded,
+        item,
+        num_workers=group.num_workers,
+        cpus_per_worker=group.cpus_per_worker,
+        gpus_per_worker=group.gpus_per_worker,
+        storage=group.storage,
+        name=item.stage,
         progress=progress,
-        wait_for_nodes_s=node.wait_for_nodes_s,
+        wait_for_nodes_s=group.wait_for_nodes_s,
     )
     if isinstance(result, RodinError):
         raise result

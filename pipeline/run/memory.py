@@ -28,9 +28,6 @@ import math
 from typing import Final
 
 from pipeline.config.run import RunConfig
-from pipeline.contracts.errors import ResourceError
-from pipeline.contracts.naming import num_shards
-from pipeline.contracts.units import bytes_text
 
 BASE: Final = 512 * 2**20
 """Resident size of a worker that has imported everything and done nothing."""
@@ -38,6 +35,9 @@ FLOAT: Final = 4
 EVALUATED_RAYS: Final = 4096
 """Rays that a picture is rendered by at a time."""
 NOISE_BANK: Final = 16 * 2**20
+
+Terms = dict[str, int]
+"""Bytes by what they are for."""
 
 PHOTOGRAPHS, PLANES, STEP, GRIDS, MEASURING = "photographs", "planes", "a step", "grids", "measuring"
 
@@ -57,7 +57,7 @@ def own_bytes(config: RunConfig) -> int:
     return sum(own_terms(config).values())
 
 
-def fit_terms(config: RunConfig, *, batch: int = 1) -> dict[str, int]:
+def fit_terms(config: RunConfig, *, batch: int = 1) -> Terms:
     """What :func:`fit_bytes` is made of, by what it is for, at the worst of a fit's moments."""
     pixels, photograph = _train_pixels(config), _photograph(config)
     grids = 20 * _cells(config) * batch
@@ -78,17 +78,17 @@ def fit_terms(config: RunConfig, *, batch: int = 1) -> dict[str, int]:
     )
 
 
-def decoder_terms(config: RunConfig) -> dict[str, int]:
+def decoder_terms(config: RunConfig) -> Terms:
     """What :func:`decoder_bytes` is made of."""
     return _joint_terms(config, -(-config.decoder.avatars // config.decoder.workers))
 
 
-def own_terms(config: RunConfig) -> dict[str, int]:
+def own_terms(config: RunConfig) -> Terms:
     """What :func:`own_bytes` is made of."""
     return _joint_terms(config, 1)
 
 
-def _joint_terms(config: RunConfig, own: int) -> dict[str, int]:
+def _joint_terms(config: RunConfig, own: int) -> Terms:
     pixels, photograph = _train_pixels(config), _photograph(config)
     held = min(config.decoder.avatars_in_memory, own) * pixels * (4 + _POOL)
     planes, grids = 4 * own * _planes(config), (6 * own + 14) * _cells(config)
@@ -108,7 +108,7 @@ _POOL: Final = 4
 """Bytes of the pool of rays per pixel: 8 for every second one."""
 
 
-def _worst(*moments: dict[str, int]) -> dict[str, int]:
+def _worst(*moments: Terms) -> Terms:
     return {"the program": BASE} | max(moments, key=lambda terms: sum(terms.values()))
 
 
@@ -149,56 +149,3 @@ def _measuring(config: RunConfig) -> int:
     rendering = rays * (fit.render_samples * of_sample * FLOAT + pieces * 40)
     similarity = 420 * config.render.resolution**2
     return max(rendering, similarity) + _held_out_pixels(config) * 3 * 48 + 64**3 * 80
-
-
-TERMS: Final = {
-    "fit": lambda config: fit_terms(config, batch=max(1, config.fit.batch)),
-    "decoder": decoder_terms,
-    "own": own_terms,
-}
-"""By stage, for those whose memory is known beforehand."""
-
-
-def side_by_side(stage: str, config: RunConfig, cpus: int) -> int:
-    """Processes of a stage that a machine with so many CPUs runs at a time."""
-    if stage == "decoder":
-        return config.decoder.workers
-    shards = num_shards(config.render.num_avatars, config.render.shard_size)
-    items = shards if stage == "fit" else config.render.num_avatars
-    return max(1, min(items, cpus // config.fit.threads))
-
-
-def require_memory(stage: str, config: RunConfig, available: int, *, where: str = "here", processes: int = 1) -> None:
-    """Raise ``ResourceError`` with what to lower unless a stage's processes fit into so many bytes."""
-    terms = TERMS[stage](config)
-    one = sum(terms.values())
-    if one * processes <= available:
-        return
-    largest = max(terms, key=lambda name: terms[name])
-    several = f"{processes} processes of {bytes_text(one)} side by side" if processes > 1 else "one process"
-    raise ResourceError(
-        f"stage {stage}: {several} can take {bytes_text(one * processes)} of memory ({bytes_text(terms[largest])} "
-        f"of each for {largest}), and {where} {bytes_text(available)} are available: "
-        f"{_remedy(stage, largest, config, processes)}"
-    )
-
-
-def _remedy(stage: str, largest: str, config: RunConfig, processes: int) -> str:
-    remedies = {
-        PHOTOGRAPHS: "render fewer or smaller views (render.train_views, render.resolution)",
-        PLANES: f"lower planes.resolution {config.planes.resolution}",
-        STEP: f"lower fit.rays {config.fit.rays}",
-        GRIDS: f"lower fit.hull_resolution {config.fit.hull_resolution}",
-        MEASURING: (
-            f"render smaller views (render.resolution {config.render.resolution}) or lower fit.render_samples "
-            f"{config.fit.render_samples}"
-        ),
-    }
-    remedy = remedies.get(largest, "use a larger machine")
-    if stage == "decoder" and largest == PHOTOGRAPHS and config.decoder.avatars_in_memory > 1:
-        remedy = f"lower decoder.avatars_in_memory {config.decoder.avatars_in_memory}"
-    elif stage == "decoder" and largest in (PLANES, GRIDS) and config.decoder.avatars > 1:
-        remedy = f"lower decoder.avatars {config.decoder.avatars}"
-    if processes > 1 and stage != "decoder":
-        return f"raise fit.threads {config.fit.threads}, so that fewer run side by side, or {remedy}"
-    return remedy

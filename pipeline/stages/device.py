@@ -11,13 +11,12 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.conventions import BACKGROUND
 from pipeline.contracts.errors import ResourceError
-from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import seed_for
 from pipeline.contracts.rendering import Split
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, read_view
 from pipeline.machine import available_to_this_process
-from pipeline.run.memory import require_memory
-from pipeline.run.provenance import render_layout
+from pipeline.run.memory_check import require_memory
+from pipeline.run.run import Run
 from rodin_models.fit.views import Views
 
 
@@ -46,18 +45,18 @@ def seeded(config: RunConfig, index: int, purpose: str, device: torch.device) ->
     return torch.Generator(device).manual_seed(seed_for(config.seed, index, purpose))
 
 
-def read_samples(config: RunConfig, layout: RunLayout, avatar: int, splits: tuple[Split, ...]) -> tuple[Sample, ...]:
+def read_samples(run: Run, avatar: int, splits: tuple[Split, ...]) -> tuple[Sample, ...]:
     """The samples of one avatar from the run's (or the other run's) shards, in order of view."""
-    return read_avatar(_index(config, layout, avatar), avatar, splits)
+    return read_avatar(_index(run, avatar), avatar, splits)
 
 
-def read_one(config: RunConfig, layout: RunLayout, avatar: int, view: int) -> Sample:
+def read_one(run: Run, avatar: int, view: int) -> Sample:
     """One view of one avatar."""
-    return read_view(_index(config, layout, avatar), avatar, view)
+    return read_view(_index(run, avatar), avatar, view)
 
 
-def _index(config: RunConfig, layout: RunLayout, avatar: int) -> ShardIndex:
-    tar = render_layout(config, layout).shard(avatar // config.render.shard_size)
+def _index(run: Run, avatar: int) -> ShardIndex:
+    tar = run.rendered.shard(avatar // run.config.render.shard_size)
     status = tar.stat() if tar.exists() else None
     return _cached_index(tar, status.st_mtime_ns if status else 0)
 
@@ -69,11 +68,9 @@ def _cached_index(tar: Path, modified_ns: int) -> ShardIndex:
     return index_shard(tar)
 
 
-def read_views(
-    config: RunConfig, layout: RunLayout, avatar: int, splits: tuple[Split, ...], device: torch.device
-) -> Views:
+def read_views(run: Run, avatar: int, splits: tuple[Split, ...], device: torch.device) -> Views:
     """One avatar's views as the tensors that fitting takes."""
-    return views_of(read_samples(config, layout, avatar, splits), device, depth=config.fit.depth)
+    return views_of(read_samples(run, avatar, splits), device, depth=run.config.fit.depth)
 
 
 def views_of(samples: Sequence[Sample], device: torch.device, *, depth: bool = False) -> Views:

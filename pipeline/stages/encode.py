@@ -12,9 +12,8 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.io.publish import empty_folder, publish_folder
-from pipeline.run.provenance import current_report, render_sources
 from pipeline.stages.device import choose_device, read_samples, rgb_tensor, use_threads
-from pipeline.stages.work import StageItem, Stopwatch, publish_entry
+from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import load_state, save_state
 
 BATCH = 64
@@ -37,24 +36,22 @@ class Latents:
         return torch.tensor([place[avatar] for avatar in avatars])
 
 
-def encode_avatars(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
     """Encode every rendered avatar with the run's CLIP and publish ``latents/``."""
     from rodin_models.image.clip import encode_images, encode_texts, encoder_sha256
 
-    del inputs
-    layout, config = item.layout, item.config
-    known = current_report("encode", item.fingerprint, config, layout)
-    if known is not None:
-        progress(1, 1)
+    run, layout, config = item.run, item.layout, item.config
+    known = item.published(StageReport)
+    if known is not None and item.done(known, progress):
         return known
     stopwatch = Stopwatch()
     use_threads(config.fit.threads)
     device = choose_device(config)
     clip, tokenizer = load_run_clip(layout, device)
-    avatars = tuple(sorted(render_sources(config, layout)))
+    avatars = tuple(sorted(run.render_sources()))
     image, text = [], []
     for first in range(0, len(avatars), BATCH):
-        samples = [read_samples(config, layout, avatar, ("frontal",))[0] for avatar in avatars[first : first + BATCH]]
+        samples = [read_samples(run, avatar, ("frontal",))[0] for avatar in avatars[first : first + BATCH]]
         image.append(encode_images(clip, torch.stack([rgb_tensor(sample, device) for sample in samples])).cpu())
         text.append(encode_texts(clip, tokenizer, [sample.record.caption for sample in samples]).cpu())
         progress(min(first + BATCH, len(avatars)), len(avatars))
@@ -66,7 +63,6 @@ def encode_avatars(item: StageItem, inputs: tuple[Any, ...], progress: Progress)
     )
     publish_folder(staged, layout.latents)
     return publish_entry(
-        "encode",
         item,
         stopwatch,
         avatars=avatars,

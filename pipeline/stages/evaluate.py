@@ -39,71 +39,57 @@ from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.machine import package_versions, processor_name
 from pipeline.report.page import render_page
 from pipeline.report.pictures import error_map
-from pipeline.run.fingerprint import STAGE_SECTIONS
-from pipeline.run.provenance import (
-    SINGLE_STAGES,
-    avatar_specs,
-    current_report,
-    decoder_report,
-    fit_reports,
-    render_reports,
-    render_sources,
-    stage_report,
-)
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES, single_stages, trained_models
 from pipeline.stages.device import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
 from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.generate import RUN_SAMPLES
 from pipeline.stages.sampler import Sampler, load_sampler
-from pipeline.stages.work import StageItem, Stopwatch, publish_entry
+from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.image.metrics import SetDistance, fid, kid
 
 CPU = torch.device("cpu")
 SHOWN_RENDERS = 24
 SHOWN_PAIRS = 6
-MODELS = ("clip", "base", "upsampler", "latent", "refiner")
 FEATURE_BATCH = 64
 
 
-def evaluate_run(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def evaluate_run(item: WorkItem, progress: Progress) -> StageReport:
     """Measure, and publish ``report/metrics.json`` and ``report/index.html``."""
-    del inputs
-    layout, config = item.layout, item.config
-    avatars = tuple(sorted(render_sources(config, layout)))
-    known = current_report("evaluate", item.fingerprint, config, layout)
-    if known is not None and known.avatars == avatars:
-        progress(1, 1)
+    run, layout, config = item.run, item.layout, item.config
+    avatars = tuple(sorted(run.render_sources()))
+    known = item.published(StageReport)
+    if known is not None and known.avatars == avatars and item.done(known, progress):
         return known
     stopwatch = Stopwatch()
     use_threads(config.fit.threads)
     device = choose_device(config)
-    sampler = load_sampler(config, layout, device)
-    distances = measure_distances(config, layout, sampler)
+    sampler = load_sampler(run, device)
+    distances = measure_distances(run, sampler)
     progress(0.5, 1)
-    fits = sorted(
-        (fit for report in fit_reports(config, layout).values() for fit in report.fits), key=lambda f: f.avatar
-    )
-    pairs = fit_pairs(config, layout, device, fits)
+    fits = sorted((fit for report in run.fit_reports().values() for fit in report.fits), key=lambda f: f.avatar)
+    pairs = fit_pairs(run, device, fits)
     progress(0.8, 1)
-    encoder = stage_report(layout, "encode")
+    encoder = run.stage_report("encode")
     data = ReportData(
         schema_version=SCHEMA_VERSION,
         run_name=layout.root.name,
         preset=config.preset,
         created_at=time.time(),
         processor=processor_name(),
-        device=next(iter(render_reports(config, layout).values())).device,
-        versions=_versions(config, layout),
-        **_times(config, layout),
+        device=next(iter(run.render_reports().values())).device,
+        versions=_versions(run),
+        **_times(run),
         num_avatars=len(avatars),
         num_held_out=sum(config.is_held_out(avatar) for avatar in avatars),
         views_per_avatar=config.render.train_views + config.render.held_out_views + 1,
         resolution=config.render.resolution,
-        failures=_failures(config, layout),
-        renders=_render_pictures(config, layout, avatars),
+        failures=_failures(run),
+        renders=_render_pictures(run, avatars),
         fits=tuple(_fit_row(config, fit) for fit in fits),
         fit_pairs=pairs,
-        models=tuple(_trained(config, layout, name) for name in MODELS),
+        models=tuple(_trained(run, name) for name in trained_models()),
         generated=_generated(layout),
         distances=distances,
         encoder_sha256=encoder.notes["encoder_sha256"] if encoder else "",
@@ -114,7 +100,6 @@ def evaluate_run(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -
     publish_text(layout.report / "index.html", render_page(data))
     progress(1, 1)
     return publish_entry(
-        "evaluate",
         item,
         stopwatch,
         avatars=avatars,
@@ -130,30 +115,30 @@ def mean_psnr(fits: list[FitReport]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def measure_distances(config: RunConfig, layout: RunLayout, sampler: Sampler) -> tuple[DistanceRow, ...]:
+def measure_distances(run: Run, sampler: Sampler) -> tuple[DistanceRow, ...]:
     """FID and KID of the avatars from noise against training renders, without and with the refiner.
 
     Both sets are of random cameras: the renders' own, and as many draws from the same rig.
     """
     real = torch.cat(
         [
-            _features(sampler, [rgb_tensor(sample, CPU) for sample in read_samples(config, layout, avatar, ("train",))])
-            for avatar in sorted(render_sources(config, layout))
-            if not config.is_held_out(avatar)
+            _features(sampler, [rgb_tensor(sample, CPU) for sample in read_samples(run, avatar, ("train",))])
+            for avatar in sorted(run.render_sources())
+            if not run.config.is_held_out(avatar)
         ]
     )
     plain: list[torch.Tensor] = []
     refined: list[torch.Tensor] = []
-    for index, folder in enumerate(sorted((layout.samples / "noise").glob("avatar-*"))):
+    for index, folder in enumerate(sorted((run.layout.samples / "noise").glob("avatar-*"))):
         planes = torch.from_numpy(np.load(folder / "planes.npy", allow_pickle=False)).to(sampler.device)
         latent = torch.from_numpy(np.load(folder / "latent.npy", allow_pickle=False)).to(sampler.device)
         cameras = sphere_rig(
-            generator_for(config.seed, index, "evaluation views"),
-            config.evaluate.images_per_avatar,
-            elevation_deg=config.render.elevation_deg,
-            distance=config.render.distance,
-            fov_deg=config.render.fov_deg,
-            size=config.generate.image_side,
+            generator_for(run.config.seed, index, "evaluation views"),
+            run.config.evaluate.images_per_avatar,
+            elevation_deg=run.config.render.elevation_deg,
+            distance=run.config.render.distance,
+            fov_deg=run.config.render.fov_deg,
+            size=run.config.generate.image_side,
         )
         for images, features in zip(sampler.images(planes, latent, cameras), (plain, refined), strict=True):
             features.append(_features(sampler, [_tensor(image) for image in images]))
@@ -164,35 +149,35 @@ def measure_distances(config: RunConfig, layout: RunLayout, sampler: Sampler) ->
         kernel = kid(
             real,
             generated,
-            num_subsets=config.evaluate.kid_subsets,
-            subset_size=min(config.evaluate.kid_subset_size, len(generated)),
-            generator=seeded(config, 0, "kid", CPU),
+            num_subsets=run.config.evaluate.kid_subsets,
+            subset_size=min(run.config.evaluate.kid_subset_size, len(generated)),
+            generator=seeded(run.config, 0, "kid", CPU),
         )
         rows.append(_distance_row(name, frechet, kernel))
     return tuple(rows)
 
 
-def fit_pairs(config: RunConfig, layout: RunLayout, device: torch.device, fits: list[FitReport]) -> tuple[FitPair, ...]:
+def fit_pairs(run: Run, device: torch.device, fits: list[FitReport]) -> tuple[FitPair, ...]:
     """Pictures of a held-out view of some avatars, held-out avatars first: render, fit, error."""
-    store = PlaneStore.open(layout.planes, config.plane_spec())
-    decoder, _ = load_decoder(layout, device)
-    chosen = sorted(fits, key=lambda fit: (not config.is_held_out(fit.avatar), fit.avatar))[:SHOWN_PAIRS]
+    store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
+    decoder, _ = load_decoder(run.layout, device)
+    chosen = sorted(fits, key=lambda fit: (not run.config.is_held_out(fit.avatar), fit.avatar))[:SHOWN_PAIRS]
     pairs = []
     for fit in chosen:
-        views = read_views(config, layout, fit.avatar, ("held_out",), device)
+        views = read_views(run, fit.avatar, ("held_out",), device)
         planes = torch.from_numpy(store.read(fit.avatar)).to(device).float()
-        quality = evaluate_views(planes, decoder, views, samples=config.fit.render_samples)
+        quality = evaluate_views(planes, decoder, views, samples=run.config.fit.render_samples)
         name = format_avatar(fit.avatar)
         truth, image = (to_uint8(tensor[0].cpu().numpy()) for tensor in (quality.truth, quality.images))
         pictures = {}
         for kind, pixels in (("truth", truth), ("fit", image), ("error", error_map(image, truth))):
             path = f"pictures/{name}-{kind}.png"
-            publish_bytes(layout.report / path, encode_png(pixels))
+            publish_bytes(run.layout.report / path, encode_png(pixels))
             pictures[kind] = Picture(path=path, caption=f"{name}, held-out view, {kind}")
         pairs.append(
             FitPair(
                 avatar_id=name,
-                view=config.render.train_views,
+                view=run.config.render.train_views,
                 truth=pictures["truth"],
                 fit=pictures["fit"],
                 error=pictures["error"],
@@ -237,18 +222,18 @@ def _distance_metrics(distances: tuple[DistanceRow, ...]) -> dict[str, float | N
     return metrics
 
 
-def _render_pictures(config: RunConfig, layout: RunLayout, avatars: tuple[int, ...]) -> tuple[Picture, ...]:
-    specs = avatar_specs(config, layout)
+def _render_pictures(run: Run, avatars: tuple[int, ...]) -> tuple[Picture, ...]:
+    specs = run.specs()
     pictures = []
     for avatar in avatars[:SHOWN_RENDERS]:
-        (sample,) = read_samples(config, layout, avatar, ("frontal",))
+        (sample,) = read_samples(run, avatar, ("frontal",))
         name = format_avatar(avatar)
         pixels = over_white(sample.rgba)
         if pixels.shape[0] > 256:
             pixels = resized(pixels, 256, 256)
         path = f"pictures/{name}-frontal.png"
-        publish_bytes(layout.report / path, encode_png(pixels))
-        label = name + (" (held out)" if config.is_held_out(avatar) else "")
+        publish_bytes(run.layout.report / path, encode_png(pixels))
+        label = name + (" (held out)" if run.config.is_held_out(avatar) else "")
         pictures.append(Picture(path=path, label=label, caption=specs[avatar].caption))
     return tuple(pictures)
 
@@ -265,9 +250,9 @@ def _fit_row(config: RunConfig, fit: FitReport) -> FitRow:
     )
 
 
-def _failures(config: RunConfig, layout: RunLayout) -> tuple[FailureRow, ...]:
+def _failures(run: Run) -> tuple[FailureRow, ...]:
     rows = []
-    for stage, reports in (("render", render_reports(config, layout)), ("fit", fit_reports(config, layout))):
+    for stage, reports in (("render", run.render_reports()), ("fit", run.fit_reports())):
         for report in reports.values():
             rows += [
                 FailureRow(stage=stage, avatar_id=format_avatar(f.avatar), reason=f.reason) for f in report.failures
@@ -275,10 +260,10 @@ def _failures(config: RunConfig, layout: RunLayout) -> tuple[FailureRow, ...]:
     return tuple(rows)
 
 
-def _trained(config: RunConfig, layout: RunLayout, name: str) -> TrainedModel:
-    report = stage_report(layout, name)
+def _trained(run: Run, name: str) -> TrainedModel:
+    report = run.stage_report(name)
     assert report is not None, "evaluation follows training"
-    with (layout.model(name) / "loss.csv").open(newline="") as handle:
+    with (run.layout.model(name) / "loss.csv").open(newline="") as handle:
         header, *lines = list(csv.reader(handle)) or [[]]
     shown = [(place, key) for place, key in enumerate(header) if key not in ("step", "seconds")]
     curves = tuple(
@@ -289,7 +274,7 @@ def _trained(config: RunConfig, layout: RunLayout, name: str) -> TrainedModel:
         name=name,
         steps=int(report.metrics.get("steps") or 0),
         seconds=report.seconds,
-        batch=getattr(config, name).batch,
+        batch=getattr(run.config, name).batch,
         note=f"worker there after {report.metrics.get('startup_s') or 0:.1f} s",
         curves=curves,
     )
@@ -316,27 +301,27 @@ def _generated(layout: RunLayout) -> tuple[GeneratedAvatar, ...]:
     return tuple(rows)
 
 
-def _times(config: RunConfig, layout: RunLayout) -> dict[str, Any]:
+def _times(run: Run) -> dict[str, Any]:
     """Seconds of every stage and of Ray, from the ledgers."""
     spans: dict[str, tuple[float, float]] = {}
     counts: dict[str, tuple[int, int]] = {}
-    renders, fits = render_reports(config, layout).values(), fit_reports(config, layout).values()
+    renders, fits = run.render_reports().values(), run.fit_reports().values()
     if renders:
         spans["render"] = (min(r.started_at for r in renders), max(r.finished_at for r in renders))
         counts["render"] = (sum(len(r.done) for r in renders), sum(len(r.failures) for r in renders))
     if fits:
         spans["fit"] = (min(r.started_at for r in fits), max(r.finished_at for r in fits))
         counts["fit"] = (sum(len(r.fits) for r in fits), sum(len(r.failures) for r in fits))
-    decoder = decoder_report(layout)
+    decoder = run.decoder_report()
     if decoder is not None:
         spans["decoder"], counts["decoder"] = (decoder.started_at, decoder.finished_at), (len(decoder.avatars), 0)
-    for stage in SINGLE_STAGES:
-        report = stage_report(layout, stage)
+    for stage in single_stages():
+        report = run.stage_report(stage)
         if report is not None and stage != "evaluate":
             spans[stage] = (report.started_at - (report.metrics.get("startup_s") or 0.0), report.finished_at)
     first = min(start for start, _ in spans.values())
-    driver = read_ledger(layout.root / "ledger" / "driver" / "ray.json", DriverReport)
-    earlier = read_ledgers(layout.root / "ledger" / "driver", DriverReport).values()
+    driver = read_ledger(run.layout.root / "ledger" / "driver" / "ray.json", DriverReport)
+    earlier = read_ledgers(run.layout.root / "ledger" / "driver", DriverReport).values()
     return {
         "wall_seconds": sum(r.finished_at - r.started_at for r in earlier if r.stages)
         or max(e for _, e in spans.values()) - first,
@@ -350,15 +335,15 @@ def _times(config: RunConfig, layout: RunLayout) -> dict[str, Any]:
                 done=counts[stage][0] if stage in counts else None,
                 failed=counts[stage][1] if stage in counts else 0,
             )
-            for stage in STAGE_SECTIONS
+            for stage in STAGES
             if stage in spans
         ),
     }
 
 
-def _versions(config: RunConfig, layout: RunLayout) -> dict[str, str]:
+def _versions(run: Run) -> dict[str, str]:
     versions = dict(package_versions(("rodin-pipe", "torch", "ray", "numpy", "zarr")))
-    for report in render_reports(config, layout).values():
+    for report in run.render_reports().values():
         versions |= report.versions
     return versions
 

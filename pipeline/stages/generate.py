@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +23,15 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import decode_image, encode_png, over_white
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
 from pipeline.report.pictures import encode_turntable, strip
-from pipeline.run.provenance import current_report, render_sources
+from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, read_samples, seeded, use_threads
 from pipeline.stages.sampler import Sampler, load_sampler
-from pipeline.stages.work import StageItem, Stopwatch, publish_entry
+from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.image.clip import encode_images, encode_texts
 
@@ -74,16 +73,14 @@ class Request:
         return f"{words}-seed{self.seed}"
 
 
-def generate_from_noise(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> StageReport:
+def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
     """The run's own samples, in the folders of :data:`RUN_SAMPLES`."""
-    del inputs
-    layout, config = item.layout, item.config
-    known = current_report("generate", item.fingerprint, config, layout)
-    if known is not None:
-        progress(1, 1)
+    run, layout = item.run, item.layout
+    known = item.published(StageReport)
+    if known is not None and item.done(known, progress):
         return known
     stopwatch = Stopwatch()
-    requests = run_requests(layout, config)
+    requests = run_requests(run)
     total = sum(request.num for request in requests)
     done = 0
     for request in requests:
@@ -92,20 +89,20 @@ def generate_from_noise(item: StageItem, inputs: tuple[Any, ...], progress: Prog
             del of
             progress(before + now, total)
 
-        generate_request(layout, config, request, part)
+        generate_request(run, request, part)
         done += request.num
     samples = [path for path in layout.samples.rglob("planes.npy") if path.parts[-3] in RUN_SAMPLES]
-    return publish_entry("generate", item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
+    return publish_entry(item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
 
 
-def run_requests(layout: RunLayout, config: RunConfig) -> list[Request]:
+def run_requests(run: Run) -> list[Request]:
     """What a run generates by itself."""
-    requests = [Request(num=config.generate.num, name="noise")]
-    held_out = [a for a in sorted(render_sources(config, layout)) if config.is_held_out(a)]
+    requests = [Request(num=run.config.generate.num, name="noise")]
+    held_out = [a for a in sorted(run.render_sources()) if run.config.is_held_out(a)]
     if not held_out:
         return requests
-    (sample,) = read_samples(config, layout, held_out[0], ("frontal",))
-    portrait = layout.samples / f"portrait-{format_avatar(held_out[0])}.png"
+    (sample,) = read_samples(run, held_out[0], ("frontal",))
+    portrait = run.layout.samples / f"portrait-{format_avatar(held_out[0])}.png"
     publish_bytes(portrait, encode_png(over_white(sample.rgba)))
     return [
         *requests,
@@ -115,9 +112,7 @@ def run_requests(layout: RunLayout, config: RunConfig) -> list[Request]:
     ]
 
 
-def generate_request(
-    layout: RunLayout, config: RunConfig, request: Request, progress: Callable[[float, float], None]
-) -> Path:
+def generate_request(run: Run, request: Request, progress: Callable[[float, float], None]) -> Path:
     """Make what is asked for and publish it as ``samples/<name>``, whole or not at all; returns that folder.
 
     Raises ``DataError`` for a portrait that is no image, or a model that is not trained.
@@ -125,22 +120,22 @@ def generate_request(
     portrait = read_portrait(request.portrait) if request.portrait is not None else None
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
         raise DataError(f"--name {request.folder_name!r} is no plain folder name")
-    use_threads(config.fit.threads)
-    device = choose_device(config)
-    sampler = load_sampler(config, layout, device)
-    staged = empty_folder(layout.work / "samples" / request.folder_name)
+    use_threads(run.config.fit.threads)
+    device = choose_device(run.config)
+    sampler = load_sampler(run, device)
+    staged = empty_folder(run.layout.work / "samples" / request.folder_name)
     num = 1 if portrait is not None else request.num
     latents = _latents(sampler, request, portrait, num)
     cameras = turntable_rig(
-        config.generate.views,
+        run.config.generate.views,
         elevation_deg=ELEVATION_DEG,
-        distance=config.render.distance,
-        fov_deg=config.render.fov_deg,
-        size=config.generate.image_side,
+        distance=run.config.render.distance,
+        fov_deg=run.config.render.fov_deg,
+        size=run.config.generate.image_side,
     )
-    for first in range(0, num, config.generate.batch):
-        batch = latents[first : first + config.generate.batch]
-        generator = seeded(config, first, f"generate planes {request.seed}", CPU)
+    for first in range(0, num, run.config.generate.batch):
+        batch = latents[first : first + run.config.generate.batch]
+        generator = seeded(run.config, first, f"generate planes {request.seed}", CPU)
         for offset, planes in enumerate(sampler.planes(batch, generator)):
             index = first + offset
             images = 0
@@ -153,8 +148,8 @@ def generate_request(
             rendered, refined = sampler.images(planes, latents[index], cameras, on_image)
             folder = staged / f"avatar-{index:03d}"
             folder.mkdir()
-            _write_avatar(folder, config, request, index, planes, latents[index], rendered, refined)
-    final = layout.samples / request.folder_name
+            _write_avatar(folder, run.config, request, index, planes, latents[index], rendered, refined)
+    final = run.layout.samples / request.folder_name
     publish_folder(staged, final)
     progress(num, num)
     return final

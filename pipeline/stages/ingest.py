@@ -14,13 +14,14 @@ from pipeline.capture.prepare import PreparedCapture, read_frame
 from pipeline.config.run import RunConfig
 from pipeline.contracts.capture import CAPTURED_COLOUR, CaptureReport, Placement
 from pipeline.contracts.conventions import ALPHA, SCHEMA_VERSION
-from pipeline.contracts.naming import RunLayout, format_avatar, format_sample, format_shard, shard_avatars
+from pipeline.contracts.naming import format_avatar, format_sample
 from pipeline.contracts.rendering import RenderPasses, RenderReport, SampleRecord, sample_suffixes
 from pipeline.images import encode_png
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder, verify_avatar_folder
-from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.ledger import write_ledger
 from pipeline.io.shards import write_shard
 from pipeline.machine import package_versions, processor_name
+from pipeline.stages.work import WorkItem
 
 LABELS: Final = RenderPasses(depth=False)
 
@@ -29,10 +30,7 @@ LABELS: Final = RenderPasses(depth=False)
 class IngestItem:
     """One shard to publish: its captures, in order of avatar."""
 
-    layout: RunLayout
-    config: RunConfig
-    shard: int
-    fingerprint: str
+    work: WorkItem
     captures: tuple[PreparedCapture, ...]
     placements: tuple[tuple[Placement, str], ...]
     captions: tuple[str, ...]
@@ -43,14 +41,13 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
 
     ``on_frame`` is called for each frame that is written.
     """
-    layout, config, shard = item.layout, item.config, item.shard
+    layout, config, shard = item.work.layout, item.work.config, item.work.number
     started_at, start = time.time(), time.monotonic()
-    avatars = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
-    ledger = layout.ledger("render", format_shard(shard))
-    before = read_ledger(ledger, RenderReport)
-    if before is not None and before.fingerprint == item.fingerprint and layout.shard(shard).exists():
+    avatars = item.work.avatars
+    before = item.work.published(RenderReport)
+    if before is not None and before.fingerprint == item.work.fingerprint and layout.shard(shard).exists():
         return before
-    parts = layout.parts("render", shard) / item.fingerprint
+    parts = layout.parts("render", shard) / item.work.fingerprint
     parts.mkdir(parents=True, exist_ok=True)
     for avatar, prepared, (placement, _), caption in zip(
         avatars, item.captures, item.placements, item.captions, strict=True
@@ -65,7 +62,7 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
     tar_sha256, tar_bytes = write_shard(layout.shard(shard), [parts / format_avatar(avatar) for avatar in avatars])
     report = RenderReport(
         schema_version=SCHEMA_VERSION,
-        fingerprint=item.fingerprint,
+        fingerprint=item.work.fingerprint,
         shard=shard,
         done=avatars,
         failures=(),
@@ -86,7 +83,7 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
             for avatar, prepared, (placement, how) in zip(avatars, item.captures, item.placements, strict=True)
         ),
     )
-    write_ledger(ledger, report)
+    write_ledger(item.work.ledger, report)
     shutil.rmtree(parts.parent, ignore_errors=True)
     return report
 

@@ -10,7 +10,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
@@ -39,25 +38,14 @@ from pipeline.contracts.rendering import (
 )
 from pipeline.contracts.stage import Progress
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
-from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.ledger import write_ledger
 from pipeline.io.publish import publish_folder
 from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.machine import processor_name
 from pipeline.people.draw import draw_avatar
+from pipeline.stages.work import WorkItem
 
 ATTEMPTS_PER_AVATAR = 2
-
-
-@dataclass(frozen=True)
-class RenderItem:
-    """One shard to render."""
-
-    layout: RunLayout
-    config: RunConfig
-    shard: int
-    fingerprint: str
-    retry_failed: bool = False
-    """Render again what an earlier visit listed as failed."""
 
 
 def view_specs(config: RunConfig, avatar: int) -> tuple[ViewSpec, ...]:
@@ -97,15 +85,11 @@ def depth_scale(config: RunConfig) -> float:
     return float(config.render.distance + 3**0.5) / 65535
 
 
-def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) -> RenderReport:
+def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
     """Render what is missing of one shard and publish tar and ledger. Never raises for a bad avatar."""
-    del inputs
-    layout, config, shard = item.layout, item.config, item.shard
-    wanted = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
-    ledger = layout.ledger("render", format_shard(shard))
-    before = read_ledger(ledger, RenderReport)
-    if before is not None and is_current(item, before):
-        progress(len(wanted), len(wanted))
+    layout, config, shard, wanted = item.layout, item.config, item.number, item.avatars
+    before = item.published(RenderReport)
+    if before is not None and item.done(before, progress):
         return before
 
     started_at, start = time.time(), time.monotonic()
@@ -113,7 +97,7 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
     # Under the fingerprint, so that what an interrupted visit with another configuration left is never adopted.
     parts = layout.parts("render", shard) / item.fingerprint
     parts.mkdir(parents=True, exist_ok=True)
-    attempts = layout.attempts("render", format_shard(shard)) / item.fingerprint
+    attempts = layout.attempts("render", item.name) / item.fingerprint
     if before is not None and before.done:
         _adopt_published(layout.shard(shard), set(before.done), parts)
     for dead in sorted(attempts.glob("*")):
@@ -182,20 +166,11 @@ def render_shard(item: RenderItem, inputs: tuple[Any, ...], progress: Progress) 
         peak_rss_mb=peak_rss_mb,
         people_version=PEOPLE_VERSION,
     )
-    write_ledger(ledger, report)
+    write_ledger(item.ledger, report)
     for folder in (attempts.parent, parts.parent):
         shutil.rmtree(folder, ignore_errors=True)
     progress(len(wanted), len(wanted))
     return report
-
-
-def is_current(item: RenderItem, report: RenderReport) -> bool:
-    """Whether a published ledger is what this item would make, every wanted avatar accounted for."""
-    wanted = set(shard_avatars(item.shard, item.config.render.shard_size, item.config.render.num_avatars))
-    known = set(report.done) | {f.avatar for f in report.failures}
-    if report.failures and item.retry_failed:
-        return False
-    return report.fingerprint == item.fingerprint and wanted <= known
 
 
 def avatar_jobs(config: RunConfig, avatars: Iterable[int]) -> dict[int, AvatarJob]:

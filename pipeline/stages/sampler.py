@@ -14,6 +14,7 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
+from pipeline.run.run import Run
 from pipeline.stages.encode import load_run_clip
 from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.train.refiner import render_rgba
@@ -97,19 +98,19 @@ class Sampler:
         return np.stack(rendered), np.stack(refined)
 
 
-def load_sampler(config: RunConfig, layout: RunLayout, device: torch.device) -> Sampler:
+def load_sampler(run: Run, device: torch.device) -> Sampler:
     """Load all models of a run; raises ``DataError`` naming the one that is missing."""
-    clip, tokenizer = load_run_clip(layout, device)
-    decoder, _ = load_decoder(layout, device)
+    clip, tokenizer = load_run_clip(run.layout, device)
+    decoder, _ = load_decoder(run.layout, device)
 
     def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any]) -> Any:
-        tree = _weights(layout.model(name) / "weights", name, layout)
+        tree = _weights(run.layout.model(name) / "weights", name, run.layout)
         model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
         model.load_state_dict(tree["model"])
         return model.to(device).eval().requires_grad_(False)
 
     return Sampler(
-        config=config,
+        config=run.config,
         device=device,
         clip=clip,
         tokenizer=tokenizer,

@@ -1,27 +1,85 @@
-"""The work item of a stage that is one piece of work, and how such a stage publishes its ledger entry."""
+"""A stage's work item, and how a stage that is one piece of work publishes its ledger entry."""
 
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.naming import RunLayout
-from pipeline.contracts.stage import StageReport
-from pipeline.io.ledger import write_ledger
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
+from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
+from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.stage import Progress, StageReport
+from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.publish import sha256_file
 from pipeline.machine import package_versions, processor_name
-from pipeline.run.provenance import stage_inputs
+from pipeline.run.current import Entry, is_done
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES
+
+AnyEntry = TypeVar("AnyEntry", RenderReport, DecoderReport, FitShardReport, OwnFitReport, StageReport)
 
 
 @dataclass(frozen=True)
-class StageItem:
-    """A stage of a run, with the fingerprint that its output will carry."""
+class WorkItem:
+    """One piece of a stage's work: a shard, an avatar or the whole run, as the table of stages says."""
 
-    layout: RunLayout
-    config: RunConfig
+    run: Run
+    stage: str
     fingerprint: str
+    """What its output will carry."""
+    number: int = 0
+    """Of the shard or the avatar; 0 for the whole run."""
+    retry_failed: bool = False
+    """Do again what an earlier visit listed as failed."""
+    requested_at: float = 0.0
+    """Unix time at which a worker was asked for: what passes until it is there is reported as start-up."""
+
+    @property
+    def layout(self) -> RunLayout:
+        """Where the run lies."""
+        return self.run.layout
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.run.config
+
+    @property
+    def name(self) -> str:
+        """Of its ledger entry: ``shard-00003``, ``a000012``, or the stage's."""
+        per = STAGES[self.stage].per
+        return self.stage if per == "run" else (format_shard if per == "shard" else format_avatar)(self.number)
+
+    @property
+    def ledger(self) -> Path:
+        """The entry that proves it done."""
+        return self.layout.ledger(self.stage, self.name)
+
+    @property
+    def avatars(self) -> tuple[int, ...]:
+        """Avatars of its shard."""
+        render = self.config.render
+        return shard_avatars(self.number, render.shard_size, render.num_avatars)
+
+    @property
+    def units(self) -> float:
+        """How much work it is, in the units of its stage."""
+        stage = STAGES[self.stage]
+        return float(len(self.avatars)) if stage.per == "shard" else stage.total(self.config)
+
+    def published(self, entry_type: type[AnyEntry]) -> AnyEntry | None:
+        """Its ledger entry, if there is one, current or not."""
+        return read_ledger(self.ledger, entry_type)
+
+    def done(self, entry: Entry, progress: Progress) -> bool:
+        """Whether there is nothing to do, which is then told as progress."""
+        if not is_done(self.run, entry, self.fingerprint, retry_failed=self.retry_failed):
+            return False
+        progress(self.units, self.units)
+        return True
 
 
 @dataclass(frozen=True)
@@ -40,8 +98,7 @@ class Stopwatch:
 
 
 def publish_entry(
-    stage: str,
-    item: StageItem,
+    item: WorkItem,
     stopwatch: Stopwatch,
     *,
     avatars: tuple[int, ...],
@@ -55,14 +112,13 @@ def publish_entry(
 
     ``inputs`` are the hashes of what was read, taken before the work began; by default those of now.
     """
-    layout, config = item.layout, item.config
     report = StageReport(
         schema_version=SCHEMA_VERSION,
-        stage=stage,
+        stage=item.stage,
         fingerprint=item.fingerprint,
         avatars=avatars,
-        inputs=dict(inputs if inputs is not None else stage_inputs(stage, config, layout, avatars)),
-        outputs={str(path.relative_to(layout.root)): sha256_file(path) for path in sorted(outputs)},
+        inputs=dict(inputs if inputs is not None else item.run.inputs_of(item.stage, avatars)),
+        outputs={str(path.relative_to(item.layout.root)): sha256_file(path) for path in sorted(outputs)},
         metrics=dict(metrics or {}),
         notes=dict(notes or {}),
         started_at=stopwatch.started_at,
@@ -71,5 +127,5 @@ def publish_entry(
         versions=package_versions(packages),
         processor=processor_name(),
     )
-    write_ledger(layout.ledger(stage, stage), report)
+    write_ledger(item.ledger, report)
     return report

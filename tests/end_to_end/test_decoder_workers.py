@@ -9,8 +9,9 @@ from support.tiny import tiny_config, tree_hashes
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.visit import Visit, carry_out
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
 from pipeline.stages.fit.decoder import fit_decoder_share
-from pipeline.stages.work import StageItem
+from pipeline.stages.work import WorkItem
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -23,12 +24,14 @@ def test_two_processes_fit_what_two_threads_fit(finished, without, tmp_path):
     elsewhere.root.mkdir()
     for name in ("renders", "ledger", "planes.zarr"):
         (elsewhere.root / name).symlink_to(layout.root / name)
-    item = StageItem(elsewhere, config, stage_fingerprints(config)["decoder"])
+    item = WorkItem(Run(elsewhere, config), "decoder", stage_fingerprints(config)["decoder"])
     report, _ = Ranks(2).run(lambda context: fit_decoder_share(item, context))
     expected = tree_hashes(elsewhere.decoder)
     (layout.root / "ledger" / "decoder" / "decoder.json").unlink()
 
-    result = carry_out(Visit(layout, config, ("decoder", "fit"), "fit"), lambda: nullcontext(lambda progress: None))
+    result = carry_out(
+        Visit(Run(layout, config), ("decoder", "fit"), "fit"), lambda: nullcontext(lambda progress: None)
+    )
     assert not result.report.failed_tasks
     assert result.states["decoder"].word == "done"
     assert result.results["decoder"].decoder_sha256 == report.decoder_sha256

@@ -8,14 +8,14 @@ from support.tiny import recorded_jobs, recording_blender, tiny_config, tree_has
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.visit import Visit, carry_out
-from pipeline.run.provenance import decoder_report, fit_reports
+from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 STAGES = ("render", "decoder", "fit")
 
 
-def reports_of_fits(config, layout):
-    return {fit.avatar: fit for report in fit_reports(config, layout).values() for fit in report.fits}
+def reports_of_fits(run):
+    return {fit.avatar: fit for report in run.fit_reports().values() for fit in report.fits}
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,11 @@ def extended(tmp_path_factory):
         patch.setattr("os.sched_getaffinity", lambda pid: {0})
         for num_avatars in (3, 6):
             config = tiny_config(blender, f"render.num_avatars={num_avatars}")
-            visit = Visit(layout, config, STAGES, "run")
+            visit = Visit(Run(layout, config), STAGES, "run")
             result = carry_out(visit, lambda: nullcontext(lambda progress: None))
             assert not result.report.failed_tasks and result.report.cpus == 1
             assert all(state.word == "done" for state in map(result.states.get, STAGES))
-            seen.append((reports_of_fits(config, layout), decoder_report(layout)))
+            seen.append((reports_of_fits(visit.run), visit.run.decoder_report()))
     return layout, blender, seen
 
 

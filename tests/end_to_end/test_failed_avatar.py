@@ -9,7 +9,7 @@ from support.tiny import NUM_AVATARS, recorded_jobs, recording_blender, tiny_con
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.visit import Visit, carry_out
-from pipeline.run.provenance import decoder_report, fit_reports, plane_sources, render_reports
+from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 STAGES = ("render", "decoder", "fit")
@@ -17,7 +17,7 @@ STAGES = ("render", "decoder", "fit")
 
 def visit(layout, blender, **more):
     config = tiny_config(blender)
-    result = carry_out(Visit(layout, config, STAGES, "run", **more), lambda: nullcontext(lambda progress: None))
+    result = carry_out(Visit(Run(layout, config), STAGES, "run", **more), lambda: nullcontext(lambda progress: None))
     assert not result.report.failed_tasks
     return config, result
 
@@ -34,12 +34,12 @@ def failed(shared_session, tmp_path_factory):
 def test_all_others_are_done_and_the_failure_is_listed(failed):
     layout, config, result, blender = failed
     assert (result.states["render"].done, result.states["render"].failed) == (NUM_AVATARS - 1, 1)
-    report = render_reports(config, layout)[0]
+    report = Run(layout, config).render_reports()[0]
     assert report.done == (1,)
     assert [(f.avatar, f.reason, f.log_tail) for f in report.failures] == [(0, "asked to fail", "the log")]
-    assert config.decoder_avatars() == (0, 1) and decoder_report(layout).avatars == (1,)
-    assert sorted(plane_sources(config, layout)) == [1, 2, 3, 4, 5]
-    assert not any(fits.failures for fits in fit_reports(config, layout).values())
+    assert config.decoder_avatars() == (0, 1) and Run(layout, config).decoder_report().avatars == (1,)
+    assert sorted(Run(layout, config).plane_sources()) == [1, 2, 3, 4, 5]
+    assert not any(fits.failures for fits in Run(layout, config).fit_reports().values())
     # One fresh attempt for what failed, and for nothing else.
     assert sorted(recorded_jobs(blender)) == [(0,), (0, 1), (2, 3), (4, 5)]
 
@@ -65,6 +65,6 @@ def test_only_retry_failed_tries_again(failed, finished):
     assert tree_hashes(layout.renders) == tree_hashes(finished.layout.renders)
     # The decoder stays what it was, with the avatars that it was fitted on; so do the planes fitted under it.
     assert tree_hashes(layout.decoder) == decoder
-    assert sorted(plane_sources(config, layout)) == list(range(NUM_AVATARS))
+    assert sorted(Run(layout, config).plane_sources()) == list(range(NUM_AVATARS))
     after = tree_hashes(layout.planes / "planes")
     assert {name: after[name] for name in planes} == planes and len(after) == len(planes) + 1

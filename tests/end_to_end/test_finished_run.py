@@ -15,8 +15,8 @@ from pipeline.contracts.report import ReportData
 from pipeline.contracts.stage import DriverReport
 from pipeline.io.ledger import read_ledgers
 from pipeline.io.plane_store import PlaneStore
-from pipeline.run.fingerprint import RUN_STAGES
-from pipeline.run.provenance import fit_reports, plane_sources, render_reports, render_sources, stage_report
+from pipeline.run.run import Run
+from pipeline.run.stage_table import stages_of
 
 pytestmark = pytest.mark.ray
 
@@ -28,23 +28,26 @@ def flip(path, offset=-1):
 
 
 def test_every_stage_is_done_and_timed(finished):
-    for stage in RUN_STAGES:
+    for stage in stages_of("run"):
         assert re.search(rf"^{stage} +\d+\.\d ", finished.output, re.MULTILINE), finished.output
     assert "ray start" in finished.output and "ray stop" in finished.output
     assert str(finished.layout.report / "index.html") in finished.output
-    assert sorted(render_sources(finished.config, finished.layout)) == list(range(NUM_AVATARS))
-    assert sorted(plane_sources(finished.config, finished.layout)) == list(range(NUM_AVATARS))
+    assert sorted(Run(finished.layout, finished.config).render_sources()) == list(range(NUM_AVATARS))
+    assert sorted(Run(finished.layout, finished.config).plane_sources()) == list(range(NUM_AVATARS))
     assert sorted(recorded_jobs(finished.blender)) == [(0, 1), (2, 3), (4, 5)]
     (report,) = (
         r for name, r in read_ledgers(finished.layout.root / "ledger/driver", DriverReport).items() if name != "ray"
     )
-    assert set(report.stages) == set(RUN_STAGES) and not report.failed_tasks
+    assert set(report.stages) == set(stages_of("run")) and not report.failed_tasks
     assert report.ray_start_s > 0 and report.cpus == 2
 
 
 def test_a_fit_begins_before_the_last_render_ends(finished):
     # The last shard's Blender waits for the first fit, so with no overlap both would wait until it gives up.
-    renders, fits = render_reports(finished.config, finished.layout), fit_reports(finished.config, finished.layout)
+    renders, fits = (
+        Run(finished.layout, finished.config).render_reports(),
+        Run(finished.layout, finished.config).fit_reports(),
+    )
     assert len(renders) == len(fits) == 3
     assert fits[0].started_at < renders[2].finished_at
     assert renders[2].finished_at - renders[2].started_at < 90, "it gave up waiting"
@@ -67,13 +70,13 @@ def test_the_report_shows_what_is_there(finished):
 
 def test_no_model_learned_from_a_held_out_avatar(finished):
     for stage in ("clip", "base", "upsampler", "latent", "refiner"):
-        learned = set(stage_report(finished.layout, stage).avatars)
+        learned = set(Run(finished.layout, finished.config).stage_report(stage).avatars)
         assert len(learned) == NUM_AVATARS - len(HELD_OUT) and not learned.intersection(HELD_OUT), stage
 
 
 def test_the_same_command_finds_nothing_to_do(finished):
     plan = rodin_passes("run", "--out", finished.layout.root, "--dry-run")
-    for stage in RUN_STAGES:
+    for stage in stages_of("run"):
         assert re.search(rf"^{stage} +done ", plan, re.MULTILINE), plan
 
 

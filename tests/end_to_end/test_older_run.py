@@ -18,7 +18,7 @@ from pipeline.io.shards import read_avatar
 from pipeline.machine import package_versions, processor_name
 from pipeline.people.draw import draw_avatar
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.run.provenance import render_reports
+from pipeline.run.run import Run
 from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.latent import LatentModel, LatentSettings
@@ -38,7 +38,7 @@ def older(tmp_path):
 
 def test_nothing_of_it_is_stale(older):
     config = read_run_toml(older.config)
-    states = survey(config, older, stage_fingerprints(config))
+    states = survey(Run(older, config), stage_fingerprints(config))
     assert {stage: state.stale for stage, state in states.items() if state.stale} == {}
     missing = {stage for stage, state in states.items() if state.word == "missing"}
     assert missing == {"own", "refiner"}, "nobody made the first, and the other is left out"
@@ -56,7 +56,7 @@ def test_its_fingerprints_are_those_of_now(older):
 
 def test_its_people_are_drawn_as_they_were(older):
     config = read_run_toml(older.config)
-    specs = [spec for report in render_reports(config, older).values() for spec in report.specs]
+    specs = [spec for report in Run(older, config).render_reports().values() for spec in report.specs]
     assert len(specs) == config.render.num_avatars == 3
     for avatar, spec in enumerate(specs):
         assert draw_avatar(config.seed, avatar, config.render.population, spec.sub_seed) == spec
@@ -87,11 +87,11 @@ def test_it_is_trained_on(older):
 @pytest.mark.slow
 def test_its_people_are_photographed_as_they_were(older, tmp_path):
     config = read_run_toml(older.config)
-    before = render_reports(config, older)[1]
+    before = Run(older, config).render_reports()[1]
     kept = Path(shutil.move(older.shard(1), tmp_path / "before.tar"))
     older.ledger("render", "shard-00001").unlink()
     rodin_passes("render", "--out", older.root)
-    again = render_reports(config, older)[1]
+    again = Run(older, config).render_reports()[1]
     same_machine = before.processor == processor_name() and before.versions.items() <= again.versions.items()
     assert package_versions(("bpy",))["bpy"] == before.versions["bpy"], "another Blender makes other pixels"
     if same_machine:

@@ -6,7 +6,7 @@ from support.tiny import arguments, tiny_config
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.shards import read_avatar
-from pipeline.run.provenance import render_reports
+from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray, pytest.mark.slow]
 SETTINGS = ("render.num_avatars=2", "render.train_views=1", "render.held_out_views=1", "render.samples=4")
@@ -16,7 +16,7 @@ def test_render_two_avatars(tmp_path):
     layout = RunLayout(tmp_path / "run")
     rodin_passes("render", "--out", layout.root, *arguments("", *SETTINGS))
     config = tiny_config("", *SETTINGS)
-    (report,) = render_reports(config, layout).values()
+    (report,) = Run(layout, config).render_reports().values()
     assert report.done == (0, 1) and not report.failures
     assert "bpy" in report.versions
     for avatar in report.done:

@@ -6,7 +6,7 @@ from support.tiny import arguments, tree_hashes
 
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
-from pipeline.run.provenance import decoder_report, fit_reports, render_reports
+from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -36,14 +36,14 @@ def test_what_a_change_does_not_reach_is_not_stale(copied):
 
 def test_redo_fits_again_and_leaves_the_renders(shared_session, copied):
     config = load_config(run_toml=copied.config)
-    tars, renders = times(copied.renders), render_reports(config, copied)
+    tars, renders = times(copied.renders), Run(copied, config).render_reports()
     planes = tree_hashes(copied.planes / "planes")
     text = rodin_passes("fit", "--out", copied.root, "--set", "fit.steps=31", "--redo", "fit")
     assert times(copied.renders) == tars
     config = load_config(run_toml=copied.config)
-    assert render_reports(config, copied) == renders
+    assert Run(copied, config).render_reports() == renders
     assert config.fit.steps == 31
-    assert {fit.steps for report in fit_reports(config, copied).values() for fit in report.fits} == {31}
+    assert {fit.steps for report in Run(copied, config).fit_reports().values() for fit in report.fits} == {31}
     now = tree_hashes(copied.planes / "planes")
     assert now.keys() == planes.keys()
     assert {name for name in now if now[name] != planes[name]} == {f"c.{avatar}.0.0.0.0" for avatar in range(6)}
@@ -60,7 +60,9 @@ def test_another_run_is_fitted(shared_session, finished, tmp_path):
     options = arguments(finished.blender, "render.num_avatars=100", "seed=7")
     rodin_passes("fit", "--out", other.root, *options, "--renders", finished.layout.root)
     assert not other.renders.exists()
-    assert decoder_report(other).decoder_sha256 == decoder_report(finished.layout).decoder_sha256
+    assert Run(other, finished.config).decoder_report().decoder_sha256 == (
+        Run(finished.layout, finished.config).decoder_report().decoder_sha256
+    )
     assert tree_hashes(other.planes) == tree_hashes(finished.layout.planes)
     assert tree_hashes(finished.layout.root) == before
     # It stays a run that reads the other's renders.

@@ -8,7 +8,7 @@ import pytest
 from support.commands import all_end, finish, kill, started, wait_until
 from support.tiny import tree_hashes
 
-from pipeline.run.provenance import stage_report
+from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -23,7 +23,7 @@ def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_
     with started(*command, log=log) as driver:
         wait_until(lambda: list(checkpoints.glob("step-????????")), process=driver)
         assert all_end(kill(driver))
-    assert stage_report(copied, "base") is None and not weights.exists()
+    assert Run(copied, finished.config).stage_report("base") is None and not weights.exists()
     last = max(int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-????????"))
     assert 0 < last < finished.config.base.steps
     killed_at = time.time()
@@ -31,7 +31,7 @@ def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_
         finish(driver, log=log)
     assert tree_hashes(weights) == tree_hashes(finished.layout.model("base") / "weights")
     assert not checkpoints.exists()
-    report = stage_report(copied, "base")
+    report = Run(copied, finished.config).stage_report("base")
     assert report.started_at < killed_at < report.finished_at, "it began anew instead of resuming"
 
     def curve(layout):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
@@ -13,9 +12,10 @@ from pipeline.contracts.rendering import AvatarFailure
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.run.provenance import decoder_sha256
+from pipeline.run.run import Run, decoder_sha256
 from pipeline.stages.fit.decoder import decoder_settings
-from pipeline.stages.render import RenderItem, render_shard
+from pipeline.stages.render import render_shard
+from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import save_state
 from rodin_models.field.decoder import Decoder
 from support.fake_blender import make_fake_blender
@@ -26,11 +26,13 @@ COMMON = {"schema_version": SCHEMA_VERSION, "fingerprint": "f", "started_at": 0.
 WHO = {"versions": {}, "processor": "p"}
 
 
-def make_shown_run(folder: Path, *, density: float = 400.0) -> tuple[RunLayout, RunConfig]:
+def make_shown_run(folder: Path, *, density: float = 400.0) -> Run:
     """``density`` is the cube's, about, per world unit."""
     config = tiny_config(make_fake_blender(folder), "render.num_avatars=2")
     layout = RunLayout(folder / "run")
-    render_shard(RenderItem(layout, config, 0, stage_fingerprints(config)["render"]), (), lambda done, total: None)
+    render_shard(
+        WorkItem(Run(layout, config), "render", stage_fingerprints(config)["render"], 0), lambda done, total: None
+    )
     layout.config.write_text(config.to_toml())
 
     generator = torch.Generator().manual_seed(0)
@@ -69,4 +71,4 @@ def make_shown_run(folder: Path, *, density: float = 400.0) -> tuple[RunLayout, 
     sample = layout.samples / SAMPLE / "planes.npy"
     sample.parent.mkdir(parents=True)
     np.save(sample, planes)
-    return layout, config
+    return Run(layout, config)

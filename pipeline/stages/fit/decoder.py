@@ -10,7 +10,6 @@ import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,15 +20,15 @@ from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import DecoderReport
 from pipeline.contracts.rendering import Split
 from pipeline.contracts.stage import Progress
-from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.machine import package_versions, processor_name
-from pipeline.run.provenance import decoder_sha256, render_sources
+from pipeline.run.run import decoder_sha256
 from pipeline.stages.context import Alone, Context
 from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
 from pipeline.stages.fit.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.stages.work import StageItem
+from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.fit.evaluation import evaluate_views
@@ -47,35 +46,26 @@ RANDOM_FEATURES_SEED = 0
 """All runs compare patches in the same random features, so that their figures compare."""
 
 
-def fit_decoder(item: StageItem, inputs: tuple[Any, ...], progress: Progress) -> DecoderReport:
+def fit_decoder(item: WorkItem, progress: Progress) -> DecoderReport:
     """Fit the shared decoder in this process alone; see :func:`fit_decoder_share`."""
-    del inputs
-    known = published_decoder(item)
-    if known is not None:
-        progress(known.steps, known.steps)
+    known = item.published(DecoderReport)
+    if known is not None and item.done(known, progress):
         return known
     report = fit_decoder_share(item, Alone(choose_device(item.config), progress))
     assert report is not None
     return report
 
 
-def published_decoder(item: StageItem) -> DecoderReport | None:
-    """The ledger entry, if the decoder is there and is what this configuration makes of the renders there are."""
-    report = read_ledger(item.layout.ledger("decoder", "decoder"), DecoderReport)
-    current = report is not None and is_current(item, report, render_sources(item.config, item.layout))
-    return report if current else None
-
-
-def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None:
+def fit_decoder_share(item: WorkItem, context: Context) -> DecoderReport | None:
     """One rank's part of fitting the decoder on the avatars that were rendered; rank 0 publishes and returns it.
 
     Raises ``DataError``, on all ranks, when fewer than ``decoder.min_avatars`` are there and when the fit diverges.
     """
-    layout, config = item.layout, item.config
+    run, layout, config = item.run, item.layout, item.config
     assert context.world_size == config.decoder.workers, "the bytes depend on the number of workers"
     started_at, start = time.time(), time.monotonic()
     use_threads(config.decoder.threads)
-    sources = render_sources(config, layout)
+    sources = run.render_sources()
     avatars = tuple(a for a in config.decoder_avatars() if a in sources)
     if len(avatars) < config.decoder.min_avatars:
         raise DataError(
@@ -141,7 +131,7 @@ def fit_decoder_share(item: StageItem, context: Context) -> DecoderReport | None
     return report
 
 
-def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> JointFit:
+def _joint_fit(item: WorkItem, avatars: tuple[int, ...], context: Context) -> JointFit:
     """This rank's joint fit before its first step. Ranks share the first planes and differ in their generators."""
     config, device = item.config, context.device
     decoder = Decoder(decoder_settings(config), seeded(config, 0, "decoder weights", CPU)).to(device)
@@ -161,9 +151,9 @@ def _joint_fit(item: StageItem, avatars: tuple[int, ...], context: Context) -> J
     )
 
 
-def _views(item: StageItem, avatars: tuple[int, ...], position: int, split: Split, device: torch.device) -> Views:
+def _views(item: WorkItem, avatars: tuple[int, ...], position: int, split: Split, device: torch.device) -> Views:
     """What the joint fit sees of the avatar in a position."""
-    views = read_views(item.config, item.layout, avatars[position], (split,), device)
+    views = read_views(item.run, avatars[position], (split,), device)
     order = colour_order(item.config, position)
     return views if order == OWN_COLOURS else views.recoloured(order)
 
@@ -176,7 +166,7 @@ def colour_order(config: RunConfig, position: int) -> tuple[int, ...]:
     return OTHER_COLOURS[position // every % len(OTHER_COLOURS)]
 
 
-def _mean_psnr(item: StageItem, avatars: tuple[int, ...], joint: JointFit, context: Context) -> float:
+def _mean_psnr(item: WorkItem, avatars: tuple[int, ...], joint: JointFit, context: Context) -> float:
     """Mean over all avatars of their held-out PSNR, in dB; each rank measures its own."""
     psnrs = []
     for position in joint.own:
@@ -187,17 +177,6 @@ def _mean_psnr(item: StageItem, avatars: tuple[int, ...], joint: JointFit, conte
         psnrs.append(sum(quality.psnr_db) / len(quality.psnr_db))
     total = torch.tensor(sum(psnrs), dtype=torch.float64, device=context.device)
     return float(context.all_reduce_mean(total)) * context.world_size / len(avatars)
-
-
-def total_steps(config: RunConfig, num_avatars: int) -> int:
-    """Optimiser steps of the joint fit, in each of which all workers take part."""
-    return config.decoder.steps_per_avatar * -(-num_avatars // config.decoder.workers)
-
-
-def is_current(item: StageItem, report: DecoderReport, sources: dict[int, str]) -> bool:
-    """Whether the published decoder has this configuration and its avatars' renders are what they were."""
-    now = {format_avatar(a): sources.get(a) for a in report.avatars}
-    return report.fingerprint == item.fingerprint and report.sources == now
 
 
 def decoder_settings(config: RunConfig) -> DecoderSettings:

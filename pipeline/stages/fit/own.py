@@ -22,17 +22,15 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera, turntable_rig
 from pipeline.contracts.conventions import BACKGROUND, PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
 from pipeline.images import encode_png, to_uint8
-from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
 from pipeline.machine import package_versions, processor_name
 from pipeline.report.pictures import contact_sheet, encode_turntable, error_map
-from pipeline.run.provenance import render_sources
 from pipeline.stages.device import (
     check_memory,
     choose_device,
@@ -44,6 +42,7 @@ from pipeline.stages.device import (
     views_of,
 )
 from pipeline.stages.fit.decoder import decoder_settings, fit_features, fit_settings
+from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.field.occupancy import Occupancy
@@ -61,23 +60,6 @@ STEEPEST_DEG: Final = 60.0
 
 
 @dataclass(frozen=True)
-class OwnItem:
-    """One avatar to fit."""
-
-    layout: RunLayout
-    config: RunConfig
-    avatar: int
-    fingerprint: str
-    retry_failed: bool = False
-    """Fit again if an earlier visit listed it as failed."""
-
-    @property
-    def name(self) -> str:
-        """The avatar's id."""
-        return format_avatar(self.avatar)
-
-
-@dataclass(frozen=True)
 class _Fitted:
     """A finished fit, planes as they are stored, and where they hold matter."""
 
@@ -88,17 +70,14 @@ class _Fitted:
     seconds: float
 
 
-def fit_own(item: OwnItem, inputs: tuple[Any, ...], progress: Progress) -> OwnFitReport:
+def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
     """Fit one avatar, measure it, show it, and publish all that. A fit that diverges is a failure with a reason."""
-    del inputs
-    layout, config = item.layout, item.config
-    ledger = layout.ledger("own", item.name)
-    source = render_sources(config, layout).get(item.avatar)
+    run, layout, config = item.run, item.layout, item.config
+    source = run.render_sources().get(item.number)
     if source is None:
         raise DataError(f"stage own: {item.name} is not rendered; see rodin-pipe inspect for what failed")
-    before = read_ledger(ledger, OwnFitReport)
-    if before is not None and is_current(item, before, source):
-        progress(config.own.steps, config.own.steps)
+    before = item.published(OwnFitReport)
+    if before is not None and item.done(before, progress):
         return before
     started_at = time.time()
     use_threads(config.fit.threads)
@@ -135,17 +114,10 @@ def fit_own(item: OwnItem, inputs: tuple[Any, ...], progress: Progress) -> OwnFi
         versions=package_versions(("torch", "numpy", "scipy")),
         processor=processor_name(),
     )
-    write_ledger(ledger, report)
+    write_ledger(item.ledger, report)
     empty_folder(_checkpoint(item).parent).rmdir()
     progress(config.own.steps, config.own.steps)
     return report
-
-
-def is_current(item: OwnItem, report: OwnFitReport, source: str) -> bool:
-    """Whether a published fit has this configuration and is of the photographs that there are now."""
-    if report.failure is not None and item.retry_failed:
-        return False
-    return report.fingerprint == item.fingerprint and report.source_sha256 == source
 
 
 def turntable_cameras(photographs: Sequence[Camera], num_views: int, most_pixels: int) -> tuple[Camera, ...]:
@@ -175,19 +147,19 @@ def load_own(folder: Path, device: torch.device) -> tuple[torch.Tensor, Decoder]
     return tree["planes"].to(device).float(), decoder.to(device).eval()
 
 
-def _checkpoint(item: OwnItem) -> Path:
+def _checkpoint(item: WorkItem) -> Path:
     return item.layout.work / "own" / item.name / item.fingerprint
 
 
-def _fit(item: OwnItem, source: str, device: torch.device, progress: Progress) -> _Fitted | AvatarFailure:
-    layout, config = item.layout, item.config
+def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) -> _Fitted | AvatarFailure:
+    run, config = item.run, item.config
     start, seconds_before = time.monotonic(), 0.0
     joint = JointFit(
-        lambda _: read_views(config, layout, item.avatar, ("train",), device),
+        lambda _: read_views(run, item.number, ("train",), device),
         num_avatars=1,
-        decoder=Decoder(decoder_settings(config), seeded(config, item.avatar, "own decoder weights", CPU)).to(device),
+        decoder=Decoder(decoder_settings(config), seeded(config, item.number, "own decoder weights", CPU)).to(device),
         settings=fit_settings(config, steps=config.own.steps),
-        generator=seeded(config, item.avatar, "own", device),
+        generator=seeded(config, item.number, "own", device),
         features=fit_features(config, device),
     )
     checkpoint = _checkpoint(item)
@@ -203,23 +175,23 @@ def _fit(item: OwnItem, source: str, device: torch.device, progress: Progress) -
                 on_step=lambda step, loss: progress(step + 1, config.own.steps),
             )
         except FitDiverged as error:
-            return AvatarFailure(avatar=item.avatar, reason=f"own fit of {item.name} diverged: {error}")
+            return AvatarFailure(avatar=item.number, reason=f"own fit of {item.name} diverged: {error}")
         staged = empty_folder(checkpoint.with_name(f"{checkpoint.name}.new"))
         seconds = seconds_before + time.monotonic() - start
         save_state(staged, {"joint": joint.state(), "source": source, "seconds": seconds})
         publish_folder(staged, checkpoint)
     planes = joint.planes[0].to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
-        return AvatarFailure(avatar=item.avatar, reason=f"own fit of {item.name} diverged: planes are not finite")
+        return AvatarFailure(avatar=item.number, reason=f"own fit of {item.name} diverged: planes are not finite")
     decoder = joint.decoder.requires_grad_(False).eval()
     occupancy = planes_occupancy(planes.float(), decoder)
     return _Fitted(planes, decoder, occupancy, round(seconds_before + time.monotonic() - start, 3))
 
 
-def _measure(item: OwnItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality, ...]:
+def _measure(item: WorkItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality, ...]:
     """Quality of held-out views, one at a time in memory; the first of them go side by side into ``views.png``."""
     config = item.config
-    samples = _spread(read_samples(config, item.layout, item.avatar, ("held_out",)), config.own.held_out_views)
+    samples = _spread(read_samples(item.run, item.number, ("held_out",)), config.own.held_out_views)
     shown = {sample.record.view for sample in _spread(samples, SHOWN_VIEWS)}
     qualities, pictures, labels = [], [], []
     for sample in samples:
@@ -247,12 +219,12 @@ def _measure(item: OwnItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality,
     return tuple(qualities)
 
 
-def _fit_report(item: OwnItem, source: str, fitted: _Fitted, views: Sequence[ViewQuality]) -> FitReport:
+def _fit_report(item: WorkItem, source: str, fitted: _Fitted, views: Sequence[ViewQuality]) -> FitReport:
     def mean(name: str) -> float:
         return float(np.mean([getattr(view, name) for view in views]))
 
     return FitReport(
-        avatar=item.avatar,
+        avatar=item.number,
         source_sha256=source,
         psnr_db=mean("psnr_db"),
         psnr_foreground_db=mean("psnr_foreground_db"),
@@ -279,9 +251,9 @@ def _write_state(config: RunConfig, fitted: _Fitted, staged: Path) -> None:
     )
 
 
-def _write_turntable(item: OwnItem, fitted: _Fitted, staged: Path) -> None:
+def _write_turntable(item: WorkItem, fitted: _Fitted, staged: Path) -> None:
     config = item.config
-    photographs = [s.record.camera for s in read_samples(config, item.layout, item.avatar, ("train",))]
+    photographs = [s.record.camera for s in read_samples(item.run, item.number, ("train",))]
     cameras = turntable_cameras(photographs, config.own.turntable_views, config.own.turntable_side)
     frames = [_picture(config, fitted, camera) for camera in cameras]
     video = encode_turntable(frames, fps=TURNTABLE_FPS)
@@ -308,7 +280,7 @@ def _picture(config: RunConfig, fitted: _Fitted, camera: Camera) -> npt.NDArray[
     return to_uint8(image.rgb.cpu().numpy())
 
 
-def _metrics(item: OwnItem, fit: FitReport, views: Sequence[ViewQuality]) -> str:
+def _metrics(item: WorkItem, fit: FitReport, views: Sequence[ViewQuality]) -> str:
     tree = {
         "schema_version": SCHEMA_VERSION,
         "fingerprint": item.fingerprint,

@@ -9,26 +9,23 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
-from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
-from pipeline.contracts.rendering import AvatarFailure, RenderReport
+from pipeline.contracts.naming import format_avatar
+from pipeline.contracts.planes import FitReport, FitShardReport
+from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import PlaneStore
 from pipeline.machine import package_versions, processor_name
-from pipeline.run.provenance import render_layout
 from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
 from pipeline.stages.fit.decoder import fit_features, fit_settings, load_decoder
 from pipeline.stages.fit.means import avatars_at_once, fit_shading
+from pipeline.stages.work import WorkItem
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.triplane import downsample
 from rodin_models.fit.batch_fit import fit_batch
@@ -39,34 +36,16 @@ from rodin_models.fit.views import Views
 from rodin_models.image.perceptual import FeatureMaps
 
 
-@dataclass(frozen=True)
-class FitItem:
-    """One shard to fit."""
-
-    layout: RunLayout
-    config: RunConfig
-    shard: int
-    fingerprint: str
-    retry_failed: bool = False
-    """Fit again what an earlier visit listed as failed."""
-
-
-def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> FitShardReport:
+def fit_shard(item: WorkItem, progress: Progress) -> FitShardReport:
     """Fit what is missing of one shard and publish its ledger."""
-    del inputs
-    layout, config, shard = item.layout, item.config, item.shard
-    name = format_shard(shard)
-    renders = read_ledger(render_layout(config, layout).ledger("render", name), RenderReport)
-    decoder_ledger = read_ledger(layout.ledger("decoder", "decoder"), DecoderReport)
+    run, layout, config, shard = item.run, item.layout, item.config, item.number
+    renders, decoder_ledger = run.render_report(shard), run.decoder_report()
     if renders is None:
-        raise DataError(f"stage fit: {name} is not rendered; run rodin-pipe render first")
+        raise DataError(f"stage fit: {item.name} is not rendered; run rodin-pipe render first")
     if decoder_ledger is None:
         raise DataError("stage fit: there is no decoder; see why stage decoder failed")
-    ledger = layout.ledger("fit", name)
-    before = read_ledger(ledger, FitShardReport)
-    wanted = tuple(a for a in shard_avatars(shard, config.render.shard_size, config.render.num_avatars))
-    if before is not None and is_current(item, before, renders, decoder_ledger.decoder_sha256):
-        progress(len(wanted), len(wanted))
+    before = item.published(FitShardReport)
+    if before is not None and item.done(before, progress):
         return before
 
     started_at = time.time()
@@ -93,7 +72,7 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
         done = len(outcomes)
 
         def on_step(step: int, done: int = done, batch: tuple[int, ...] = batch) -> None:
-            progress(done + len(batch) * step / config.fit.steps, len(wanted))
+            progress(done + len(batch) * step / config.fit.steps, item.units)
 
         start = time.monotonic()
         results = _fit(item, batch, decoder, mean_planes, features, shading, device, on_step)
@@ -117,26 +96,13 @@ def fit_shard(item: FitItem, inputs: tuple[Any, ...], progress: Progress) -> Fit
         versions=package_versions(("torch", "numpy", "scipy", "zarr")),
         processor=processor_name(),
     )
-    write_ledger(ledger, report)
+    write_ledger(item.ledger, report)
     shutil.rmtree(parts, ignore_errors=True)
-    progress(len(wanted), len(wanted))
+    progress(item.units, item.units)
     return report
 
 
-def is_current(item: FitItem, report: FitShardReport, renders: RenderReport, decoder_sha256: str) -> bool:
-    """Whether a shard's fits have this configuration and decoder and are of the renders that there are now."""
-    fitted = {format_avatar(fit.avatar): fit.source_sha256 for fit in report.fits}
-    failed = {format_avatar(failure.avatar) for failure in report.failures}
-    if failed and item.retry_failed:
-        return False
-    return (
-        report.fingerprint == item.fingerprint
-        and report.decoder_sha256 == decoder_sha256
-        and all(a in failed or fitted.get(a) == sha for a, sha in renders.avatar_sha256.items())
-    )
-
-
-def _known_fit(item: FitItem, before: FitShardReport | None, decoder_sha256: str, avatar: int) -> FitReport | None:
+def _known_fit(item: WorkItem, before: FitShardReport | None, decoder_sha256: str, avatar: int) -> FitReport | None:
     """The avatar's fit in the published ledger, when that ledger has this configuration and decoder."""
     if before is None or before.fingerprint != item.fingerprint or before.decoder_sha256 != decoder_sha256:
         return None
@@ -150,7 +116,7 @@ def batched(avatars: Iterable[int], size: int) -> list[tuple[int, ...]]:
 
 
 def _fit(
-    item: FitItem,
+    item: WorkItem,
     avatars: tuple[int, ...],
     decoder: Decoder,
     mean_planes: torch.Tensor,
@@ -164,12 +130,12 @@ def _fit(
     One alone on a CPU, in float32, goes the way that is fastest there; so does one whose patches are compared, which
     batches do not know.
     """
-    config, layout = item.config, item.layout
+    run, config = item.run, item.config
     settings = fit_settings(config, steps=config.fit.steps)
     generators = [seeded(config, avatar, "fit", device) for avatar in avatars]
 
     def views(index: int) -> Views:
-        return read_views(config, layout, avatars[index], ("train",), device)
+        return read_views(run, avatars[index], ("train",), device)
 
     if features is not None or (device.type == "cpu" and len(avatars) == 1 and shading == Shading()):
         try:
@@ -190,7 +156,7 @@ def _fit(
 
 
 def _measured(
-    item: FitItem,
+    item: WorkItem,
     avatar: int,
     source: str,
     fitted: torch.Tensor | FitDiverged,
@@ -199,7 +165,7 @@ def _measured(
     seconds: float,
 ) -> FitReport | AvatarFailure:
     """Measure fitted planes as they are stored, and store them; ``seconds`` is what fitting them took."""
-    config, layout = item.config, item.layout
+    run, config = item.run, item.config
     start = time.monotonic()
     if isinstance(fitted, FitDiverged):
         return AvatarFailure(
@@ -210,7 +176,7 @@ def _measured(
     planes = fitted.to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=avatar, reason=f"fit of {format_avatar(avatar)} diverged: planes are not finite")
-    held_out = read_views(config, layout, avatar, ("held_out",), fitted.device)
+    held_out = read_views(run, avatar, ("held_out",), fitted.device)
     quality = evaluate_views(planes.float(), decoder, held_out, samples=config.fit.render_samples)
     psnr = _mean(quality.psnr_db)
     if not psnr >= config.fit.min_psnr:

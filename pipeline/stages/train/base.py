@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout
+from pipeline.run.run import Run
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
@@ -25,21 +24,21 @@ class BaseRecipe:
 
     trains = True
 
-    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+    def __init__(self, run: Run, device: torch.device) -> None:
         del device
-        self.data = PlaneData(config, layout)
+        self.data = PlaneData(run)
         self.avatars = self.data.avatars
         latent_dim = self.data.latents.shape[1]
         self.settings = BaseSettings(
             unet=unet_settings(
-                config.base.unet,
-                side=config.planes.base_resolution,
-                channels=config.planes.channels,
+                run.config.base.unet,
+                side=run.config.planes.base_resolution,
+                channels=run.config.planes.channels,
                 latent_dim=latent_dim,
                 upsampler=False,
             ),
-            condition=ConditionSettings(dim=latent_dim, dropout=config.base.latent_dropout),
-            diffusion=diffusion_settings(config.base.diffusion),
+            condition=ConditionSettings(dim=latent_dim, dropout=run.config.base.latent_dropout),
+            diffusion=diffusion_settings(run.config.base.diffusion),
         )
 
     def build(self, generator: torch.Generator) -> nn.Module:

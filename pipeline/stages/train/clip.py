@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout
 from pipeline.people.caption import phrasings
-from pipeline.run.provenance import avatar_specs, render_sources
+from pipeline.run.run import Run
 from pipeline.stages.device import read_one, rgb_tensor
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
 from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
@@ -22,17 +21,17 @@ CPU = torch.device("cpu")
 class ClipRecipe:
     """A batch is a random view (frontal every other time) of different avatars, each with one of its phrasings."""
 
-    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+    def __init__(self, run: Run, device: torch.device) -> None:
         del device
-        self.config, self.layout = config, layout
-        self.avatars = learnable(config, render_sources(config, layout))
-        self.trains = not config.clip.pretrained
-        specs = avatar_specs(config, layout)
+        self.run = run
+        self.avatars = learnable(run.config, run.render_sources())
+        self.trains = not run.config.clip.pretrained
+        specs = run.specs()
         spoken = [phrasings(specs[avatar]) for avatar in self.avatars]
         self.captions = [caption for of_avatar in spoken for caption in of_avatar]
         self.counts = np.array([len(of_avatar) for of_avatar in spoken])
         self.first = np.cumsum(self.counts) - self.counts
-        self.settings = clip_settings(config)
+        self.settings = clip_settings(run.config)
         try:
             self.tokenizer: Any = build_tokenizer(self.settings, self.captions)
         except ValueError as error:
@@ -49,7 +48,7 @@ class ClipRecipe:
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows, views and captions; the frontal view is the last one."""
         rows = draw_rows(generator, len(self.avatars), batch)
-        render = self.config.render
+        render = self.run.config.render
         frontal = render.train_views + render.held_out_views
         views = np.where(generator.random(batch) < 0.5, frontal, generator.integers(render.train_views, size=batch))
         captions = self.first[rows] + generator.integers(self.counts[rows])
@@ -57,9 +56,7 @@ class ClipRecipe:
 
     def load(self, places: Places) -> Batch:
         """Images over white and tokens."""
-        images = [
-            rgb_tensor(read_one(self.config, self.layout, self.avatars[row], int(view)), CPU) for row, view, _ in places
-        ]
+        images = [rgb_tensor(read_one(self.run, self.avatars[row], int(view)), CPU) for row, view, _ in places]
         return {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

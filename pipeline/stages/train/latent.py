@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout
-from pipeline.run.provenance import render_sources
+from pipeline.run.run import Run
 from pipeline.stages.encode import load_latents
 from pipeline.stages.train.plane_data import diffusion_settings, save_model
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
@@ -21,14 +19,14 @@ class LatentRecipe:
 
     trains = True
 
-    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
+    def __init__(self, run: Run, device: torch.device) -> None:
         del device
-        latents = load_latents(layout)
+        latents = load_latents(run.layout)
         known = set(latents.avatars)
-        self.avatars = tuple(a for a in learnable(config, render_sources(config, layout)) if a in known)
+        self.avatars = tuple(a for a in learnable(run.config, run.render_sources()) if a in known)
         rows = latents.rows(self.avatars)
         self.image, self.text = latents.image[rows], latents.text[rows]
-        section, dim = config.latent, self.image.shape[1]
+        section, dim = run.config.latent, self.image.shape[1]
         self.settings = LatentSettings(
             dim=dim,
             width=section.width,

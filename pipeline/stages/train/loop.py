@@ -24,11 +24,10 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
-from pipeline.run.provenance import current_report, stage_inputs
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
 from pipeline.stages.train.recipe import Batch, Recipe, make_recipe
-from pipeline.stages.work import StageItem, Stopwatch, publish_entry
+from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import Ema, load_state, save_state
 
 GRADIENT_NORM = 1.0
@@ -36,16 +35,6 @@ GRADIENT_NORM = 1.0
 PREFETCHED_BATCHES = 4
 KEPT_CHECKPOINTS = 2
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class TrainItem(StageItem):
-    """One model to train."""
-
-    name: str
-    """clip, base, upsampler, latent or refiner."""
-    requested_at: float = 0.0
-    """Unix time at which a worker was asked for: what passes until it is there is reported as start-up."""
 
 
 @dataclass
@@ -84,32 +73,27 @@ class Objective(nn.Module):
         return self.recipe.loss(self.model, batch, generator)
 
 
-def published_report(item: TrainItem) -> StageReport | None:
-    """The model's ledger when it is current."""
-    return current_report(item.name, item.fingerprint, item.config, item.layout)
-
-
-def train_loop(item: TrainItem, context: Context) -> StageReport | None:
+def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     """Train one model to its last step and publish it; rank 0 returns the ledger entry.
 
     Raises ``DataError`` when there is too little data or the loss is no longer finite.
     """
     startup_s = time.time() - item.requested_at
-    config, layout = item.config, item.layout
-    settings: TrainingConfig = getattr(config, item.name)
+    run, config, layout = item.run, item.config, item.layout
+    settings: TrainingConfig = getattr(config, item.stage)
     if settings.batch % context.world_size:
-        raise ConfigError(f"{item.name}.batch {settings.batch} is no multiple of train.workers {context.world_size}")
+        raise ConfigError(f"{item.stage}.batch {settings.batch} is no multiple of train.workers {context.world_size}")
     use_threads(config.train.cpus_per_worker)
     stopwatch = Stopwatch()
-    recipe = make_recipe(item.name, config, layout, context.device)
-    inputs = stage_inputs(item.name, config, layout, recipe.avatars)
-    model = recipe.build(seeded(config, 0, f"{item.name} weights", CPU)).to(context.device)
+    recipe = make_recipe(item.stage, run, context.device)
+    inputs = run.inputs_of(item.stage, recipe.avatars)
+    model = recipe.build(seeded(config, 0, f"{item.stage} weights", CPU)).to(context.device)
     steps = settings.steps if recipe.trains else 0
     ema = Ema(model, settings.ema_decay)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
     )
-    checkpoints = layout.model(item.name) / "checkpoints"
+    checkpoints = layout.model(item.stage) / "checkpoints"
     identity = {"fingerprint": item.fingerprint, "inputs": inputs}
     curve = LossCurve()
     first_step = 0
@@ -122,10 +106,10 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
         stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
-    writer = _event_writer(layout, item.name, first_step) if context.rank == 0 and steps else None
+    writer = _event_writer(layout, item.stage, first_step) if context.rank == 0 and steps else None
 
     for step, batch in _batches(item, recipe, context, first_step, steps):
-        generator = seeded(config, step, f"{item.name} rank {context.rank}", CPU)
+        generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
         with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
@@ -135,7 +119,7 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
         norm = nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
         if not bool(torch.isfinite(norm)):
             raise DataError(
-                f"stage {item.name}: the gradient of step {step} is not finite; lower {item.name}.learning_rate "
+                f"stage {item.stage}: the gradient of step {step} is not finite; lower {item.stage}.learning_rate "
                 f"{settings.learning_rate} and go on from the last checkpoint"
             )
         optimiser.step()
@@ -148,7 +132,7 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
             context.report(values)
             if writer is not None:
                 for name, value in values.items():
-                    writer.add_scalar(f"{item.name}/{name}", value, step)
+                    writer.add_scalar(f"{item.stage}/{name}", value, step)
         if (step + 1) % settings.checkpoint_every == 0 and not last and context.rank == 0:
             tree = {
                 "identity": identity,
@@ -168,13 +152,12 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
     if context.rank != 0:
         return None
     ema.copy_to(model)
-    folder = layout.model(item.name)
-    staged = empty_folder(layout.work / "models" / item.name)
+    folder = layout.model(item.stage)
+    staged = empty_folder(layout.work / "models" / item.stage)
     notes = recipe.save(model.eval(), staged)
     publish_folder(staged, folder / "weights")
     publish_text(folder / "loss.csv", curve.to_csv())
     report = publish_entry(
-        item.name,
         item,
         stopwatch,
         avatars=recipe.avatars,
@@ -190,14 +173,14 @@ def train_loop(item: TrainItem, context: Context) -> StageReport | None:
 
 
 def _batches(
-    item: TrainItem, recipe: Recipe, context: Context, first_step: int, steps: int
+    item: WorkItem, recipe: Recipe, context: Context, first_step: int, steps: int
 ) -> Iterator[tuple[int, Batch]]:
     """Batches from ``first_step`` on, read ahead by threads. Which items a step sees depends on the step alone."""
-    batch: int = getattr(item.config, item.name).batch
+    batch: int = getattr(item.config, item.stage).batch
     share = batch // context.world_size
 
     def load(step: int) -> Batch:
-        generator = generator_for(item.config.seed, step, f"{item.name} batch")
+        generator = generator_for(item.config.seed, step, f"{item.stage} batch")
         places = recipe.draw(generator, batch)
         return recipe.load(places[context.rank * share : (context.rank + 1) * share])
 

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.models import DiffusionConfig, UNetConfig
-from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout
 from pipeline.io.plane_store import Level, PlaneStatistics, PlaneStore
-from pipeline.run.provenance import plane_sources
+from pipeline.run.run import Run
 from pipeline.stages.encode import load_latents
 from pipeline.stages.train.recipe import learnable
 from rodin_models.checkpoint import save_state
@@ -23,11 +21,11 @@ from rodin_models.diffusion.unet import UNetSettings
 class PlaneData:
     """The fitted avatars that are not held out, with their image latents."""
 
-    def __init__(self, config: RunConfig, layout: RunLayout) -> None:
-        latents = load_latents(layout)
-        fitted = plane_sources(config, layout)
-        self.avatars = tuple(avatar for avatar in learnable(config, fitted) if avatar in set(latents.avatars))
-        self.store = PlaneStore.open(layout.planes, config.plane_spec())
+    def __init__(self, run: Run) -> None:
+        latents = load_latents(run.layout)
+        fitted = run.plane_sources()
+        self.avatars = tuple(avatar for avatar in learnable(run.config, fitted) if avatar in set(latents.avatars))
+        self.store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
         rows = latents.rows(self.avatars)
         self.latents, self.text = latents.image[rows], latents.text[rows]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout
+from pipeline.run.run import Run
 
 Batch = dict[str, Tensor]
 Places = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ class Recipe(Protocol):
         ...
 
 
-def make_recipe(name: str, config: RunConfig, layout: RunLayout, device: torch.device) -> Recipe:
+def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
     """The recipe of one model. Raises ``DataError`` when it finds too little to learn from."""
     from pipeline.stages.train.base import BaseRecipe
     from pipeline.stages.train.clip import ClipRecipe
@@ -60,7 +60,7 @@ def make_recipe(name: str, config: RunConfig, layout: RunLayout, device: torch.d
         "latent": LatentRecipe,
         "refiner": RefinerRecipe,
     }
-    recipe: Recipe = recipes[name](config, layout, device)
+    recipe: Recipe = recipes[name](run, device)
     return recipe
 
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout
 from pipeline.io.shards import Sample
+from pipeline.run.run import Run
 from pipeline.stages.device import intrinsics, read_one
 from pipeline.stages.encode import load_run_clip
 from pipeline.stages.fit.decoder import load_decoder
@@ -33,13 +33,13 @@ class RefinerRecipe:
 
     trains = True
 
-    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
-        self.config, self.layout, self.device = config, layout, device
-        self.data = PlaneData(config, layout)
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self.run, self.device = run, device
+        self.data = PlaneData(run)
         self.avatars = self.data.avatars
-        self.decoder, _ = load_decoder(layout, device)
-        self.settings = refiner_settings(config, self.data.latents.shape[1])
-        clip = load_run_clip(layout, device)[0] if self.settings.perceptual_weight else None
+        self.decoder, _ = load_decoder(run.layout, device)
+        self.settings = refiner_settings(run.config, self.data.latents.shape[1])
+        clip = load_run_clip(run.layout, device)[0] if self.settings.perceptual_weight else None
         # No submodule of the model: the feature network is frozen and not saved with it.
         self.features: Any = clip.requires_grad_(False).vision_maps if clip is not None else None
         self._images: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
@@ -53,7 +53,7 @@ class RefinerRecipe:
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows and views; view 0 stands for the frontal one."""
         rows = draw_rows(generator, len(self.avatars), batch)
-        views = min(self.config.refiner.views_per_avatar, self.config.render.train_views)
+        views = min(self.run.config.refiner.views_per_avatar, self.run.config.render.train_views)
         return np.stack((rows, generator.integers(views + 1, size=batch)), 1)
 
     def load(self, places: Places) -> Batch:
@@ -89,9 +89,9 @@ class RefinerRecipe:
             if (row, view) in self._images:
                 self._images.move_to_end((row, view))
                 return self._images[row, view]
-            render = self.config.render
+            render = self.run.config.render
             number = render.train_views + render.held_out_views if view == 0 else view - 1
-            sample = read_one(self.config, self.layout, self.avatars[row], number)
+            sample = read_one(self.run, self.avatars[row], number)
             pair = (self._render(row, sample).cpu(), self._photograph(sample))
             self._images[row, view] = pair
             while len(self._images) > KEPT_IMAGES:
@@ -106,12 +106,12 @@ class RefinerRecipe:
             while len(self._occupancies) > KEPT_OCCUPANCIES:
                 self._occupancies.popitem(last=False)
         planes, occupancy = self._occupancies[row]
-        side = self.config.refiner.input_side
+        side = self.run.config.refiner.input_side
         camera = sample.record.camera.resized(side, side)
-        return render_rgba(planes, self.decoder, camera, occupancy, self.config.refiner.samples)
+        return render_rgba(planes, self.decoder, camera, occupancy, self.run.config.refiner.samples)
 
     def _photograph(self, sample: Sample) -> Tensor:
-        side = self.config.refiner.input_side * self.settings.scale
+        side = self.run.config.refiner.input_side * self.settings.scale
         rgba = torch.from_numpy(sample.rgba.copy()).float().permute(2, 0, 1) / 255
         alpha = rgba[3:]
         image = torch.cat((rgba[:3] * alpha + 1 - alpha, alpha))

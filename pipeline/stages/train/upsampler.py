@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout
+from pipeline.run.run import Run
 from pipeline.stages.device import intrinsics, read_one, rgb_tensor
 from pipeline.stages.fit.decoder import load_decoder
 from pipeline.stages.train.plane_data import (
@@ -36,18 +35,18 @@ class UpsamplerRecipe:
 
     trains = True
 
-    def __init__(self, config: RunConfig, layout: RunLayout, device: torch.device) -> None:
-        self.config, self.layout = config, layout
-        self.data = PlaneData(config, layout)
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self.run = run
+        self.data = PlaneData(run)
         self.avatars = self.data.avatars
-        self.decoder, _ = load_decoder(layout, device)
-        section, latent_dim = config.upsampler, self.data.latents.shape[1]
+        self.decoder, _ = load_decoder(run.layout, device)
+        section, latent_dim = run.config.upsampler, self.data.latents.shape[1]
         self.settings = UpsamplerSettings(
-            low_side=config.planes.base_resolution,
+            low_side=run.config.planes.base_resolution,
             unet=unet_settings(
                 section.unet,
-                side=config.planes.resolution,
-                channels=config.planes.channels,
+                side=run.config.planes.resolution,
+                channels=run.config.planes.channels,
                 latent_dim=latent_dim,
                 upsampler=True,
             ),
@@ -67,7 +66,7 @@ class UpsamplerRecipe:
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Row, training view, and two draws for the place of the patch."""
         rows = draw_rows(generator, len(self.avatars), batch)
-        views = generator.integers(self.config.render.train_views, size=batch)
+        views = generator.integers(self.run.config.render.train_views, size=batch)
         return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(batch, 2))), 1)
 
     def load(self, places: Places) -> Batch:
@@ -95,9 +94,9 @@ class UpsamplerRecipe:
 
     def _patch(self, row: int, view: int, *draws: int) -> Batch:
         """A patch of a training view, around a pixel that shows the avatar."""
-        sample = read_one(self.config, self.layout, self.avatars[row], view)
+        sample = read_one(self.run, self.avatars[row], view)
         camera = sample.record.camera
-        side = min(self.config.upsampler.patch, camera.width, camera.height)
+        side = min(self.run.config.upsampler.patch, camera.width, camera.height)
         seen = np.argwhere(sample.rgba[..., 3] > 0)
         middle = seen[draws[0] * len(seen) // DRAWS] if len(seen) else np.array((camera.height, camera.width)) // 2
         top, left = (
@@ -111,7 +110,7 @@ class UpsamplerRecipe:
         }
 
     def _image_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        samples = self.config.fit.samples
+        samples = self.run.config.fit.samples
 
         def image_loss(predicted: Tensor) -> Tensor:
             errors = []

@@ -22,7 +22,7 @@ def fails(*arguments):
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return str(make_shown_run(tmp_path_factory.mktemp("shown"))[0].root)
+    return str(make_shown_run(tmp_path_factory.mktemp("shown")).layout.root)
 
 
 def test_export_says_where_the_mesh_is(out, tmp_path):

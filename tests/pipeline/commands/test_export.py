@@ -11,6 +11,7 @@ from pipeline.commands.gallery import Gallery
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
+from pipeline.run.run import Run
 from rodin_models.field.mesh import Mesh
 
 trimesh = pytest.importorskip("trimesh")
@@ -18,7 +19,7 @@ trimesh = pytest.importorskip("trimesh")
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    return Gallery.open(*make_shown_run(tmp_path_factory.mktemp("shown")))
+    return Gallery.open(make_shown_run(tmp_path_factory.mktemp("shown")))
 
 
 @pytest.mark.parametrize("name", ["a000000", SAMPLE])
@@ -26,7 +27,7 @@ def test_a_solid_cube_is_exported_in_metres(gallery, tmp_path, name):
     path = tmp_path / "new" / "cube.glb"
     mesh = export_mesh(gallery, name, 16, path)
     read = trimesh.load(path, force="mesh")
-    extent = gallery.config.render.extent_m
+    extent = gallery.run.config.render.extent_m
     # Its density is about 400 and no texel lets the surface's length of 1/64 become half transparent.
     assert np.allclose(read.bounds, [[-extent] * 3, [extent] * 3], atol=0.02 * extent)
     assert read.is_watertight and read.volume > 0.9 * (2 * extent) ** 3
@@ -35,8 +36,8 @@ def test_a_solid_cube_is_exported_in_metres(gallery, tmp_path, name):
 
 
 def test_the_default_file_is_in_the_run(gallery):
-    assert mesh_path(gallery.layout, "a000000") == gallery.layout.root / "meshes" / "a000000.glb"
-    assert mesh_path(gallery.layout, SAMPLE) == gallery.layout.root / "meshes" / "noise-avatar-000.glb"
+    assert mesh_path(gallery.run.layout, "a000000") == gallery.run.layout.root / "meshes" / "a000000.glb"
+    assert mesh_path(gallery.run.layout, SAMPLE) == gallery.run.layout.root / "meshes" / "noise-avatar-000.glb"
 
 
 def test_a_glb_keeps_frame_and_16_bits_of_linear_colour():
@@ -64,7 +65,7 @@ def test_the_transfer_function():
 
 def test_names_of_what_is_there(gallery):
     assert gallery.names() == ("a000000", SAMPLE), "avatar 1 has failed"
-    assert len(gallery.training_views("a000000")) == gallery.config.render.train_views
+    assert len(gallery.training_views("a000000")) == gallery.run.config.render.train_views
     assert gallery.training_views(SAMPLE) == ()
 
 
@@ -76,7 +77,7 @@ def test_what_is_not_there(gallery, name):
 
 @pytest.mark.parametrize("data", [b"", b"no array", None])
 def test_a_damaged_sample(gallery, data):
-    folder = gallery.layout.samples / "damaged" / "avatar-000"
+    folder = gallery.run.layout.samples / "damaged" / "avatar-000"
     folder.mkdir(parents=True)
     try:
         path = folder / "planes.npy"
@@ -92,13 +93,13 @@ def test_a_damaged_sample(gallery, data):
 
 def test_an_avatar_of_another_decoder_is_not_shown(gallery, tmp_path):
     root = tmp_path / "run"
-    shutil.copytree(gallery.layout.root, root)
+    shutil.copytree(gallery.run.layout.root, root)
     ledger = root / "ledger" / "decoder" / "decoder.json"
     before = ledger.read_text()
     sha256 = gallery_sha(before)
     ledger.write_text(before.replace(sha256, "0" * 64))
     with pytest.raises(DataError, match="under its decoder; fitted are none"):
-        Gallery.open(RunLayout(root), gallery.config).exhibit("a000000")
+        Gallery.open(Run(RunLayout(root), gallery.run.config)).exhibit("a000000")
 
 
 def gallery_sha(text):
@@ -106,7 +107,7 @@ def gallery_sha(text):
 
 
 def test_thin_air_is_an_error_and_no_file(tmp_path):
-    thin = Gallery.open(*make_shown_run(tmp_path, density=1.0))
+    thin = Gallery.open(make_shown_run(tmp_path, density=1.0))
     with pytest.raises(DataError, match="no surface"):
         export_mesh(thin, "a000000", 16, tmp_path / "x.glb")
     assert not (tmp_path / "x.glb").exists()

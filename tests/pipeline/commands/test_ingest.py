@@ -19,8 +19,9 @@ from pipeline.contracts.rendering import RenderReport
 from pipeline.io.ledger import read_ledger
 from pipeline.io.shards import read_avatar
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.run.provenance import render_reports
-from pipeline.stages.render import RenderItem, render_shard
+from pipeline.run.run import Run
+from pipeline.stages.render import render_shard
+from pipeline.stages.work import WorkItem
 
 GIVEN = ("--centre", *(str(x) for x in CENTRE), "--half-side", str(SCALE))
 """The cube that is ours before the capture's world was made of it."""
@@ -110,7 +111,7 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(capture, tmp_path, monk
     def dies(item, on_frame):
         if shards:
             raise KeyboardInterrupt
-        shards.append(item.shard)
+        shards.append(item.work.number)
         return ingest_shard(item, on_frame)
 
     ingest_shard = ingestion.ingest_shard
@@ -123,7 +124,8 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(capture, tmp_path, monk
     rodin_passes("ingest", *options, "--out", broken.root)
     assert tree_hashes(broken.renders) == tree_hashes(whole.renders)
     assert [len(samples) for shard in (0, 1) for samples in published(whole, shard)[1]] == [13, 12]
-    half_sides = {c.placement.half_side for r in render_reports(load_config(run_toml=whole.config), whole).values()
+    reports = Run(whole, load_config(run_toml=whole.config)).render_reports()
+    half_sides = {c.placement.half_side for r in reports.values()
                   for c in r.captures}  # fmt: skip
     assert len(half_sides) == 1, "a run has one unit"
 
@@ -277,7 +279,9 @@ def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rendered")
     config = tiny_config(make_fake_blender(folder), "render.num_avatars=1", "decoder.avatars=1")
     layout = RunLayout(folder / "run")
-    render_shard(RenderItem(layout, config, 0, stage_fingerprints(config)["render"]), (), lambda done, total: None)
+    render_shard(
+        WorkItem(Run(layout, config), "render", stage_fingerprints(config)["render"], 0), lambda done, total: None
+    )
     layout.config.write_text(config.to_toml())
     return layout
 

@@ -5,13 +5,16 @@ import pytest
 from PIL import Image
 from support.fake_blender import make_fake_blender
 
-from pipeline.commands.inspect import clean_run, inspect_run, render_sheet
+from pipeline.commands.clean import clean_run
+from pipeline.commands.inspect import inspect_run, render_sheet
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import RunLockedError
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.publish import run_lock
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.stages.render import RenderItem, render_shard
+from pipeline.run.run import Run
+from pipeline.stages.render import render_shard
+from pipeline.stages.work import WorkItem
 
 SETTINGS = (
     "render.num_avatars=3",
@@ -32,20 +35,22 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspected")
     config = load_config(preset="demo", settings=[*SETTINGS, f"render.python={make_fake_blender(folder, fail=(1,))}"])
     layout = RunLayout(folder / "run")
-    render_shard(RenderItem(layout, config, 0, stage_fingerprints(config)["render"]), (), lambda done, total: None)
+    render_shard(
+        WorkItem(Run(layout, config), "render", stage_fingerprints(config)["render"], 0), lambda done, total: None
+    )
     layout.config.write_text(config.to_toml())
-    return layout, config
+    return Run(layout, config)
 
 
-def inspected(layout, **more):
+def inspected(run, **more):
     lines = []
-    sound = inspect_run(layout, echo=lines.append, **{"verify": False, "sheet": False, **more})
+    sound = inspect_run(run, echo=lines.append, **{"verify": False, "sheet": False, **more})
     return sound, "\n".join(lines)
 
 
 def test_counts_cameras_and_failures(run):
-    layout, config = run
-    sound, text = inspected(layout)
+    config = run.config
+    sound, text = inspected(run)
     assert sound
     assert "2 avatars in 1 shards" in text and "1 held out: 2 training, 1 held-out views and a frontal one" in text
     distance = f"{config.render.distance:.2f}"
@@ -56,39 +61,39 @@ def test_counts_cameras_and_failures(run):
 
 
 def test_the_contact_sheet(run):
-    layout, config = run
-    sheet = render_sheet(config, layout)
+    layout = run.layout
+    sheet = render_sheet(run)
     assert sheet.ndim == 3 and sheet.shape[1] >= 2 * 16 and sheet.std() > 0
-    assert "contact sheet" in inspected(layout, sheet=True)[1]
+    assert "contact sheet" in inspected(run, sheet=True)[1]
     assert (layout.report / "renders.png").is_file()
 
 
 def test_a_published_shard_that_is_missing(run):
-    layout, _ = run
-    assert inspected(layout, verify=True)[0]
+    layout = run.layout
+    assert inspected(run, verify=True)[0]
     aside = layout.shard(0).rename(layout.root / "aside.tar")
     try:
-        sound, text = inspected(layout, verify=True)
+        sound, text = inspected(run, verify=True)
     finally:
         aside.rename(layout.shard(0))
     assert not sound and "shard-00000.tar is missing" in text and "1 not as published" in text
 
 
 def test_clean_is_refused_while_a_driver_works(run):
-    layout, _ = run
+    layout = run.layout
     with run_lock(layout.lock), pytest.raises(RunLockedError):
         clean_run(layout, dry_run=False, echo=lambda line: None)
 
 
 def test_clean_finds_nothing_in_a_clean_run(run):
     lines = []
-    clean_run(run[0], dry_run=False, echo=lines.append)
+    clean_run(run.layout, dry_run=False, echo=lines.append)
     assert lines == ["no dead attempts"]
 
 
 def test_attributes_are_counted_and_drawn(run):
-    layout, _ = run
-    _, text = inspected(layout, attributes=True)
+    layout = run.layout
+    _, text = inspected(run, attributes=True)
     assert "garment (3)" in text and "stated" in text and "glasses (3)" in text
     with Image.open(layout.report / "attributes.png") as chart:
         assert chart.width > 600 and np.asarray(chart).std() > 5

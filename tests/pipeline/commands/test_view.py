@@ -32,7 +32,7 @@ WIDTH, HEIGHT = 96, 64
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    return Gallery.open(*make_shown_run(tmp_path_factory.mktemp("viewed")))
+    return Gallery.open(make_shown_run(tmp_path_factory.mktemp("viewed")))
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def test_training_cameras_come_as_frustums_with_depth(viewer, gallery):
         found = []
         for message, _ in browser.messages("CameraFrustumMessage"):
             found.append(message["name"])
-            if len(found) == gallery.config.render.train_views:
+            if len(found) == gallery.run.config.render.train_views:
                 break
-        assert found == [f"/training/{index:03d}" for index in range(gallery.config.render.train_views)]
+        assert found == [f"/training/{index:03d}" for index in range(gallery.run.config.render.train_views)]
         assert browser.picture(WIDTH)[1]
 
 
@@ -198,7 +198,7 @@ def test_refinement_ends_at_the_windows_size():
 
 
 def test_ctrl_c_ends_it_cleanly(gallery):
-    command = [sys.executable, "-m", "pipeline.cli", "view", "--out", str(gallery.layout.root), "--port", "0"]
+    command = [sys.executable, "-m", "pipeline.cli", "view", "--out", str(gallery.run.layout.root), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:

@@ -6,7 +6,8 @@ import pytest
 from pipeline.config.load import PRESETS, load_config, read_specs
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import ConfigError
-from pipeline.run.fingerprint import STAGE_INPUTS, STAGE_SECTIONS, stage_fingerprints, stages_after
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.stage_table import STAGES, stages_after
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -98,12 +99,12 @@ def test_a_setting_changes_its_stage_and_those_behind_it():
     assert changed("fit.rays=3") == {*stages_after("decoder"), "own"}
     assert changed("own.steps=3") == {"own"}
     assert "render" not in changed("fit.steps=3")
-    assert changed("render.samples=3") == set(STAGE_SECTIONS)
+    assert changed("render.samples=3") == set(STAGES)
     assert changed("generate.samples=3") == {"generate", "evaluate"}, "the refiner has samples of its own"
     assert "encode" in changed("fit.threads=3") and "clip" not in changed("fit.threads=3")
     assert changed("train.precision=bfloat16") == {*stages_after("clip"), *stages_after("base")}
     assert changed("latent.steps=3") == {"latent", "generate", "evaluate"}
-    assert changed("seed=5") == set(STAGE_SECTIONS)
+    assert changed("seed=5") == set(STAGES)
 
 
 def test_operational_settings_change_nothing():
@@ -132,12 +133,6 @@ def test_the_network_of_the_patches_counts_by_its_content(tmp_path):
     with pytest.raises(ConfigError, match=r"fit\.perceptual_vgg .*vgg\.safetensors cannot be read: No such file"):
         load_config(preset="demo", settings=[weight, f'fit.perceptual_vgg="{weights}"'])
     assert not changed(f'fit.perceptual_vgg="{weights}"')  # it weighs nothing
-
-
-def test_stages_read_only_earlier_ones():
-    order = list(STAGE_SECTIONS)
-    for stage, inputs in STAGE_INPUTS.items():
-        assert all(order.index(name) < order.index(stage) for name in inputs)
 
 
 def test_held_out_avatars_do_not_depend_on_how_many_there_are():

@@ -5,17 +5,19 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.driver.summary import describe_plan, estimated_cpu_hours
 from pipeline.driver.survey import survey
 from pipeline.driver.visit import Visit
-from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
+from pipeline.run.stage_table import stages_of
 
 
 def test_plan_counts_shards_as_tasks(tmp_path):
     config = load_config(preset="demo", settings=["render.num_avatars=12", "render.shard_size=5"])
     layout = RunLayout(tmp_path)
-    visit = Visit(layout, config, tuple(RUN_STAGES), "run")
-    text = describe_plan(visit, survey(config, layout, stage_fingerprints(config)))
+    visit = Visit(Run(layout, config), stages_of("run"), "run")
+    text = describe_plan(visit, survey(Run(layout, config), stage_fingerprints(config)))
     # 3 shards rendered, 3 fitted, 9 stages of one task each
     assert "in all 15 tasks" in text
-    assert text.count("missing") == len(RUN_STAGES)
+    assert text.count("missing") == len(stages_of("run"))
 
 
 def test_estimates_grow_with_the_work():

@@ -7,22 +7,13 @@ from support.ledgers import write_decoder, write_fit, write_render, write_stage
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver.survey import (
-    COMMANDS,
-    READ_PLANES,
-    READ_RENDERS,
-    StageState,
-    apply_redo,
-    disk_bytes,
-    end_redo,
-    expand_redo,
-    num_tasks,
-    refuse_bad_inputs,
-    refuse_stale,
-    survey,
-)
-from pipeline.run.fingerprint import STAGE_INPUTS, STAGE_SECTIONS, stage_fingerprints
-from pipeline.run.provenance import stage_inputs
+from pipeline.driver.estimate import disk_bytes, num_tasks
+from pipeline.driver.redo import apply_redo, end_redo, expand_redo
+from pipeline.driver.refusal import refuse_bad_inputs, refuse_stale
+from pipeline.driver.survey import StageState, survey
+from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES
 
 
 @pytest.fixture
@@ -37,7 +28,7 @@ def states_of(**words):
         word = words.get(stage, "done")
         return StageState(stage, int(word != "missing"), 1, stale="" if word in ("done", "missing") else word)
 
-    return {stage: state(stage) for stage in STAGE_SECTIONS}
+    return {stage: state(stage) for stage in STAGES}
 
 
 def test_the_word_of_a_state():
@@ -52,8 +43,8 @@ def test_redo_takes_all_that_depends_on_a_stage():
     assert expand_redo(["evaluate"], states) == {"evaluate"}
     assert expand_redo(["latent"], states) == {"latent", "generate", "evaluate"}
     assert expand_redo(["fit"], states) == {"fit", "base", "upsampler", "refiner", "generate", "evaluate"}
-    assert expand_redo(["render"], states) == set(STAGE_SECTIONS)
-    assert expand_redo(["train"], states) == set(STAGE_SECTIONS) - {"render", "decoder", "fit", "own"}
+    assert expand_redo(["render"], states) == set(STAGES)
+    assert expand_redo(["train"], states) == set(STAGES) - {"render", "decoder", "fit", "own"}
     assert expand_redo([], states) == set()
 
 
@@ -69,13 +60,13 @@ def test_an_unknown_stage_to_redo():
 
 def test_only_what_a_command_needs_may_not_be_stale(config, tmp_path):
     states, layout = states_of(decoder="stale", base="stale"), RunLayout(tmp_path)
-    refuse_stale(states, ["render"], set(), config, layout)
-    refuse_stale(states, ["clip", "encode", "latent"], set(), config, layout)
+    refuse_stale(states, ["render"], set(), Run(layout, config))
+    refuse_stale(states, ["clip", "encode", "latent"], set(), Run(layout, config))
     with pytest.raises(StaleStageError, match=r"stage decoder .*--redo fit to do again decoder, fit, base"):
-        refuse_stale(states, ["fit"], set(), config, layout)
+        refuse_stale(states, ["fit"], set(), Run(layout, config))
     with pytest.raises(StaleStageError, match=r"stage base .*--redo base"):
-        refuse_stale(states, ["evaluate"], {"decoder"}, config, layout)
-    refuse_stale(states, ["evaluate"], {"decoder", "base"}, config, layout)
+        refuse_stale(states, ["evaluate"], {"decoder"}, Run(layout, config))
+    refuse_stale(states, ["evaluate"], {"decoder", "base"}, Run(layout, config))
 
 
 def test_the_settings_that_changed_are_named(config, tmp_path):
@@ -83,7 +74,7 @@ def test_the_settings_that_changed_are_named(config, tmp_path):
     layout.config.write_text(config.to_toml())
     changed = load_config(preset="demo", settings=["fit.rays=7", "fit.tv_weight=0.5", "render.timeout_s=1.0"])
     with pytest.raises(StaleStageError) as error:
-        refuse_stale(states_of(fit="stale"), ["fit"], set(), changed, layout)
+        refuse_stale(states_of(fit="stale"), ["fit"], set(), Run(layout, changed))
     assert f"fit.rays {config.fit.rays} -> 7" in str(error.value) and "fit.tv_weight" in str(error.value)
     assert "timeout" not in str(error.value)
 
@@ -91,20 +82,13 @@ def test_the_settings_that_changed_are_named(config, tmp_path):
 def test_a_stage_whose_input_is_missing_names_the_command(config, tmp_path):
     layout = RunLayout(tmp_path)
     with pytest.raises(DataError, match=r"stage decoder needs stage render.*rodin-pipe render --out"):
-        refuse_bad_inputs(states_of(render="missing"), ["decoder", "fit"], set(), config, layout)
+        refuse_bad_inputs(states_of(render="missing"), ["decoder", "fit"], set(), Run(layout, config))
     with pytest.raises(DataError, match=r"stage base needs stage encode.*rodin-pipe train encode --out"):
-        refuse_bad_inputs(states_of(encode="missing"), ["base"], set(), config, layout)
+        refuse_bad_inputs(states_of(encode="missing"), ["base"], set(), Run(layout, config))
     # What the command makes itself is not missing, and what it forgets and does not make is.
-    refuse_bad_inputs(states_of(render="missing"), ["render", "decoder", "fit"], set(), config, layout)
+    refuse_bad_inputs(states_of(render="missing"), ["render", "decoder", "fit"], set(), Run(layout, config))
     with pytest.raises(DataError, match="stage base needs stage fit"):
-        refuse_bad_inputs(states_of(), ["base"], {"fit", "base"}, config, layout)
-    assert set(COMMANDS) == set(STAGE_SECTIONS)
-
-
-def test_what_reads_renders_and_planes_is_what_the_stages_say():
-    reads_fits = {stage for stage, inputs in STAGE_INPUTS.items() if "fit" in inputs}
-    reads_renders = {stage for stage, inputs in STAGE_INPUTS.items() if "render" in inputs}
-    assert reads_fits <= set(READ_PLANES) and reads_renders <= set(READ_RENDERS)
+        refuse_bad_inputs(states_of(), ["base"], {"fit", "base"}, Run(layout, config))
 
 
 def test_redo_forgets_once_until_it_is_done(config, tmp_path):
@@ -120,29 +104,29 @@ def test_redo_forgets_once_until_it_is_done(config, tmp_path):
 
     redo = expand_redo(["fit"], states_of())
     make()
-    apply_redo(redo, layout, config, fingerprints)
+    apply_redo(redo, Run(layout, config), fingerprints)
     assert [path.exists() for path in (ledger, part, other, checkpoint)] == [False, False, True, False]
     make()
-    apply_redo(redo, layout, config, fingerprints)
+    apply_redo(redo, Run(layout, config), fingerprints)
     assert ledger.exists() and part.exists(), "a killed redo goes on"
     changed = stage_fingerprints(load_config(preset="demo", settings=["fit.steps=7"]))
-    apply_redo(redo, layout, config, changed)
+    apply_redo(redo, Run(layout, config), changed)
     assert not ledger.exists(), "another configuration begins anew"
     make()
     end_redo(layout)
-    apply_redo(redo, layout, config, changed)
+    apply_redo(redo, Run(layout, config), changed)
     assert not ledger.exists() and other.exists()
 
 
 def test_the_renders_of_another_run_are_not_redone_here(config, tmp_path):
     borrowed = config.model_copy(update={"renders_from": "/elsewhere"})
     with pytest.raises(ConfigError, match="/elsewhere"):
-        apply_redo({"render"}, RunLayout(tmp_path), borrowed, stage_fingerprints(config))
+        apply_redo({"render"}, Run(RunLayout(tmp_path), borrowed), stage_fingerprints(config))
 
 
 def test_an_empty_run(config, tmp_path):
-    states = survey(config, RunLayout(tmp_path), stage_fingerprints(config))
-    assert set(states) == set(STAGE_SECTIONS)
+    states = survey(Run(RunLayout(tmp_path), config), stage_fingerprints(config))
+    assert set(states) == set(STAGES)
     assert {state.word for state in states.values()} == {"missing"}
     assert states["render"].total == states["fit"].total == config.render.num_avatars
 
@@ -156,19 +140,19 @@ def published(config, tmp_path):
     write_decoder(layout, (0, 1, 3), fingerprint=prints["decoder"])
     write_fit(layout, 0, (0, 1), fingerprint=prints["fit"])
     write_fit(layout, 1, (3,), fingerprint=prints["fit"])
-    inputs = stage_inputs("base", config, layout, (0, 1, 3))
+    inputs = Run(layout, config).inputs_of("base", (0, 1, 3))
     write_stage(layout, "base", (0, 1, 3), inputs, fingerprint=prints["base"])
     return layout
 
 
 def stale(config, layout, *settings):
     changed = load_config(preset="demo", settings=settings)
-    states = survey(changed, layout, stage_fingerprints(changed))
+    states = survey(Run(layout, changed), stage_fingerprints(changed))
     return {stage: state.stale for stage, state in states.items() if state.stale}
 
 
 def test_where_a_run_stands(config, published):
-    states = survey(config, published, stage_fingerprints(config))
+    states = survey(Run(published, config), stage_fingerprints(config))
     assert (states["render"].done, states["render"].failed, states["render"].total) == (3, 1, 12)
     assert states["render"].word == "unfinished"
     assert (states["fit"].done, states["fit"].failed, states["fit"].total) == (3, 0, 11), "no fit of what failed"
@@ -210,7 +194,7 @@ def test_what_is_away_for_a_moment_makes_nothing_stale(config, published):
 
 
 def test_disk_and_tasks_follow_the_configuration(config, tmp_path):
-    empty = survey(config, RunLayout(tmp_path), stage_fingerprints(config))
+    empty = survey(Run(RunLayout(tmp_path), config), stage_fingerprints(config))
     need = disk_bytes(config, ["render", "fit"], empty)
     texels = 3 * 16 * (96**2 + 32**2)
     assert need["fit"] == 2 * texels * 12
@@ -223,7 +207,7 @@ def test_disk_and_tasks_follow_the_configuration(config, tmp_path):
 
 def test_the_note_of_a_redo_is_json(config, tmp_path):
     layout = RunLayout(tmp_path)
-    apply_redo({"latent"}, layout, config, stage_fingerprints(config))
+    apply_redo({"latent"}, Run(layout, config), stage_fingerprints(config))
     assert json.loads((layout.work / "redo.json").read_text()) == {"latent": stage_fingerprints(config)["latent"]}
     end_redo(layout)
     end_redo(layout)

@@ -12,17 +12,26 @@ from pipeline.config.load import load_config
 from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver import visit as driver
-from pipeline.driver.visit import Visit, build_tasks, prepare_plane_store, stage_seconds
-from pipeline.driver.worker_group import GroupNode, train_node
+from pipeline.driver import worker_group
+from pipeline.driver.request import Visit
+from pipeline.driver.tasks import build_tasks
+from pipeline.driver.visit import prepare_plane_store, stage_seconds
+from pipeline.driver.worker_group import Group, Node, do_work
 from pipeline.io.plane_store import PlaneStore
-from pipeline.run.fingerprint import RUN_STAGES, stage_fingerprints
+from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory import fit_bytes
+from pipeline.run.run import Run
+from pipeline.run.stage_table import stages_of
+from pipeline.stages.work import WorkItem
 
 SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")
 
 
-def visit(root, stages=RUN_STAGES, *settings):
-    return Visit(RunLayout(root), load_config(preset="demo", settings=[*SETTINGS, *settings]), stages, "run")
+ALL = stages_of("run")
+
+
+def visit(root, stages=ALL, *settings):
+    return Visit(Run(RunLayout(root), load_config(preset="demo", settings=[*SETTINGS, *settings])), stages, "run")
 
 
 def session(cpus=2.0, gpus=0.0, address="local"):
@@ -43,7 +52,9 @@ def test_a_fit_waits_for_its_own_render_and_the_decoder_only(tmp_path):
     assert tasks["clip"].after == renders and tasks["encode"].after == ("clip",)
     assert tasks["latent"].after == ("encode",)
     assert tasks["base"].after == tasks["refiner"].after == (*fits, "encode")
-    assert set(tasks["generate"].after) == {"clip", "encode", "base", "upsampler", "latent", "refiner"}
+    assert set(tasks["generate"].after) == {"base", "upsampler", "latent", "refiner"}, (
+        "clip and encode come before them"
+    )
     assert tasks["evaluate"].after == ("generate",)
     assert [task.total for task in tasks.values() if task.stage == "render"] == [2, 2, 2, 2, 1]
 
@@ -75,15 +86,16 @@ def test_devices_are_asked_for_where_there_are_some_and_they_are_wanted(tmp_path
 
 
 def test_a_task_asks_for_as_many_cpus_as_it_has_threads(tmp_path):
-    tasks = tasks_of(visit(tmp_path, RUN_STAGES, "fit.threads=3", "decoder.threads=2"), session(cpus=8.0))
+    tasks = tasks_of(visit(tmp_path, stages_of("run"), "fit.threads=3", "decoder.threads=2"), session(cpus=8.0))
     assert tasks["fit/shard-00000"].num_cpus == 3 and tasks["decoder"].num_cpus == 2
 
 
 def test_a_decoder_of_several_workers_is_a_node_that_holds_no_cpu(tmp_path):
     settings = ("decoder.workers=3", "decoder.threads=2", "decoder.avatars=4", "decoder.steps_per_avatar=10")
-    decoder = tasks_of(visit(tmp_path, RUN_STAGES, *settings), session(cpus=8.0, gpus=4.0))["decoder"]
+    decoder = tasks_of(visit(tmp_path, stages_of("run"), *settings), session(cpus=8.0, gpus=4.0))["decoder"]
     assert (decoder.num_cpus, decoder.num_gpus, decoder.total) == (0, 0, 20), "two avatars for one of them"
-    assert (decoder.item.num_workers, decoder.item.cpus_per_worker, decoder.item.gpus_per_worker) == (3, 2, 1.0)
+    group = decoder.item.group
+    assert (group.num_workers, group.cpus_per_worker, group.gpus_per_worker) == (3, 2, 1.0)
     assert decoder.after == ("render/shard-00000", "render/shard-00001")
 
 
@@ -127,7 +139,7 @@ def test_the_store_keeps_what_published_fits_and_parts_of_killed_ones_tell_of(tm
     part.parent.mkdir(parents=True)
     part.write_text("{}")
 
-    prepare_plane_store(visit(tmp_path, RUN_STAGES, "render.num_avatars=12"))
+    prepare_plane_store(visit(tmp_path, stages_of("run"), "render.num_avatars=12"))
     store = PlaneStore.open(layout.planes)
     assert store.num_avatars == 12 and store.read(1).min() == 1
 
@@ -153,24 +165,25 @@ def test_parts_of_planes_of_another_shape_go_with_their_store(tmp_path):
     part = RunLayout(tmp_path).parts("fit", 0) / "a000001.json"
     part.parent.mkdir(parents=True)
     part.write_text("{}")
-    changed = visit(tmp_path, RUN_STAGES, "planes.channels=3")
+    changed = visit(tmp_path, stages_of("run"), "planes.channels=3")
     prepare_plane_store(changed)
     assert PlaneStore.open(changed.layout.planes).spec == changed.config.plane_spec() and not part.exists()
 
 
 def test_no_model_learns_from_what_a_failed_task_left(tmp_path):
-    node = GroupNode(
-        item=None,
-        name="base",
-        num_workers=1,
-        cpus_per_worker=1,
-        gpus_per_worker=0.0,
-        storage=tmp_path,
-        wait_for_nodes_s=0.0,
-    )
+    item = WorkItem(visit(tmp_path).run, "base", "f")
+    node = Node(item, Group(1, 1, 0.0, tmp_path, 0.0))
     lost = TaskFailed("fit/shard-00002", "out of memory", "")
     with pytest.raises(DataError, match="stage base waits for fit/shard-00002, which failed: out of memory"):
-        train_node(node, ("fine", lost), lambda done, total: None)
+        do_work(node, ("fine", lost), lambda done, total: None)
+
+
+def test_what_can_do_without_a_failed_task_goes_on(tmp_path, monkeypatch):
+    asked = visit(tmp_path)
+    monkeypatch.setattr(worker_group, "_named", lambda function: lambda item, progress: (function, item.name))
+    node = Node(WorkItem(asked.run, "fit", "f", 2))
+    lost = TaskFailed("render/shard-00001", "no bpy", "")
+    assert do_work(node, (lost,), print) == ("pipeline.stages.fit.planes:fit_shard", "shard-00002")
 
 
 def test_a_stage_takes_from_its_first_begin_to_its_last_end():

@@ -12,9 +12,8 @@ from pipeline.run.memory import (
     fit_bytes,
     fit_terms,
     own_bytes,
-    require_memory,
-    side_by_side,
 )
+from pipeline.run.memory_check import require_memory, side_by_side
 
 
 def config(*settings):

@@ -17,12 +17,13 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout, num_shards
 from pipeline.io.plane_store import create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.run import Run
 from pipeline.stages.encode import encode_avatars
 from pipeline.stages.fit.decoder import fit_decoder
-from pipeline.stages.fit.planes import FitItem, fit_shard
-from pipeline.stages.render import RenderItem, render_shard
-from pipeline.stages.train.loop import TrainItem, train_loop
-from pipeline.stages.work import StageItem
+from pipeline.stages.fit.planes import fit_shard
+from pipeline.stages.render import render_shard
+from pipeline.stages.train.loop import train_loop
+from pipeline.stages.work import WorkItem
 
 MODELS = ("clip", "base", "upsampler", "latent", "refiner")
 CPU = torch.device("cpu")
@@ -63,26 +64,28 @@ class Made:
     reads: dict[str, set[str]] = field(default_factory=dict)
     """Settings that each stage read while this run was made."""
 
+    @property
+    def run(self) -> Run:
+        return Run(self.layout, self.config)
+
     def fingerprint(self, stage: str) -> str:
         # Of a copy, so that reading all settings for it is not noted.
         return stage_fingerprints(self.config.model_copy(deep=True))[stage]
 
     def render(self, shard: int, progress: Any = silent, **more: Any) -> Any:
-        return render_shard(
-            RenderItem(self.layout, self.config, shard, self.fingerprint("render"), **more), (), progress
-        )
+        return render_shard(WorkItem(self.run, "render", self.fingerprint("render"), shard, **more), progress)
 
     def fit_decoder(self, progress: Any = silent) -> Any:
-        return fit_decoder(StageItem(self.layout, self.config, self.fingerprint("decoder")), (), progress)
+        return fit_decoder(WorkItem(self.run, "decoder", self.fingerprint("decoder")), progress)
 
     def fit(self, shard: int, progress: Any = silent, **more: Any) -> Any:
-        return fit_shard(FitItem(self.layout, self.config, shard, self.fingerprint("fit"), **more), (), progress)
+        return fit_shard(WorkItem(self.run, "fit", self.fingerprint("fit"), shard, **more), progress)
 
     def train(self, name: str, **more: Any) -> Any:
-        return train_loop(TrainItem(self.layout, self.config, self.fingerprint(name), name), Alone(**more))
+        return train_loop(WorkItem(self.run, name, self.fingerprint(name)), Alone(**more))
 
     def encode(self) -> Any:
-        return encode_avatars(StageItem(self.layout, self.config, self.fingerprint("encode")), (), silent)
+        return encode_avatars(WorkItem(self.run, "encode", self.fingerprint("encode")), silent)
 
     def create_store(self) -> None:
         create_plane_store(self.layout.planes, self.config.plane_spec(), self.config.render.num_avatars)

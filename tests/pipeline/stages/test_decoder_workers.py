@@ -8,9 +8,12 @@ from support.tiny import tree_hashes
 
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import format_shard
+from pipeline.contracts.planes import DecoderReport
+from pipeline.run.run import Run
+from pipeline.run.stage_table import decoder_steps
 from pipeline.stages.fit import decoder as stage
-from pipeline.stages.fit.decoder import fit_decoder_share, published_decoder, total_steps
-from pipeline.stages.work import StageItem
+from pipeline.stages.fit.decoder import fit_decoder_share
+from pipeline.stages.work import WorkItem
 from rodin_models.fit.joint_fit import JointFit
 
 SETTINGS = ("decoder.workers=2", "decoder.avatars=3", "fit.rays=64")
@@ -22,7 +25,7 @@ class Stop(Exception):
 
 
 def item_of(run):
-    return StageItem(run.layout, run.config, run.fingerprint("decoder"))
+    return WorkItem(Run(run.layout, run.config), "decoder", run.fingerprint("decoder"))
 
 
 def fit(run, context=ThreadContext, on_progress=lambda done, total: None):
@@ -45,8 +48,9 @@ def shared(made, tmp_path_factory):
 
 def test_two_workers_publish_one_decoder(made, shared):
     run, report = shared
-    assert report.avatars == (0, 1, 2) and report.steps == total_steps(run.config, 3) == 12 * 2
-    assert published_decoder(item_of(run)) == report
+    assert report.avatars == (0, 1, 2) and report.steps == decoder_steps(run.config, 3) == 12 * 2
+    item = item_of(run)
+    assert item.published(DecoderReport) == report and item.done(report, lambda done, total: None)
     assert run.fit(0).decoder_sha256 == report.decoder_sha256
     assert run.fingerprint("decoder") != made.fingerprint("decoder")
     assert not (run.layout.work / "decoder").exists()
@@ -102,9 +106,9 @@ def test_each_worker_reads_its_own_avatars_only(made, tmp_path, monkeypatch):
     read = []
     original = stage.read_views
 
-    def reading(config, layout, avatar, splits, device):
+    def reading(run, avatar, splits, device):
         read.append((avatar, splits))
-        return original(config, layout, avatar, splits, device)
+        return original(run, avatar, splits, device)
 
     monkeypatch.setattr(stage, "read_views", reading)
     fit(run)

@@ -15,12 +15,14 @@ from pathlib import Path
 from support.tiny import tiny_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.stages.fit.planes import FitItem, fit_shard
+from pipeline.stages.fit.planes import fit_shard
 from pipeline.run.memory import fit_bytes
+from pipeline.run.run import Run
+from pipeline.stages.work import WorkItem
 import ray
 config = tiny_config("")
 config = config.model_copy(update={"fit": config.fit.model_copy(update={"rays": 1024, "render_samples": 64})})
-fit_shard(FitItem(RunLayout(Path(sys.argv[1])), config, 0, "measured"), (), lambda done, total: None)
+fit_shard(WorkItem(Run(RunLayout(Path(sys.argv[1])), config), "fit", "measured", 0), lambda done, total: None)
 (peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 print(int(peak) * 1024 / fit_bytes(config))
 """

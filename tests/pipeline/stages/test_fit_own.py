@@ -23,9 +23,10 @@ from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.shards import read_avatar
 from pipeline.run.fingerprint import stage_fingerprints
-from pipeline.run.provenance import own_reports
+from pipeline.run.run import Run
 from pipeline.stages.fit import own as module
-from pipeline.stages.fit.own import OwnItem, fit_own, turntable_cameras
+from pipeline.stages.fit.own import fit_own, turntable_cameras
+from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import load_state
 
 SETTINGS = (
@@ -59,12 +60,12 @@ def ingested(tmp_path_factory):
 
 def item_of(layout, *settings):
     config = load_config(run_toml=layout.config, settings=settings)
-    return OwnItem(layout, config, 0, stage_fingerprints(config)["own"])
+    return WorkItem(Run(layout, config), "own", stage_fingerprints(config)["own"], 0)
 
 
 @pytest.fixture(scope="module")
 def fitted(ingested):
-    return ingested, fit_own(item_of(ingested), (), silent)
+    return ingested, fit_own(item_of(ingested), silent)
 
 
 def test_the_object_is_learned_and_shown(fitted):
@@ -95,7 +96,7 @@ def test_planes_and_decoder_are_whole(fitted):
 
 def test_it_can_be_looked_at_without_a_shared_decoder(fitted):
     layout, report = fitted
-    gallery = Gallery.open(layout, item_of(layout).config)
+    gallery = Gallery.open(item_of(layout).run)
     assert gallery.decoder is None and gallery.names() == ("own/a000000",)
     assert len(gallery.training_views("own/a000000")) == 12
     exhibit = gallery.exhibit("own/a000000")
@@ -112,10 +113,10 @@ def test_it_can_be_looked_at_without_a_shared_decoder(fitted):
 def test_a_current_fit_is_not_done_again(fitted, monkeypatch):
     layout, report = fitted
     monkeypatch.setattr(module, "_fit", None)
-    assert fit_own(item_of(layout), (), silent) == report
-    assert own_reports(item_of(layout).config, layout) == {0: report}
+    assert fit_own(item_of(layout), silent) == report
+    assert item_of(layout).run.own_reports() == {0: report}
     with pytest.raises(TypeError):
-        fit_own(item_of(layout, "own.steps=151"), (), silent)
+        fit_own(item_of(layout, "own.steps=151"), silent)
     assert item_of(layout, "planes.base_resolution=8").fingerprint == report.fingerprint, "it has no base planes"
 
 
@@ -133,10 +134,10 @@ def test_an_interrupted_fit_goes_on_to_the_same_planes(fitted, tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        fit_own(item_of(other), (), dies)
+        fit_own(item_of(other), dies)
     assert not other.own.exists() and not other.ledger("own", "a000000").exists()
     steps = []
-    again = fit_own(item_of(other), (), lambda done, total: steps.append(done))
+    again = fit_own(item_of(other), lambda done, total: steps.append(done))
     assert steps[0] == 101, "from the last checkpoint"
     assert again.fit.planes_sha256 == report.fit.planes_sha256
     assert {k: v for k, v in again.outputs.items() if "metrics" not in k and "turntable.mp4" not in k} == {
@@ -152,12 +153,12 @@ def test_a_fit_that_diverges_is_a_failure_that_can_be_tried_again(ingested, tmp_
     item = item_of(layout, "own.steps=2")
     with monkeypatch.context() as patch:
         patch.setattr(module.JointFit, "planes", property(lambda self: torch.full((1, 3, 8, 32, 32), torch.nan)))
-        report = fit_own(item, (), silent)
+        report = fit_own(item, silent)
         assert report.fit is None and "diverged" in report.failure.reason and not report.outputs
-        assert fit_own(item, (), silent) == report
+        assert fit_own(item, silent) == report
     assert not layout.own.exists()
-    assert fit_own(item, (), silent) == report, "it stays a failure"
-    assert fit_own(replace(item, retry_failed=True), (), silent).failure is None
+    assert fit_own(item, silent) == report, "it stays a failure"
+    assert fit_own(replace(item, retry_failed=True), silent).failure is None
     assert read_ledger(layout.ledger("own", "a000000"), OwnFitReport).fit.steps == 2
 
 

@@ -10,7 +10,7 @@ from pipeline.config.load import load_config
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.io.plane_store import PlaneStore
-from pipeline.run.provenance import plane_sources
+from pipeline.run.run import Run
 from pipeline.stages.device import read_views
 from pipeline.stages.fit import decoder as decoder_stage
 from pipeline.stages.fit import planes as stage
@@ -69,7 +69,7 @@ def test_a_fit_whose_loss_is_no_number_ends_early_and_the_rest_goes_on(made, tmp
     )
     assert [fit.avatar for fit in report.fits] == [3]
     assert len(told) == 20 + run.config.fit.steps, "the first ended at step 20 of 30"
-    assert set(plane_sources(run.config, run.layout)) == {3}
+    assert set(Run(run.layout, run.config).plane_sources()) == {3}
     run.fit(1, retry_failed=True)
     assert tree_hashes(run.layout.planes) == tree_hashes(made.layout.planes)
 
@@ -120,7 +120,7 @@ def test_a_poor_fit_is_a_failure_that_training_never_reads(made, tmp_path):
     (failure,) = [failure for report in reports for failure in report.failures]
     assert failure.avatar == worst.avatar
     assert f"{worst.psnr_db:.2f} dB" in failure.reason and "fit.min_psnr" in failure.reason
-    assert set(plane_sources(run.config, run.layout)) == set(range(6)) - {worst.avatar}
+    assert set(Run(run.layout, run.config).plane_sources()) == set(range(6)) - {worst.avatar}
 
 
 def test_a_diverged_fit_is_a_failure_and_may_be_tried_again(made, tmp_path, monkeypatch):
@@ -182,8 +182,8 @@ def test_one_that_diverges_in_a_batch_fails_alone(made, tmp_path, monkeypatch):
     run = made.copy_to(tmp_path / "run", "fit", settings=("fit.batch=2",))
     read = stage.read_views
 
-    def spoilt(config, layout, avatar, splits, device):
-        views = read(config, layout, avatar, splits, device)
+    def spoilt(run, avatar, splits, device):
+        views = read(run, avatar, splits, device)
         if avatar != 2:
             return views
         return dataclasses.replace(views, rgba=torch.where(torch.arange(4) < 3, torch.nan, views.rgba / 255.0))
@@ -227,7 +227,7 @@ def test_the_joint_fit_sees_every_second_avatar_in_other_colours(made, tmp_path,
     monkeypatch.setattr(decoder_stage, "JointFit", Watched)
     run.fit_decoder()
     (joint,) = joint_fits
-    known = [read_views(run.config, run.layout, a, ("train",), CPU) for a in run.config.decoder_avatars()]
+    known = [read_views(Run(run.layout, run.config), a, ("train",), CPU) for a in run.config.decoder_avatars()]
     assert len(known) == 2
     assert torch.equal(joint.views(0).rgba, known[0].rgba)
     assert torch.equal(joint.views(1).rgba, known[1].rgba[..., [0, 2, 1, 3]])

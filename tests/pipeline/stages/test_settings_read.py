@@ -9,11 +9,13 @@ from support.tiny import tiny_config
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.setting import is_operational, settings_of
-from pipeline.run.fingerprint import STAGE_INPUTS, settings_read
+from pipeline.run.fingerprint import settings_read
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES, inputs_of
 from pipeline.stages.evaluate import evaluate_run
-from pipeline.stages.fit.own import OwnItem, fit_own
+from pipeline.stages.fit.own import fit_own
 from pipeline.stages.generate import generate_from_noise
-from pipeline.stages.work import StageItem
+from pipeline.stages.work import WorkItem
 
 ONLY_MEASURED = {"decoder": {"fit.render_samples"}}
 """Settings by which a figure in a stage's ledger was measured, and on which nothing depends that it publishes."""
@@ -29,19 +31,19 @@ def whole(made, tmp_path_factory):
     run = made.copy_to(tmp_path_factory.mktemp("whole") / "run", settings=("own.steps=4", "own.turntable_views=2"))
     run = replace(run, reads=dict(made.reads))
     with run.noting("own"):
-        fit_own(OwnItem(run.layout, run.config, 0, run.fingerprint("own")), (), nobody)
+        fit_own(WorkItem(Run(run.layout, run.config), "own", run.fingerprint("own"), 0), nobody)
     for stage, function in (("generate", generate_from_noise), ("evaluate", evaluate_run)):
         with run.noting(stage):
-            function(StageItem(run.layout, run.config, run.fingerprint(stage)), (), nobody)
+            function(WorkItem(Run(run.layout, run.config), stage, run.fingerprint(stage)), nobody)
     return run
 
 
 def reach(stage, config):
     """Settings in a stage's fingerprint and in those before it."""
-    return set(settings_read(stage, config)).union(*(reach(before, config) for before in STAGE_INPUTS[stage]))
+    return set(settings_read(stage, config)).union(*(reach(before, config) for before in inputs_of(stage)))
 
 
-@pytest.mark.parametrize("stage", STAGE_INPUTS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_nothing_that_its_fingerprint_does_not_reach(whole, stage):
     assert whole.reads[stage], "it was noted"
     harmless = {setting for setting, field in settings_of(RunConfig) if is_operational(field)}

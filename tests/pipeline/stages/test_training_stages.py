@@ -16,7 +16,7 @@ from pipeline.contracts.rendering import RenderReport
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.shards import extract_avatars, write_shard
-from pipeline.run.provenance import stage_report
+from pipeline.run.run import Run
 from pipeline.stages.encode import load_latents, load_run_clip
 from pipeline.stages.train.recipe import draw_rows, learnable, make_recipe
 from rodin_models.checkpoint import load_state, settings_from_dict
@@ -56,7 +56,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(made, tmp_path, name
     assert steps[0] == 2, "it went on after the first step's checkpoint"
     assert weights(run, name) == weights(made, name)
     assert losses(run, name) == losses(made, name)
-    assert report.outputs == stage_report(made.layout, name).outputs
+    assert report.outputs == made.run.stage_report(name).outputs
 
 
 def test_a_discriminator_is_trained_beside_the_refiner_and_goes_on_to_the_same_bytes(made, tmp_path):
@@ -102,7 +102,7 @@ def test_blocks_that_are_computed_again_end_with_the_same_weights(made, tmp_path
 def test_settings_of_a_noise_process_reach_its_schedule_its_loss_and_its_sampler(made, name):
     def process(*settings):
         config = tiny_config(made.config.render.python, *(f"{name}.diffusion.{setting}" for setting in settings))
-        return make_recipe(name, config, made.layout, CPU).build(torch.Generator().manual_seed(0)).diffusion
+        return make_recipe(name, Run(made.layout, config), CPU).build(torch.Generator().manual_seed(0)).diffusion
 
     def sampled(diffusion):
         def halved(noisy, time):
@@ -119,7 +119,7 @@ def test_settings_of_a_noise_process_reach_its_schedule_its_loss_and_its_sampler
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_a_step_sees_depends_on_the_step_alone(made, name):
-    recipe = make_recipe(name, made.config, made.layout, CPU)
+    recipe = make_recipe(name, Run(made.layout, made.config), CPU)
 
     def draw(step):
         return recipe.draw(generator_for(made.config.seed, step, f"{name} batch"), 4)
@@ -136,7 +136,7 @@ def test_what_a_step_sees_depends_on_the_step_alone(made, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_recipe_has_a_held_out_avatar(made, name):
-    recipe = make_recipe(name, made.config, made.layout, CPU)
+    recipe = make_recipe(name, Run(made.layout, made.config), CPU)
     assert recipe.avatars == tuple(avatar for avatar in range(6) if avatar not in HELD_OUT)
 
 
@@ -204,7 +204,7 @@ def test_latents_are_of_every_avatar_and_of_unit_length(made):
         assert values.shape == (6, made.config.clip.latent_dim)
         assert torch.allclose(values.norm(dim=1), torch.ones(6), atol=1e-5)
     assert latents.image[latents.rows((4, 1))].equal(latents.image[[4, 1]])
-    assert latents.encoder_sha256 == stage_report(made.layout, "clip").notes["encoder_sha256"]
+    assert latents.encoder_sha256 == made.run.stage_report("clip").notes["encoder_sha256"]
     clip, _ = load_run_clip(made.layout, CPU)
     assert not clip.training
 
@@ -223,7 +223,7 @@ def test_a_loss_that_is_no_number_ends_the_training_in_one_line(made, tmp_path):
         DataError, match=r"stage base: the gradient of step \d+ is not finite; lower base\.learning_rate"
     ):
         run.train("base")
-    assert not (run.layout.model("base") / "weights").exists() and stage_report(run.layout, "base") is None
+    assert not (run.layout.model("base") / "weights").exists() and run.run.stage_report("base") is None
 
 
 def test_a_batch_that_workers_cannot_share(made):

@@ -6,18 +6,9 @@ from support.ledgers import write_fit, write_render, write_stage
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.people.draw import draw_avatar
-from pipeline.run.provenance import (
-    SINGLE_STAGES,
-    avatar_specs,
-    current_report,
-    decoder_sha256,
-    digest,
-    plane_sources,
-    render_layout,
-    render_reports,
-    render_sources,
-    stage_inputs,
-)
+from pipeline.run.current import is_done, why_stale
+from pipeline.run.run import Run, decoder_sha256, digest
+from pipeline.run.stage_table import single_stages
 
 CONFIG = load_config(preset="demo", settings=["render.num_avatars=6", "render.shard_size=2"])
 
@@ -32,10 +23,10 @@ def layout(tmp_path):
 
 
 def test_what_is_there_and_what_failed(layout):
-    assert sorted(render_reports(CONFIG, layout)) == [0, 1]
-    assert render_sources(CONFIG, layout) == {0: "s0", 1: "s1", 3: "s3"}
-    assert plane_sources(CONFIG, layout) == {0: "p0", 1: "p1"}
-    specs = avatar_specs(CONFIG, layout)
+    assert sorted(Run(layout, CONFIG).render_reports()) == [0, 1]
+    assert Run(layout, CONFIG).render_sources() == {0: "s0", 1: "s1", 3: "s3"}
+    assert Run(layout, CONFIG).plane_sources() == {0: "p0", 1: "p1"}
+    specs = Run(layout, CONFIG).specs()
     assert sorted(specs) == [0, 1, 2, 3] and specs[2] == draw_avatar(0, 2), "failed ones have specs too"
 
 
@@ -47,35 +38,37 @@ def test_a_digest_is_of_the_avatars_asked_for_in_any_order():
 
 
 def test_more_avatars_make_nothing_stale_and_other_bytes_do(layout):
-    inputs = stage_inputs("base", CONFIG, layout, (0, 1))
+    inputs = Run(layout, CONFIG).inputs_of("base", (0, 1))
     assert set(inputs) == {"planes", "encode"}
     write_stage(layout, "base", (0, 1), inputs)
-    assert current_report("base", "f", CONFIG, layout) is not None
-    assert current_report("base", "another", CONFIG, layout) is None
+    run = Run(layout, CONFIG)
+    entry = run.stage_report("base")
+    assert why_stale(run, entry, "f") == "" and is_done(run, entry, "f")
+    assert why_stale(run, entry, "another") == "made with another configuration" and not is_done(run, entry, "another")
     write_fit(layout, 1, (3,))
-    assert current_report("base", "f", CONFIG, layout) is not None, "the run was extended"
+    assert why_stale(run, entry, "f") == "", "the run was extended"
     write_fit(layout, 0, (0, 1), planes="q")
-    assert current_report("base", "f", CONFIG, layout) is None
+    assert why_stale(run, entry, "f") == "planes changed" and not is_done(run, entry, "f")
 
 
 def test_a_stage_depends_on_the_files_of_the_stages_it_reads(layout):
-    before = stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+    before = Run(layout, CONFIG).inputs_of("latent", (0,))["encode"]
     write_stage(layout, "encode", (0, 1), {}, {"latents/state.json": "x"})
-    after = stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+    after = Run(layout, CONFIG).inputs_of("latent", (0,))["encode"]
     write_stage(layout, "encode", (0, 1), {"clip": "y"}, {"latents/state.json": "x"})
-    assert before != after == stage_inputs("latent", CONFIG, layout, (0,))["encode"]
+    assert before != after == Run(layout, CONFIG).inputs_of("latent", (0,))["encode"]
 
 
 def test_every_single_stage_depends_on_something(layout):
-    assert all(stage_inputs(stage, CONFIG, layout, (0,)) for stage in SINGLE_STAGES)
+    assert all(Run(layout, CONFIG).inputs_of(stage, (0,)) for stage in single_stages())
 
 
 def test_the_renders_of_another_run(layout, tmp_path):
     borrowed = CONFIG.model_copy(update={"renders_from": str(layout.root)})
     other = RunLayout(tmp_path / "other")
-    assert render_layout(borrowed, other) == layout
-    assert render_sources(borrowed, other) == render_sources(CONFIG, layout)
-    assert plane_sources(borrowed, other) == {}
+    assert Run(other, borrowed).rendered == layout
+    assert Run(other, borrowed).render_sources() == Run(layout, CONFIG).render_sources()
+    assert Run(other, borrowed).plane_sources() == {}
 
 
 def test_the_hash_of_a_decoder(tmp_path):

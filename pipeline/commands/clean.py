@@ -1,0 +1,48 @@
+"""``rodin-pipe clean``: dead attempts and half-written temporaries go; what is published or can be resumed stays."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.units import bytes_text
+from pipeline.io.avatar_folder import AVATAR_JSON
+from pipeline.io.publish import publish_folder, remove_temporaries, run_lock
+
+Echo = Callable[[str], None]
+
+
+def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
+    """Remove dead attempts and temporaries. Takes the run's lock, so nothing alive is touched.
+
+    Avatars that an attempt finished before it died are kept among the parts, where the next visit finds them.
+    """
+    with run_lock(layout.lock):
+        attempts = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*/*")) if folder.is_dir()]
+        dead = attempts + [folder for folder in sorted((layout.work / "ray_train").glob("*")) if folder.is_dir()]
+        for folder in dead:
+            echo(f"{'would remove' if dry_run else 'removing'} {folder} ({bytes_text(directory_bytes(folder))})")
+            if dry_run:
+                continue
+            if folder in attempts:
+                _keep_finished(folder, layout)
+            shutil.rmtree(folder)
+        if not dry_run:
+            for path in remove_temporaries(layout.root):
+                echo(f"removed {path}")
+        if not dead:
+            echo("no dead attempts")
+
+
+def _keep_finished(attempt: Path, layout: RunLayout) -> None:
+    parts = layout.work / "parts" / attempt.parent.relative_to(layout.work / "attempts")
+    for record in attempt.glob(f"*/{AVATAR_JSON}"):
+        part = parts / record.parent.name
+        if not part.exists():
+            part.parent.mkdir(parents=True, exist_ok=True)
+            publish_folder(record.parent, part)
+
+
+def directory_bytes(path: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,50 @@
+"""``rodin-pipe export``: which exporter writes what, and where by default."""
+
+from pathlib import Path
+
+from pipeline.commands.options import ExportFormat
+from pipeline.contracts.errors import ConfigError
+from pipeline.run.run import Run
+
+
+def export(
+    run: Run, form: ExportFormat, *, name: str | None, avatar: int | None, resolution: int, file: Path | None
+) -> str:
+    """Write one avatar in one format and say so in a line.
+
+    ``name`` is the avatar's in :mod:`pipeline.commands.gallery`, for a mesh of its planes; ``avatar`` its index, for
+    what only rendered or captured ones have. Raises ``RodinError`` with one line.
+    """
+    if form is ExportFormat.GLB:
+        if name is None:
+            raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
+        return _mesh(run, name, resolution, file)
+    if avatar is None:
+        raise ConfigError(f"export {form.value}: say whose, with --avatar 12; samples have none")
+    return (_nerf if form is ExportFormat.NERF else _person)(run, avatar, file)
+
+
+def _mesh(run: Run, name: str, resolution: int, file: Path | None) -> str:
+    from pipeline.commands.export_mesh import check_mesh_path, export_mesh, mesh_path
+    from pipeline.commands.gallery import Gallery
+
+    path = file or mesh_path(run.layout, name)
+    check_mesh_path(path)
+    mesh = export_mesh(Gallery.open(run), name, resolution, path)
+    return f"{path}: {len(mesh.faces)} triangles, {len(mesh.vertices)} vertices"
+
+
+def _nerf(run: Run, avatar: int, file: Path | None) -> str:
+    from pipeline.commands.export_nerf import export_nerf, nerf_path
+
+    folder = file or nerf_path(run.layout, avatar)
+    views = export_nerf(run, avatar, folder)
+    return f"{folder}: {views} views, OpenGL cameras; rodin-pipe ingest {folder} reads it back"
+
+
+def _person(run: Run, avatar: int, file: Path | None) -> str:
+    from pipeline.commands.export_person import export_person, person_path
+
+    path = file or person_path(run.layout, avatar)
+    export_person(run, avatar, path)
+    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, one node a part, with classes and landmarks"

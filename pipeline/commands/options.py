@@ -1,0 +1,28 @@
+"""What options of the command line are; imports nothing heavy, so that ``--help`` answers at once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
+Preset = Annotated[str | None, typer.Option(help="demo, desk or paper; an existing run keeps its own configuration.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over both, such as fit.steps=500.")]
+Redo = Annotated[list[str] | None, typer.Option(help="Stage to do again, with all that depend on it; or 'train'.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what the ledgers list as failed.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; without it Ray starts here.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
+Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
+Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
+Own = Annotated[bool, typer.Option("--own", help="With --avatar: its fit with a decoder of its own.")]
+Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
+
+
+class ExportFormat(StrEnum):
+    """What ``export`` can write."""
+
+    GLB = "glb"
+    NERF = "nerf"
+    PERSON = "person"

@@ -1,0 +1,53 @@
+"""``rodin-pipe run``, ``render``, ``fit``, ``train``, ``evaluate``: stages of a run, done or (``--dry-run``) told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.config.load import load_config
+from pipeline.contracts.naming import RunLayout
+from pipeline.driver.display import stage_display
+from pipeline.driver.request import Visit
+from pipeline.driver.summary import describe_plan, describe_result
+from pipeline.driver.visit import carry_out, check
+from pipeline.run.run import Run
+
+
+def visit_run(
+    command: str,
+    stages: tuple[str, ...],
+    out: Path,
+    *,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    settings: list[str] | None = None,
+    redo: list[str] | None = None,
+    retry_failed: bool = False,
+    renders: Path | None = None,
+    address: str | None = None,
+    dry_run: bool = False,
+    echo: Callable[[str], None],
+) -> bool:
+    """Do stages of the run at ``out``, which is made if it is not there, and say what came of it.
+
+    Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend.
+    """
+    layout = RunLayout(out.resolve())
+    run_toml = layout.config if layout.config.exists() else None
+    if run_toml is None and preset is None and config_file is None:
+        preset = "demo"
+    config = load_config(run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders)
+    visit = Visit(
+        run=Run(layout, config),
+        stages=stages,
+        command=command,
+        redo=tuple(redo or ()),
+        retry_failed=retry_failed,
+        address=address,
+    )
+    if dry_run:
+        states, _ = check(visit)
+        echo(describe_plan(visit, states))
+        return True
+    result = carry_out(visit, stage_display)
+    echo(describe_result(visit, result))
+    return not result.report.failed_tasks

@@ -1,0 +1,66 @@
+"""What stages will take, from the configuration alone: tasks, disk, hours of a CPU core."""
+
+from collections.abc import Iterable
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.naming import num_shards
+from pipeline.driver.survey import StageState
+from pipeline.run.stage_table import STAGES
+
+# CPU seconds measured on one core of a 2.6 GHz server, in the units that each stage is counted in.
+RENDER_S_PER_AVATAR = 5.0
+RENDER_S_PER_MEGASAMPLE = 2.2
+FIT_S_PER_MEGASAMPLE = 2.0
+TRAIN_S_PER_GIGATEXEL_CHANNEL = 3.0
+
+
+def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:
+    """Bytes that each stage will write, estimated from the configuration."""
+    render, planes = config.render, config.planes
+    pixels = render.resolution**2 * (render.train_views + render.held_out_views + 1)
+    avatars_left = {s: states[s].total - states[s].done for s in ("render", "fit")}
+    texels = 3 * planes.channels * (planes.resolution**2 + planes.base_resolution**2)
+    unet = config.base.unet
+    base_parameters = sum(2 * unet.blocks * 2 * 9 * 3 * (unet.width * m) ** 2 for m in unet.multipliers)
+    estimates = {
+        # Measured: RGBA and depth together take 2.1 bytes a pixel; a shard holds parts and tar while it is published.
+        "render": int(2.1 * pixels * (avatars_left["render"] + render.shard_size)),
+        "decoder": 4 * texels * 4 * config.decoder.avatars,
+        "fit": 2 * texels * avatars_left["fit"],
+        # Planes, their moments and one checkpoint of each avatar in work; planes and a few pictures stay.
+        "own": (2 * texels + 4 * 2**20) * (states["own"].total - states["own"].done) + 12 * texels,
+        "base": 4 * 4 * base_parameters,
+        "upsampler": 4 * base_parameters,
+    }
+    return {stage: estimates.get(stage, 50 * 2**20) for stage in stages if states[stage].word != "done"}
+
+
+def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
+    """Ray tasks that the stages are."""
+    shards = num_shards(config.render.num_avatars, config.render.shard_size)
+    counts = {"render": shards, "fit": shards, "own": config.render.num_avatars}
+    return sum(counts.get(stage, 1) for stage in stages)
+
+
+def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
+    """Hours of one CPU core for each stage done from the start, to within a factor of about two."""
+    render, fit = config.render, config.fit
+    views = render.train_views + render.held_out_views + 1
+    megasamples = views * render.resolution**2 * render.samples / 1e6
+    fit_megasamples = fit.steps * fit.rays * fit.samples / 1e6
+    seconds = {
+        "render": render.num_avatars * (RENDER_S_PER_AVATAR + RENDER_S_PER_MEGASAMPLE * megasamples),
+        "decoder": config.decoder.avatars
+        * config.decoder.steps_per_avatar
+        * fit.rays
+        * fit.samples
+        / 1e6
+        * FIT_S_PER_MEGASAMPLE,
+        "fit": render.num_avatars * FIT_S_PER_MEGASAMPLE * fit_megasamples,
+        "own": render.num_avatars * FIT_S_PER_MEGASAMPLE * config.own.steps * fit.rays * fit.samples / 1e6,
+    }
+    for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
+        section = config.base if stage == "base" else config.upsampler
+        work = section.steps * section.batch * 3 * side**2 * section.unet.width**2 * section.unet.blocks / 1e9
+        seconds[stage] = work * TRAIN_S_PER_GIGATEXEL_CHANNEL
+    return {stage: seconds.get(stage, 60.0) / 3600 for stage in STAGES}

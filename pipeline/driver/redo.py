@@ -1,0 +1,67 @@
+"""``--redo``: which stages it names, and how they are forgotten once, whatever interrupts them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.naming import RunLayout
+from pipeline.driver.survey import StageState
+from pipeline.io.publish import publish_text
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES, stages_after, stages_of
+
+
+def expand_redo(redo: Sequence[str], states: dict[str, StageState]) -> set[str]:
+    """Stages named by ``--redo``, with all that depend on them.
+
+    ``train`` names all models, and ``fit`` a stale decoder too, since it is fitted with the same settings.
+    """
+    named: set[str] = set()
+    for name in redo:
+        if name == "train":
+            named.update(stages_of("train"))
+        elif name in STAGES:
+            named.add(name)
+        else:
+            raise ConfigError(f"--redo {name}: there is no such stage; there are {', '.join(STAGES)} and train")
+    if "fit" in named and states["decoder"].stale:
+        named.add("decoder")
+    return {after for stage in named for after in stages_after(stage)}
+
+
+def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
+    """Forget the ledgers, parts and checkpoints of the stages to be done again; what they published is replaced
+    as it is made anew.
+
+    A note says what is being done again until :func:`end_redo`, so that the same command, given again after it was
+    killed, goes on instead of beginning anew.
+    """
+    if "render" in redo and run.config.renders_from:
+        raise ConfigError(f"--redo render: the renders belong to {run.config.renders_from}; redo them there")
+    note = _redo_note(run.layout)
+    begun = json.loads(note.read_text("utf-8")) if note.exists() else {}
+    for stage in redo:
+        if begun.get(stage) == fingerprints[stage]:
+            continue
+        for folder in (
+            run.layout.root / "ledger" / stage,
+            run.layout.work / "parts" / stage,
+            run.layout.work / "attempts" / stage,
+            run.layout.model(stage) / "checkpoints",
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+        if stage in ("decoder", "own"):
+            shutil.rmtree(run.layout.work / stage, ignore_errors=True)
+    if redo:
+        publish_text(note, json.dumps(begun | {stage: fingerprints[stage] for stage in sorted(redo)}))
+
+
+def end_redo(layout: RunLayout) -> None:
+    """A visit did all it was asked for: the next ``--redo`` begins anew."""
+    _redo_note(layout).unlink(missing_ok=True)
+
+
+def _redo_note(layout: RunLayout) -> Path:
+    return layout.work / "redo.json"

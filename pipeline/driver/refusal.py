@@ -1,0 +1,113 @@
+"""What a visit may not do, told before anything is written: stale stages, missing or damaged inputs."""
+
+from collections.abc import Iterable
+
+from pipeline.config.load import read_run_toml
+from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
+from pipeline.contracts.naming import format_avatar
+from pipeline.contracts.setting import value_of
+from pipeline.driver.survey import StageState
+from pipeline.io.plane_store import PlaneStore
+from pipeline.io.shards import index_shard
+from pipeline.run.fingerprint import settings_read
+from pipeline.run.run import Run
+from pipeline.run.stage_table import STAGES, inputs_of, opens, stages_after
+
+
+def refuse_ingested(run: Run, wanted: Iterable[str], redo: Iterable[str] = ()) -> None:
+    """Raise ``ConfigError`` where an ingested run is asked for what only synthetic people have."""
+    if run.config.is_ingested and "render" in redo:
+        raise ConfigError(f"--redo render: {run.layout.root} was ingested from captures; use rodin-pipe ingest --redo")
+    cannot = [stage for stage in wanted if run.config.is_ingested and not STAGES[stage].on_captures]
+    if not cannot:
+        return
+    if cannot == ["render"]:
+        raise ConfigError(
+            f"{run.layout.root} was ingested from captures, so there is nothing to render; to fit them: "
+            f"rodin-pipe fit --own-decoder --out {run.layout.root}"
+        )
+    raise ConfigError(
+        f"{run.layout.root} was ingested from captures, and stage {cannot[-1] if 'render' in cannot else cannot[0]} "
+        "needs the frontal views and captions of rendered avatars: an ingested run can be fitted (rodin-pipe fit, with "
+        "or without --own-decoder), viewed and exported"
+    )
+
+
+def refuse_stale(states: dict[str, StageState], wanted: Iterable[str], redo: set[str], run: Run) -> None:
+    """Raise ``StaleStageError`` naming the first stale stage that the command needs and was not told to redo."""
+    needed = _with_inputs(wanted)
+    for stage in STAGES:
+        state = states[stage]
+        if stage not in needed or not state.stale or stage in redo:
+            continue
+        changed = changed_keys(stage, run)
+        if stage == "render" and run.config.is_ingested:
+            raise StaleStageError(
+                f"the captures of {run.layout.root} were ingested otherwise ({', '.join(changed) or state.stale}); "
+                "undo the change, or give it to rodin-pipe ingest with --redo"
+            )
+        why = f"configuration changed: {', '.join(changed)}" if changed else state.stale
+        raise StaleStageError(
+            f"stage {stage} of {run.layout.root} is stale ({why}); add --redo {'fit' if stage == 'decoder' else stage} "
+            f"to do again {', '.join(s for s in stages_after(stage) if states[s].word != 'missing')}, "
+            "or undo the change"
+        )
+
+
+def refuse_bad_inputs(states: dict[str, StageState], wanted: Iterable[str], redo: set[str], run: Run) -> None:
+    """Raise ``DataError`` where a stage to be done would find nothing, or something damaged, to read.
+
+    Cheap: a shard is opened only if its size is not its ledger's or it was changed after that.
+    """
+    wanted = tuple(wanted)
+    for stage in wanted:
+        for needed in inputs_of(stage):
+            if needed not in wanted and (states[needed].word == "missing" or needed in redo):
+                command = STAGES[needed].shown_command
+                if needed == "render" and run.config.is_ingested:
+                    command = " ".join(("ingest", *run.config.ingest.captures))
+                raise DataError(
+                    f"stage {stage} needs stage {needed}, of which {run.layout.root} has nothing; "
+                    f"run rodin-pipe {command} --out {run.layout.root} first"
+                )
+    to_do = {stage for stage in wanted if states[stage].word != "done" or stage in redo}
+    if any(opens(stage, "render") for stage in to_do) and "render" not in redo:
+        _check_shards(run)
+    if any(opens(stage, "fit") for stage in to_do) and "fit" not in redo:
+        published = bool(run.fit_reports())
+        if published or run.layout.planes.exists():
+            PlaneStore.open(run.layout.planes, run.config.plane_spec() if published else None)
+
+
+def _check_shards(run: Run) -> None:
+    for shard, report in run.render_reports().items():
+        tar = run.rendered.shard(shard)
+        if not report.done:
+            continue
+        status = tar.stat() if tar.exists() else None
+        if status and status.st_size == report.tar_bytes and status.st_mtime <= report.finished_at:
+            continue
+        # It may rightly hold more than the ledger says: a driver that extends a run can be killed between the two.
+        lacking = set(report.done) - set(index_shard(tar).avatars)
+        if lacking:
+            raise DataError(
+                f"{tar} lacks {format_avatar(min(lacking))}, which its ledger lists: render again with --redo render"
+            )
+
+
+def changed_keys(stage: str, run: Run) -> list[str]:
+    """Which settings of a stage differ from the run's own ``run.toml``, as ``fit.steps 400 -> 500``."""
+    if not run.layout.config.exists():
+        return []
+    old = read_run_toml(run.layout.config)
+    settings = ("seed", *settings_read(stage, run.config))
+    pairs = ((name, value_of(old, name), value_of(run.config, name)) for name in settings)
+    return [f"{name} {before} -> {now}" for name, before, now in pairs if before != now]
+
+
+def _with_inputs(wanted: Iterable[str]) -> set[str]:
+    needed = set(wanted)
+    for stage in reversed(STAGES):
+        if stage in needed:
+            needed.update(inputs_of(stage))
+    return needed

@@ -1,0 +1,126 @@
+"""A run: where it lies, how it is configured, and what its ledgers say is there.
+
+A published work item is current while its fingerprint (the configuration) and the hashes of what it read are
+those of now. Each item records the avatars that it read, so that extending a run makes nothing stale: a model that
+learned from 10 avatars stays what it was when there are 20.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config.run import RunConfig
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, parse_avatar
+from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
+from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.stage import StageReport
+from pipeline.io.ledger import read_ledger, read_ledgers
+from pipeline.io.publish import sha256_file
+from pipeline.run.stage_table import STAGES
+
+DECODER_FILES = ("state.safetensors", "state.json")
+"""What ``decoder/`` holds: tensors, and everything else."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with its configuration; what its ledgers say is read anew at each question."""
+
+    layout: RunLayout
+    config: RunConfig
+
+    @property
+    def rendered(self) -> RunLayout:
+        """The run whose renders are read: this one, or the one that ``renders_from`` names."""
+        return RunLayout(Path(self.config.renders_from)) if self.config.renders_from else self.layout
+
+    def render_reports(self) -> dict[int, RenderReport]:
+        """Published render ledgers, by shard."""
+        found = ((shard, self.render_report(shard)) for shard in self._shards())
+        return {shard: report for shard, report in found if report is not None}
+
+    def render_report(self, shard: int) -> RenderReport | None:
+        """The render ledger of a shard, if it is published."""
+        return read_ledger(self.rendered.ledger("render", format_shard(shard)), RenderReport)
+
+    def fit_reports(self) -> dict[int, FitShardReport]:
+        """Published fit ledgers, by shard."""
+        found = ((s, read_ledger(self.layout.ledger("fit", format_shard(s)), FitShardReport)) for s in self._shards())
+        return {shard: report for shard, report in found if report is not None}
+
+    def own_reports(self) -> dict[int, OwnFitReport]:
+        """Published ledgers of fits with a decoder of their own, by avatar; only those of the run's avatars."""
+        found = read_ledgers(self.layout.ledgers("own"), OwnFitReport)
+        reports = {parse_avatar(name): report for name, report in found.items()}
+        return {avatar: report for avatar, report in reports.items() if avatar < self.config.render.num_avatars}
+
+    def decoder_report(self) -> DecoderReport | None:
+        """The decoder's ledger, if it is published."""
+        return read_ledger(self.layout.ledger("decoder", "decoder"), DecoderReport)
+
+    def stage_report(self, stage: str) -> StageReport | None:
+        """The ledger of a stage that is one piece of work, if it is published."""
+        return read_ledger(self.layout.ledger(stage, stage), StageReport)
+
+    def render_sources(self) -> dict[int, str]:
+        """Hash of each rendered avatar's files, by index."""
+        sources: dict[int, str] = {}
+        for report in self.render_reports().values():
+            sources |= {avatar: report.avatar_sha256[format_avatar(avatar)] for avatar in report.done}
+        return sources
+
+    def specs(self) -> dict[int, AvatarSpec]:
+        """Spec of each avatar of the published shards, failed ones too, by index."""
+        specs: dict[int, AvatarSpec] = {}
+        for shard, report in self.render_reports().items():
+            first = shard * self.config.render.shard_size
+            specs |= dict(enumerate(report.specs, first))
+        return specs
+
+    def plane_sources(self) -> dict[int, str]:
+        """Hash of each fitted avatar's planes, by index; failed fits are not in it."""
+        return {fit.avatar: fit.planes_sha256 for report in self.fit_reports().values() for fit in report.fits}
+
+    def inputs_of(self, stage: str, avatars: Iterable[int]) -> dict[str, str]:
+        """Hashes of what a stage that is one piece of work reads, of the given avatars, as they are now.
+
+        Of what is not there, an empty text.
+        """
+        avatars = tuple(avatars)
+        inputs: dict[str, str] = {}
+        for name in STAGES[stage].reads:
+            if name == "render":
+                inputs["renders"] = digest(self.render_sources(), avatars)
+            elif name == "fit":
+                inputs["planes"] = digest(self.plane_sources(), avatars)
+            elif name == "decoder":
+                decoder = self.decoder_report()
+                inputs["decoder"] = decoder.decoder_sha256 if decoder else ""
+            else:
+                report = self.stage_report(name)
+                inputs[name] = _outputs_hash(report) if report else ""
+        return inputs
+
+    def _shards(self) -> range:
+        return range(num_shards(self.config.render.num_avatars, self.config.render.shard_size))
+
+
+def digest(sources: Mapping[int, str], avatars: Iterable[int]) -> str:
+    """One hash over the hashes of the given avatars; an avatar that is not there counts as such."""
+    text = json.dumps([[avatar, sources.get(avatar)] for avatar in sorted(avatars)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decoder_sha256(folder: Path) -> str:
+    """Hash over the files of a published or staged decoder; of a missing one, something that nothing equals."""
+    files = [folder / name for name in DECODER_FILES]
+    if not all(file.exists() for file in files):
+        return "missing"
+    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
+
+
+def _outputs_hash(report: StageReport) -> str:
+    return hashlib.sha256(json.dumps(sorted(report.outputs.items())).encode()).hexdigest()
