@@ -11,6 +11,7 @@ from blender_scripts.body.mouth import build_mouth
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.body.pose import turn_head
 from blender_scripts.body.skin import paint_skin, skin_labels
+from blender_scripts.clothes.cut import CUTS
 from blender_scripts.clothes.earrings import build_earrings
 from blender_scripts.clothes.garment import build_garment, covered
 from blender_scripts.clothes.glasses import build_glasses
@@ -52,7 +53,7 @@ def build_person(spec: AvatarSpec) -> list[Part]:
         colours=fields.pop("colour"),
         fields={"rest": body.topology.rest, **fields},
     )
-    arms = bare_arms(skin, body) if spec.garment.style == "tank" else []
+    arms = bare_arms(skin, body) if CUTS[spec.garment.style].bare_arms else []
     garment = build_garment(spec, body)
     obstacle = Obstacle.of_parts(body, garment)
     parts: list[Part] = [skin, *arms, *build_eyes(spec, body), *build_mouth(body), *garment]

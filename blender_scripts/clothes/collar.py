@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import CUT_M
+from blender_scripts.clothes.cut import Band, Hood, Turned
 from blender_scripts.geometry.arrays import Floats, linear, smoothstep
 from blender_scripts.geometry.material import Cloth, Frame, Wet
 from blender_scripts.geometry.mesh import resample_closed, sweep, tube
@@ -44,33 +45,28 @@ def lay_on(points: Floats, cloth: Surface, margin: Floats | float) -> Floats:
     return np.asarray((flat + lack[:, None] * normal).reshape(points.shape))
 
 
-def build_collar(garment: GarmentSpec, loop: Floats, cloth: Surface, material: Cloth) -> list[MeshPart]:
+def build_collar(
+    garment: GarmentSpec, trim: Band | Turned | Hood, loop: Floats, cloth: Surface, material: Cloth
+) -> list[MeshPart]:
     """Trim the neckline ``loop`` (point, 3) of a garment."""
     path = _ordered(loop)
-    style = garment.style
     colour = linear(garment.colour)
-    if style in ("shirt", "polo"):
-        size = 1.0 if style == "shirt" else 0.82
-        ends = CUT_M + 0.004 if style == "shirt" else path[0, 1] - 0.075
-        return [
-            _shirt_collar(path, colour, cloth, material, size),
-            _placket(path, ends, cloth.vertices, 0.97 * colour, material),
-            *_buttons(path, ends, cloth.vertices, garment),
-        ]
-    if style == "hoodie":
-        return [
-            _band("band", path, colour * 0.92, 0.005, 0.004, material),
-            _hood(path, colour, cloth, material),
-            *_cords(path, garment, cloth.vertices),
-        ]
-    size_m = {
-        "tee": (0.0065, 0.0028),
-        "v-neck": (0.0075, 0.0032),
-        "turtleneck": (0.003, 0.003),
-        "jumper": (0.009, 0.004),
-        "tank": (0.0045, 0.0022),
-    }
-    return [_band("band", path, colour * 0.96, *size_m[style], replace(material, rib=RIBS))]
+    match trim:
+        case Turned():
+            ends = CUT_M + 0.004 if trim.placket_m is None else path[0, 1] - trim.placket_m
+            return [
+                _shirt_collar(path, colour, cloth, material, trim.size),
+                _placket(path, ends, cloth.vertices, 0.97 * colour, material),
+                *_buttons(path, ends, cloth.vertices, garment),
+            ]
+        case Hood():
+            return [
+                _band(path, colour * 0.92, Band(width_m=0.005, thickness_m=0.004), material),
+                _hood(path, colour, cloth, material),
+                *_cords(path, garment, cloth.vertices),
+            ]
+        case Band():
+            return [_band(path, colour * 0.96, trim, replace(material, rib=RIBS))]
 
 
 def build_hems(
@@ -142,7 +138,7 @@ def _skinward_up(path: Floats, out: Floats) -> Floats:
     return np.asarray(up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-9))
 
 
-def _band(name: str, path: Floats, colour: Floats, width: float, thickness: float, material: Cloth) -> MeshPart:
+def _band(path: Floats, colour: Floats, band: Band, material: Cloth) -> MeshPart:
     """A flat rounded band along the edge; it is joined behind the neck."""
     path = np.roll(path, STEPS // 2, 0)
     out = outward(path)
@@ -151,10 +147,10 @@ def _band(name: str, path: Floats, colour: Floats, width: float, thickness: floa
     lean *= np.sign((lean * out).sum(1, keepdims=True))
     lean /= np.maximum(np.linalg.norm(lean, axis=1, keepdims=True), 1e-9)
     angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    a = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.6 * width
-    b = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.6 * thickness
+    a = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.6 * band.width_m
+    b = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.6 * band.thickness_m
     rings = path[:, None] + a[None, :, None] * up[:, None] + b[None, :, None] * lean[:, None]
-    return swept_cloth(name, rings, colour, material, closed_rings=True)
+    return swept_cloth("band", rings, colour, material, closed_rings=True)
 
 
 def _shirt_collar(path: Floats, colour: Floats, cloth: Surface, material: Cloth, size: float) -> MeshPart:

@@ -1,10 +1,6 @@
-"""Clothes: the torso smoothed and eased off the skin, cut at a neckline, folded, trimmed, and closed at the cut.
+"""Clothes: the torso smoothed and eased off the skin, cut at a neckline, folded, trimmed, and closed at the cut."""
 
-Necklines are scalar fields on the base shape (decimetres): above 0 is inside the opening. A plane that falls from the
-nape to the chest meets the neck only, never the shoulders, so no hole can open there.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,8 +8,9 @@ from scipy.spatial import cKDTree
 
 from blender_scripts.body.body import Body, cut_height, topology
 from blender_scripts.clothes.collar import Surface, build_collar, build_hems
+from blender_scripts.clothes.cut import CUTS, INNER, UNDER_ZIP, Cut, Front, neckline, opening
 from blender_scripts.clothes.jacket import build_front
-from blender_scripts.clothes.tailoring import Hang, armhole_m, folds_m, panels, raglan_m, refine, seams_m
+from blender_scripts.clothes.tailoring import armhole_m, folds_m, panels, raglan_m, refine, seams_m
 from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
 from blender_scripts.geometry.material import Cloth
 from blender_scripts.geometry.mesh import (
@@ -31,45 +28,6 @@ from pipeline.contracts.appearance import GarmentSpec
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 
-
-@dataclass(frozen=True)
-class Cut:
-    """A neckline and the cloth below it: a plane at ``height`` where z = 0, falling by ``slope`` a unit of z."""
-
-    height: float
-    slope: float
-    hang: Hang
-    bow: float = 0.0
-    """How far the line rises from the middle of the front to the sides of the neck, in decimetres."""
-    vee: float = 0.0
-    """Depth of the V below the plane, in decimetres."""
-    offset_m: float = 0.006
-    ease_m: float = 0.008
-    sheen: float = 0.1
-    rib: float = 0.0
-    """Waves of a knit's ribs, in radians a metre."""
-    raglan: float = 0.0
-    """Chance of sleeves that begin at the neck."""
-    nap: float = 1.0
-    """How coarse the cloth's surface is, as a share of jersey's."""
-
-
-CUTS: Final[dict[str, Cut]] = {
-    "tee": Cut(5.80, 0.50, Hang(0.20, 0.0080, 1.0), bow=0.20, sheen=0.08, raglan=0.15),
-    "v-neck": Cut(5.88, 0.46, Hang(0.24, 0.0065, 0.8), vee=0.46, rib=1250.0, nap=1.5),
-    "turtleneck": Cut(6.24, 0.20, Hang(0.24, 0.0055, 0.7), rib=1100.0, sheen=0.15, nap=1.5),
-    "shirt": Cut(5.98, 0.44, Hang(0.18, 0.0080, 1.2), vee=0.22, ease_m=0.010, sheen=0.04, nap=0.6),
-    "hoodie": Cut(5.88, 0.46, Hang(0.30, 0.0100, 1.0), offset_m=0.009, ease_m=0.014, raglan=0.3, nap=1.3),
-    "jumper": Cut(
-        5.84, 0.47, Hang(0.28, 0.0095, 0.9), bow=0.16, offset_m=0.008, ease_m=0.011, rib=700.0, sheen=0.15,
-        raglan=0.3, nap=2.5,
-    ),
-    "tank": Cut(5.76, 0.44, Hang(0.18, 0.0030, 0.6), bow=0.12, offset_m=0.004, ease_m=0.004, sheen=0.04),
-    "polo": Cut(5.97, 0.44, Hang(0.20, 0.0070, 0.9), vee=0.16, sheen=0.1, nap=1.4),
-    "jacket": Cut(6.00, 0.40, Hang(0.28, 0.0095, 0.9), offset_m=0.0145, ease_m=0.010, sheen=0.06, nap=0.8),
-}  # fmt: skip
-INNER: Final = ("shirt", "tee", "shirt", "turtleneck", "v-neck")
-"""Worn under a jacket with lapels."""
 ADULT_M: Final = 0.215
 """Half an adult's width across the shoulders."""
 PINCH_M: Final = 0.0016
@@ -78,37 +36,6 @@ CLEAR_M: Final = 0.0025
 """Cloth stays this far off the skin."""
 BELOW_M: Final = 0.05
 """Cloth is made this far below the cut, so that its end does not shape what is seen."""
-BARE_ARM = 0.35
-"""A tank's armholes lie where an arm's skinning weight is this large."""
-
-
-def neckline(style: str, rest: Floats) -> Floats:
-    """Signed height above the neckline at points of the base shape, in decimetres."""
-    cut = CUTS[style]
-    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    line = cut.height - cut.slope * z
-    if cut.vee:
-        front = smoothstep(0.25, 0.6, z)
-        vee = cut.height - cut.slope * 0.8 - cut.vee + x * (cut.vee + 0.25) / 0.62
-        line = line + front * np.minimum(0, vee - line)
-    line = line + cut.bow * smoothstep(0.15, 0.6, z) * np.minimum(x / 0.6, 1.2) ** 2
-    near_neck = smoothstep(0.96, 0.78, x)
-    return np.asarray((y - line) * near_neck - 1.6 * (1 - near_neck))
-
-
-def opening(style: str, rest: Floats, arms: Floats) -> Floats:
-    """Above 0 where the garment leaves the body free: the neck, a tank's arms, a jacket's front.
-
-    ``arms`` is the skinning weight of the arms at each point.
-    """
-    field = neckline(style, rest)
-    if style == "tank":
-        return np.maximum(field, 1.1 * (arms - BARE_ARM))
-    if style == "jacket":
-        half = 0.16 + 0.30 * smoothstep(4.2, 5.7, rest[:, 1])
-        front = np.where(rest[:, 2] > 0.15, half - np.abs(rest[:, 0]), -1.0)
-        return np.maximum(field, front)
-    return field
 
 
 def arm_weights(levels: int, body: Body) -> Floats:
@@ -119,22 +46,22 @@ def arm_weights(levels: int, body: Body) -> Floats:
 
 def covered(spec: AvatarSpec, body: Body) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Vertices of the skin that lie so deep under the garment that they need not be there."""
-    rest = body.topology.rest
-    if spec.garment.style == "tank":
-        bare = opening("tank", rest, arm_weights(2, body))
+    rest, cut = body.topology.rest, CUTS[spec.garment.style]
+    if cut.bare_arms:
+        bare = opening(cut, rest, arm_weights(2, body))
         under: np.ndarray[tuple[int], np.dtype[np.bool_]] = (bare < -0.22) & (rest[:, 1] < 6.1)
         return under
-    deep = (neckline(spec.garment.style, rest) < -0.42) | (np.abs(rest[:, 0]) > 1.05) | (rest[:, 1] < 4.0)
+    deep = (neckline(cut, rest) < -0.42) | (np.abs(rest[:, 0]) > 1.05) | (rest[:, 1] < 4.0)
     hidden: np.ndarray[tuple[int], np.dtype[np.bool_]] = deep & (rest[:, 1] < 6.1)
     return hidden
 
 
 def build_garment(spec: AvatarSpec, body: Body) -> list[MeshPart]:
-    """The garment's cloth, its trims, and caps that close the bust at the cut; a jacket is worn over something else."""
+    """The garment's cloth, its trims, and caps that close the bust at the cut; if it is open, what is worn under it."""
     garment = spec.garment
-    if garment.style != "jacket":
+    if not CUTS[garment.style].is_open:
         return _layer("garment", spec, garment, body)
-    style = INNER[generator_for(spec.seed, 0, "inner style").integers(len(INNER))] if tailored(spec) else "tee"
+    style = INNER[generator_for(spec.seed, 0, "inner style").integers(len(INNER))] if tailored(spec) else UNDER_ZIP
     changes = {"style": style, "colour": garment.accent, "pattern": "plain", "ease": 0.0, "folds": 0.0}
     inner = _layer("inner", spec, garment.model_copy(update=changes), body)
     outer = _layer("garment", spec, garment, body, inner[0])
@@ -169,10 +96,10 @@ def _layer(
     triangles = fine.triangles[kept[fine.triangles].all(1)]
     used, compact = np.unique(triangles, return_inverse=True)
     packed = np.concatenate(columns, 1)[used]
-    field = opening(garment.style, packed[:, :3], packed[:, -1])
+    field = opening(cut, packed[:, :3], packed[:, -1])
     vertices, triangles, packed = clip(surface[used], compact.reshape(-1, 3), -field, packed)
     vertices, triangles, packed = _whole(vertices, triangles, packed)
-    seams = seams_m(packed[:, :3], packed[:, 11], garment.style == "shirt", not raglan)
+    seams = seams_m(packed[:, :3], packed[:, 11], yoke=cut.yoke, shoulder=not raglan)
     vertices = _folded(garment, cut, body, vertices, triangles, packed, seams, rng, under)
     packed = np.concatenate((packed, seams), 1)
     vertices, triangles, packed = clip(vertices, triangles, vertices[:, 1] - cut_height(vertices), packed)
@@ -181,14 +108,14 @@ def _layer(
     material = _material(garment, cut, rng)
     fields = {"weave": torso, "sleeve": sleeve, "seams": seams}
     colour = np.repeat(linear(garment.colour)[None], len(vertices), 0)
-    contrast = raglan and garment.style == "tee" and garment.pattern == "plain"
+    contrast = raglan and cut.contrasting and garment.pattern == "plain"
     parts = [
         MeshPart(
             name=name,
             role="garment",
             vertices=vertices,
             faces=triangles,
-            material=replace(material, sewn=garment.style != "tank", accent_sleeves=contrast),
+            material=replace(material, sewn=not cut.bare_arms, accent_sleeves=contrast),
             label="garment",
             colours=colour,
             fields=fields,
@@ -202,7 +129,7 @@ def _layer(
         if not on_cut.any():
             free.append(loop)
             continue
-        if garment.style == "jacket" and not on_cut.all():  # one loop is neck, front edges and cut
+        if cut.is_open and not on_cut.all():  # one loop is neck, front edges and cut
             free.append(loop)
             loop = np.roll(loop, -int(np.flatnonzero(on_cut & ~np.roll(on_cut, 1))[0]))
             loop = loop[np.abs(above[loop]) < 1e-4]
@@ -224,14 +151,14 @@ def _layer(
         parts += build_hems(vertices[loop], on_cut, garment, plain)
     free.sort(key=lambda loop: -vertices[loop, 1].max())
     cloth = Surface(vertices, vertex_normals(vertices, triangles))
-    if garment.style == "jacket":
+    if isinstance(cut.trim, Front):
         edge = vertices[free[0]]
-        at_neck = np.abs(neckline("jacket", rest[free[0]])) < 0.03
+        at_neck = np.abs(neckline(cut, rest[free[0]])) < 0.03
         on_cut = above[free[0]] < 0.004
         return parts + build_front(garment, edge, at_neck, on_cut, cloth, tailored(spec), plain)
     for number, loop in enumerate(free[1:]):  # armholes that lie above the cut
         parts += build_hems(vertices[loop], np.zeros(len(loop), bool), garment, plain, number)
-    return parts + build_collar(garment, vertices[free[0]], cloth, plain)
+    return parts + build_collar(garment, cut.trim, vertices[free[0]], cloth, plain)
 
 
 def _whole(vertices: Floats, triangles: Ints, packed: Floats) -> tuple[Floats, Ints, Floats]:
@@ -254,13 +181,13 @@ def _eased(garment: GarmentSpec, cut: Cut, body: Body) -> Floats:
     used, compact = np.unique(coarse.triangles[kept[coarse.triangles].all(1)], return_inverse=True)
     triangles, vertices, rest = compact.reshape(-1, 3), surface[used], coarse.rest[used]
     mean = adjacency(triangles, len(vertices))
-    depth = np.clip(-opening(garment.style, rest, arm_weights(1, body)[used]), 0, None)
+    depth = np.clip(-opening(cut, rest, arm_weights(1, body)[used]), 0, None)
     vertices = smooth(vertices, mean, 16, 0.5 * (0.35 + 0.65 * smoothstep(0.0, 0.5, depth)))
     normals = smooth(vertex_normals(vertices, triangles), mean, 8)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     offset = cut.offset_m + cut.ease_m * (0.35 + 0.65 * garment.ease) * smoothstep(0.1, 1.6, depth)
-    if garment.style == "turtleneck":
-        offset += 0.0045 * smoothstep(0.0, 0.03, depth) * smoothstep(0.30, 0.26, depth)
+    if cut.roll_m:
+        offset += cut.roll_m * smoothstep(0.0, 0.03, depth) * smoothstep(0.30, 0.26, depth)
     surface[used] = vertices + offset[:, None] * normals
     return np.asarray(refine() @ surface)
 
@@ -282,7 +209,7 @@ def _folded(
     border = np.zeros(len(vertices), bool)
     for loop in border_loops(triangles):
         border[loop] = True
-    depth = np.clip(-opening(garment.style, rest, packed[:, -1]), 0, None)
+    depth = np.clip(-opening(cut, rest, packed[:, -1]), 0, None)
     free = smoothstep(0.02, 0.45, depth)
     swell = 0.0022 * waves(rest, rng, np.array((0.62, 0.20, 0.62)), 7)
     swell += 0.0010 * waves(rest, rng, np.array((1.6, 1.0, 1.6)))
@@ -290,7 +217,7 @@ def _folded(
     small = float(np.clip(np.abs(vertices[:, 0]).max() / ADULT_M, 0.4, 1.0)) ** 2
     share = small * (0.3 + 0.7 * garment.folds)
     height = share * (swell + folds_m(rest, normals_rest, cut.hang, rng)) * free
-    if garment.style != "tank":
+    if not cut.bare_arms:
         nearest = np.abs(seams[:, :2]).min(1)
         height -= PINCH_M * np.exp(-0.5 * (nearest / 0.0045) ** 2) * free
     normals = smooth(vertex_normals(vertices, triangles), mean, 12)
@@ -310,8 +237,7 @@ def _folded(
 
 def _material(garment: GarmentSpec, cut: Cut, rng: np.random.Generator) -> Cloth:
     red, green, blue = (float(value) for value in linear(garment.accent))
-    # Narrower ones would not survive small images.
-    period = rng.uniform(0.026, 0.05) if garment.style == "shirt" else rng.uniform(0.028, 0.075)
+    period = rng.uniform(*cut.period_m)
     return Cloth(
         melange=0.6 if garment.pattern == "melange" else 0.12,
         rib=cut.rib,

@@ -17,7 +17,7 @@ from blender_scripts.geometry.arrays import Floats, Ints, linear, smoothstep
 from blender_scripts.geometry.material import Cloth
 from blender_scripts.geometry.mesh import border_loops, clip, largest_component, sweep, tube
 from blender_scripts.geometry.parts import MeshPart
-from pipeline.contracts.appearance import HatSpec
+from pipeline.contracts.appearance import HatSpec, HatStyle
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 
@@ -28,7 +28,7 @@ RIBS: Final = 48
 PANELS: Final = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """Numbers of one style."""
 
@@ -40,11 +40,11 @@ class Shape:
     """How coarse its cloth is, as a share of jersey's."""
 
 
-SHAPES: Final[dict[str, Shape]] = {
-    "beanie": Shape(7.46, 0.32, 0.3, 2.0),
-    "cap": Shape(7.52, 0.29, 0.05, 0.6),
-    "bucket hat": Shape(7.54, 0.24, 0.05, 0.8),
-    "beret": Shape(7.62, 0.26, 0.4, 1.5),
+SHAPES: Final[dict[HatStyle, Shape]] = {
+    "beanie": Shape(height=7.46, rise=0.32, sheen=0.3, nap=2.0),
+    "cap": Shape(height=7.52, rise=0.29, sheen=0.05, nap=0.6),
+    "bucket hat": Shape(height=7.54, rise=0.24, sheen=0.05, nap=0.8),
+    "beret": Shape(height=7.62, rise=0.26, sheen=0.4, nap=1.5),
 }
 
 

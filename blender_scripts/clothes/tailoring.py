@@ -84,7 +84,7 @@ def raglan_m(rest: Floats) -> Floats:
     return np.asarray(0.1 * (x - line) / np.hypot(1, 0.55))
 
 
-def seams_m(rest: Floats, sleeve_m: Floats, yoke: bool, shoulder: bool) -> Floats:
+def seams_m(rest: Floats, sleeve_m: Floats, *, yoke: bool, shoulder: bool) -> Floats:
     """(point, 3) signed distances to the seams of armhole, shoulder and yoke, in metres; ``FAR_M`` where not sewn."""
     on_torso = sleeve_m < 0
     across, below = 0.1 * (rest[:, 2] - SHOULDER_Z), 0.1 * (rest[:, 1] - 5.25)
@@ -112,7 +112,7 @@ def _integrate(points: Floats, edges: np.ndarray[tuple[int, int], np.dtype[np.in
     return np.asarray(spsolve(system, slope.T @ wanted))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hang:
     """How a kind of garment folds."""
 

@@ -12,6 +12,7 @@ from blender_scripts.geometry.mesh import waves
 from blender_scripts.geometry.parts import StrandPart
 from blender_scripts.geometry.strand import at_places, clump, frizz, scatter, taper
 from blender_scripts.hair.colour import pigment, strand_colours
+from pipeline.contracts.appearance import FacialHairStyle
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 
@@ -136,7 +137,7 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     return np.asarray(np.clip(np.maximum.reduce(parts), 0, 1) * free)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Beard:
     """Numbers of one style."""
 
@@ -144,19 +145,19 @@ class Beard:
     longest_m: float
     shadow: float
     """How much of the skin below is tinted."""
-    radius_m: float = 0.00030
+    radius_m: float
 
 
-BEARDS: Final = {
-    "stubble": Beard(5200, 0.0016, 0.34, 0.00014),
-    "moustache": Beard(1700, 0.0085, 0.42, 0.00022),
-    "handlebar": Beard(1900, 0.011, 0.42, 0.00022),
-    "goatee": Beard(3000, 0.013, 0.45, 0.00023),
-    "van dyke": Beard(2600, 0.015, 0.45, 0.00023),
-    "chin curtain": Beard(6200, 0.012, 0.42, 0.00024),
-    "sideburns": Beard(3000, 0.009, 0.36, 0.00022),
-    "short": Beard(10500, 0.0055, 0.44, 0.00019),
-    "full": Beard(10500, 0.022, 0.52, 0.00025),
+BEARDS: Final[dict[FacialHairStyle, Beard]] = {
+    "stubble": Beard(strands=5200, longest_m=0.0016, shadow=0.34, radius_m=0.00014),
+    "moustache": Beard(strands=1700, longest_m=0.0085, shadow=0.42, radius_m=0.00022),
+    "handlebar": Beard(strands=1900, longest_m=0.011, shadow=0.42, radius_m=0.00022),
+    "goatee": Beard(strands=3000, longest_m=0.013, shadow=0.45, radius_m=0.00023),
+    "van dyke": Beard(strands=2600, longest_m=0.015, shadow=0.45, radius_m=0.00023),
+    "chin curtain": Beard(strands=6200, longest_m=0.012, shadow=0.42, radius_m=0.00024),
+    "sideburns": Beard(strands=3000, longest_m=0.009, shadow=0.36, radius_m=0.00022),
+    "short": Beard(strands=10500, longest_m=0.0055, shadow=0.44, radius_m=0.00019),
+    "full": Beard(strands=10500, longest_m=0.022, shadow=0.52, radius_m=0.00025),
 }
 
 

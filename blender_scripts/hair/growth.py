@@ -1,12 +1,13 @@
 """The growing of guides, which all styles share: from the scalp outwards, off skin, cloth and face."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.geometry.arrays import Floats, smoothstep, unit
-from blender_scripts.hair.style import Head, Style, fringe_share
+from blender_scripts.hair.style import Comb, Head, Style, fringe_share
 from pipeline.contracts.avatar import AvatarSpec
 
 DOWN = np.array((0.0, -1.0, 0.0))
@@ -74,35 +75,39 @@ class Grower:
         aside = -np.sign(points[:, 0]) * 0.5 * below * wide
         return unit(np.stack((aside, np.full(len(points), -1.0), 0.55 * below * before), -1))
 
-    def comb(self, name: str, points: Floats, sides: Floats, front: Floats, knot: Floats) -> Floats:
-        """Unit directions along which the style is combed at ``points``.
+    def comb(self, comb: Comb, points: Floats, sides: Floats, front: Floats, knot: Floats) -> Floats:
+        """Unit directions along which hair is combed at ``points``.
 
         ``front`` (point, 1) is 1 in a fringe; ``knot`` is where each strand of a tied style goes.
         """
         head = self.head
-        offset = points - head.centre
-        out = unit(offset)
+        out = unit(points - head.centre)
         high = smoothstep(0.0, 0.06, points[:, 1] - head.brow)[:, None]
-        if name == "forward":
-            ahead = unit(points - head.whorl + 1e-6)
-            wanted = high * (0.7 * ahead + np.array((0, 0, 0.5))) + (1 - high) * (DOWN + 0.25 * np.array((0, 0, -1.0)))
-        elif name == "side":
-            swept = np.stack((np.sign(sides), -0.15 + 0 * sides, -0.35 + 0 * sides), -1)
-            wanted = high * swept + (1 - high) * (DOWN + 0.5 * np.array((0, 0, -1.0)))
-        elif name == "tied":
-            wanted = unit(knot + 0.008 * unit(knot - head.centre) - points)
-        elif name == "swept":
-            back = np.stack((0.15 * np.sign(sides), 0.1 + 0 * sides, -1 + 0 * sides), -1)
-            wanted = high * back + (1 - high) * (0.8 * DOWN + np.array((0, 0, -1.0)))
-        elif name in ("parted", "fringe"):
-            # A parting ends at the whorl; behind it hair falls straight down.
-            lateral = np.stack((sides, 0 * sides, -0.3 + 0 * sides), -1)
-            wanted = lateral + (1 - high) * 1.2 * DOWN
-            ahead = np.stack((0.1 * points[:, 0] / head.half_width, -1 + 0 * sides, 0.5 + 0 * sides), -1)
-            wanted = (1 - front) * wanted + front * ahead
-        else:
-            # Up and back over the forehead, so that no visor hangs in front of the face.
-            front = smoothstep(0.02, 0.08, points[:, 2])[:, None] * high
-            wanted = out + front * np.array((0, 0.55, -0.55))
-        tangent = wanted - (wanted * out).sum(1, keepdims=True) * out if name != "radial" else wanted
-        return unit(unit(tangent) - 0.22 * out if name == "tied" else tangent)
+        match comb:
+            case "radial":
+                # Up and back over the forehead, so that no visor hangs in front of the face.
+                front = smoothstep(0.02, 0.08, points[:, 2])[:, None] * high
+                return unit(out + front * np.array((0, 0.55, -0.55)))
+            case "forward":
+                ahead = unit(points - head.whorl + 1e-6)
+                low = DOWN + 0.25 * np.array((0, 0, -1.0))
+                wanted = high * (0.7 * ahead + np.array((0, 0, 0.5))) + (1 - high) * low
+            case "side":
+                swept = np.stack((np.sign(sides), -0.15 + 0 * sides, -0.35 + 0 * sides), -1)
+                wanted = high * swept + (1 - high) * (DOWN + 0.5 * np.array((0, 0, -1.0)))
+            case "swept":
+                back = np.stack((0.15 * np.sign(sides), 0.1 + 0 * sides, -1 + 0 * sides), -1)
+                wanted = high * back + (1 - high) * (0.8 * DOWN + np.array((0, 0, -1.0)))
+            case "tied":
+                wanted = unit(knot + 0.008 * unit(knot - head.centre) - points)
+            case "parted" | "fringe":
+                # A parting ends at the whorl; behind it hair falls straight down.
+                lateral = np.stack((sides, 0 * sides, -0.3 + 0 * sides), -1)
+                wanted = lateral + (1 - high) * 1.2 * DOWN
+                ahead = np.stack((0.1 * points[:, 0] / head.half_width, -1 + 0 * sides, 0.5 + 0 * sides), -1)
+                wanted = (1 - front) * wanted + front * ahead
+            case _:
+                assert_never(comb)
+        tangent = wanted - (wanted * out).sum(1, keepdims=True) * out
+        # What is tied is drawn tight onto the head.
+        return unit(unit(tangent) - 0.22 * out if comb == "tied" else tangent)

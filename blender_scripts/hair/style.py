@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
 
 from blender_scripts.body.body import Body
 from blender_scripts.geometry.arrays import Floats, smoothstep
+from pipeline.contracts.appearance import HairStyle
 from pipeline.contracts.avatar import AvatarSpec
 
+Comb = Literal["forward", "side", "swept", "tied", "radial", "parted", "fringe"]
+"""How hair is laid: ``growth.Grower.comb``."""
+Tie = Literal["bun", "ponytail", "pigtails", "braids"]
+"""What is made of gathered hair: ``hair.tied``."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Curl:
     """A helix of ``radius`` metres; ``flat`` makes it a wave; ``free`` strands wind independently."""
 
@@ -83,7 +89,7 @@ class Head:
         moved[..., 0] = sides * np.maximum(sides * points[..., 0], need)
         return np.where((front * below * above > 0)[..., None], moved, points)
 
-    def knots(self, tie: str) -> Floats:
+    def knots(self, tie: Tie) -> Floats:
         """(knot, 3): where a tied style gathers hair; two of them are the left and the right one."""
         if tie in ("bun", "ponytail"):
             return (self.crown if tie == "bun" else self.nape)[None]
@@ -107,14 +113,16 @@ class Head:
         return np.asarray(cut + np.maximum(number - first[:, None] + 1, 0)[..., None] * np.array((0, 2e-6, -2e-6)))
 
 
-@dataclass(frozen=True, eq=False)
+Length = Callable[[AvatarSpec, Head, Floats, Floats], Floats]
+"""(spec, head, roots, rest roots) to the length of each guide in metres."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Style:
     """Numbers of one style. Lengths in metres."""
 
-    length: Callable[[AvatarSpec, Head, Floats, Floats], Floats]
-    """(spec, head, roots, rest roots) to the length of each guide."""
-    comb: str
-    """'forward', 'side', 'swept', 'tied', 'radial', 'parted' or 'fringe'."""
+    length: Length
+    comb: Comb
     lift: float
     """How steeply hair leaves the scalp, 0..1."""
     gravity: float
@@ -135,14 +143,15 @@ class Style:
     unevenness: float = 0.08
     frizz: float = 0.004
     keeps_off_face: bool = False
-    curl: Callable[[AvatarSpec], Curl] = lambda spec: Curl(0.0015 * spec.hair.curl, 0.02, 0.0)
-    tie: str = ""
-    """'bun', 'ponytail', 'pigtails' or 'braids'."""
+    over_eyes: bool = False
+    """It may hang in front of the pupils."""
+    curl: Callable[[AvatarSpec], Curl] = lambda spec: Curl(radius=0.0015 * spec.hair.curl, wavelength=0.02)
+    tie: Tie | None = None
     on_forehead: float = 0.010
     """How far below the hairline hair may hang before the forehead, in metres; a fringe goes to the brows."""
 
 
-def _short(top: float, side: float, spread: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+def _short(*, top: float, side: float, spread: float) -> Length:
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
         high = smoothstep(7.55, 8.15, rest[:, 1])
         return (side + (top - side) * high) * (1 - spread / 2 + spread * spec.hair.length)
@@ -150,7 +159,7 @@ def _short(top: float, side: float, spread: float) -> Callable[[AvatarSpec, Head
     return length
 
 
-def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+def _down_to(*, low: float, high: float) -> Length:
     """Long enough to hang to a height between ``low`` and ``high`` (chosen by the spec), layered a little."""
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
@@ -165,16 +174,16 @@ def _down_to(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Flo
     return length
 
 
-def _to_chin(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+def _to_chin(*, low: float, high: float) -> Length:
     """Like :func:`_down_to`, with heights above the chin."""
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
-        return _down_to(head.chin + low, head.chin + high)(spec, head, roots, rest)
+        return _down_to(low=head.chin + low, high=head.chin + high)(spec, head, roots, rest)
 
     return length
 
 
-def _round(least: float, most: float, low: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+def _round(*, least: float, most: float, low: float) -> Length:
     """The same length all over, ``low`` times that at the nape."""
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
@@ -184,9 +193,9 @@ def _round(least: float, most: float, low: float) -> Callable[[AvatarSpec, Head,
     return length
 
 
-def _fringed(low: float, high: float) -> Callable[[AvatarSpec, Head, Floats, Floats], Floats]:
+def _fringed(*, low: float, high: float) -> Length:
     """Like :func:`_down_to`, but in front only down to the brows."""
-    behind = _down_to(low, high)
+    behind = _down_to(low=low, high=high)
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
         front = fringe_share(rest)
@@ -202,75 +211,94 @@ def fringe_share(rest: Floats) -> Floats:
     return np.asarray(smoothstep(0.72, 0.92, rest[:, 2]) * across * smoothstep(7.8, 7.95, rest[:, 1]))
 
 
-def _tied(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
-    knots = head.knots(STYLES[spec.hair.style].tie)
-    distance = np.linalg.norm(roots[:, None] - knots[None], axis=2)
-    side = (roots[:, 0] < 0).astype(int) if len(knots) == 2 else np.zeros(len(roots), int)
-    return np.asarray(distance[np.arange(len(roots)), side] * 0.99)
+def _to_knots(tie: Tie) -> Length:
+    """As far as the knot, with nothing to spare."""
+
+    def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
+        knots = head.knots(tie)
+        distance = np.linalg.norm(roots[:, None] - knots[None], axis=2)
+        side = (roots[:, 0] < 0).astype(int) if len(knots) == 2 else np.zeros(len(roots), int)
+        return np.asarray(distance[np.arange(len(roots)), side] * 0.99)
+
+    return length
 
 
 def _tight(spec: AvatarSpec) -> Curl:
-    return Curl(0.0035 + 0.002 * (1 - spec.hair.curl), 0.014 + 0.008 * (1 - spec.hair.curl), 0.1, free=True)
+    loose = 1 - spec.hair.curl
+    return Curl(radius=0.0035 + 0.002 * loose, wavelength=0.014 + 0.008 * loose, flat=0.1, free=True)
 
 
-_TIED: Final[dict[str, Any]] = {
-    "margin": (0.001, 0.004), "layer": 0.0015, "clump": 0.25, "clump_size": 20, "unevenness": 0.02, "frizz": 0.0010,
-    "radius": 0.00036, "close": float("inf"),
-}  # fmt: skip
+def _gathered(tie: Tie, *, lift: float) -> Style:
+    """Hair that lies flat on the head, all of it combed to where it is tied."""
+    return Style(
+        length=_to_knots(tie), comb="tied", tie=tie, lift=lift, gravity=0.0, stiffness=0.35, points=14, strands=14000,
+        radius=0.00036, margin=(0.001, 0.004), close=float("inf"), layer=0.0015, clump=0.25, clump_size=20,
+        unevenness=0.02, frizz=0.0010,
+    )  # fmt: skip
 
-STYLES: Final[dict[str, Style]] = {
+
+STYLES: Final[dict[HairStyle, Style]] = {
     "buzz": Style(
-        _short(0.008, 0.005, 0.9), "forward", 0.62, 0.0, 0.9, 4, 17000, guides=500, layer=0.0, clump=0.0,
-        margin=(0.001, 0.002), frizz=0.0006, radius=0.00034, graded=0.5,
+        length=_short(top=0.008, side=0.005, spread=0.9), comb="forward", lift=0.62, gravity=0.0, stiffness=0.9,
+        points=4, strands=17000, guides=500, radius=0.00034, margin=(0.001, 0.002), graded=0.5, layer=0.0, clump=0.0,
+        frizz=0.0006,
     ),
     "crop": Style(
-        _short(0.032, 0.018, 0.6), "forward", 0.34, 0.10, 0.66, 8, 17000, clump=0.5, frizz=0.0015, radius=0.00034,
-        on_forehead=0.022, margin=(0.002, 0.007), close=0.010, graded=0.35, unevenness=0.14,
+        length=_short(top=0.032, side=0.018, spread=0.6), comb="forward", lift=0.34, gravity=0.10, stiffness=0.66,
+        points=8, strands=17000, radius=0.00034, margin=(0.002, 0.007), close=0.010, graded=0.35, clump=0.5,
+        unevenness=0.14, frizz=0.0015, on_forehead=0.022,
     ),
     "side part": Style(
-        _short(0.075, 0.022, 0.5), "side", 0.40, 0.22, 0.55, 10, 17000, clump=0.55, margin=(0.003, 0.010),
-        radius=0.00034, keeps_off_face=True, frizz=0.0016, close=0.008, graded=0.3, clump_size=20,
+        length=_short(top=0.075, side=0.022, spread=0.5), comb="side", lift=0.40, gravity=0.22, stiffness=0.55,
+        points=10, strands=17000, radius=0.00034, margin=(0.003, 0.010), close=0.008, graded=0.3, clump=0.55,
+        clump_size=20, frizz=0.0016, keeps_off_face=True,
     ),
     "balding": Style(
-        _short(0.024, 0.014, 0.8), "forward", 0.30, 0.25, 0.6, 8, 9000, clump=0.4, frizz=0.0010, radius=0.00032,
-        margin=(0.001, 0.005), close=0.005, graded=0.4,
+        length=_short(top=0.024, side=0.014, spread=0.8), comb="forward", lift=0.30, gravity=0.25, stiffness=0.6,
+        points=8, strands=9000, radius=0.00032, margin=(0.001, 0.005), close=0.005, graded=0.4, clump=0.4,
+        frizz=0.0010,
     ),
     "swept back": Style(
-        _short(0.085, 0.030, 0.5), "swept", 0.34, 0.10, 0.58, 12, 17000, clump=0.6, margin=(0.003, 0.010),
-        radius=0.00034, frizz=0.0016, clump_size=18, close=0.010, graded=0.25,
+        length=_short(top=0.085, side=0.030, spread=0.5), comb="swept", lift=0.34, gravity=0.10, stiffness=0.58,
+        points=12, strands=17000, radius=0.00034, margin=(0.003, 0.010), close=0.010, graded=0.25, clump=0.6,
+        clump_size=18, frizz=0.0016,
     ),
     "fringe": Style(
-        _fringed(-0.13, -0.03), "fringe", 0.38, 0.6, 0.45, 18, 17000, margin=(0.003, 0.010), layer=0.004,
-        clump=0.45, clump_size=20, unevenness=0.03, keeps_off_face=True, on_forehead=0.060, radius=0.00036,
-        frizz=0.0022, close=0.008,
+        length=_fringed(low=-0.13, high=-0.03), comb="fringe", lift=0.38, gravity=0.6, stiffness=0.45, points=18,
+        strands=17000, radius=0.00036, margin=(0.003, 0.010), close=0.008, layer=0.004, clump=0.45, clump_size=20,
+        unevenness=0.03, frizz=0.0022, keeps_off_face=True, over_eyes=True, on_forehead=0.060,
     ),
     "bob": Style(
-        _to_chin(-0.045, 0.010), "parted", 0.42, 0.55, 0.45, 16, 15000, margin=(0.003, 0.011), layer=0.005,
-        clump=0.45, clump_size=22, keeps_off_face=True, unevenness=0.03, radius=0.00038, frizz=0.0020, close=0.005,
+        length=_to_chin(low=-0.045, high=0.010), comb="parted", lift=0.42, gravity=0.55, stiffness=0.45, points=16,
+        strands=15000, radius=0.00038, margin=(0.003, 0.011), close=0.005, layer=0.005, clump=0.45, clump_size=22,
+        unevenness=0.03, frizz=0.0020, keeps_off_face=True,
     ),
     "long straight": Style(
-        _down_to(-0.172, -0.10), "parted", 0.40, 0.6, 0.42, 22, 15500, margin=(0.003, 0.012), layer=0.005,
-        clump=0.5, clump_size=26, keeps_off_face=True, unevenness=0.05, frizz=0.0020, radius=0.00036, close=0.005,
+        length=_down_to(low=-0.172, high=-0.10), comb="parted", lift=0.40, gravity=0.6, stiffness=0.42, points=22,
+        strands=15500, radius=0.00036, margin=(0.003, 0.012), close=0.005, layer=0.005, clump=0.5, clump_size=26,
+        unevenness=0.05, frizz=0.0020, keeps_off_face=True,
     ),
     "wavy": Style(
-        _down_to(-0.165, -0.08), "parted", 0.45, 0.5, 0.45, 26, 15000, margin=(0.004, 0.015), layer=0.006,
-        clump=0.7, clump_size=34, keeps_off_face=True, unevenness=0.08, frizz=0.003, radius=0.00038, close=0.010,
-        curl=lambda spec: Curl(0.0055 + 0.004 * spec.hair.curl, 0.075 - 0.025 * spec.hair.curl, 0.3),
+        length=_down_to(low=-0.165, high=-0.08), comb="parted", lift=0.45, gravity=0.5, stiffness=0.45, points=26,
+        strands=15000, radius=0.00038, margin=(0.004, 0.015), close=0.010, layer=0.006, clump=0.7, clump_size=34,
+        unevenness=0.08, frizz=0.003, keeps_off_face=True,
+        curl=lambda spec: Curl(
+            radius=0.0055 + 0.004 * spec.hair.curl, wavelength=0.075 - 0.025 * spec.hair.curl, flat=0.3
+        ),
     ),
     "curly": Style(
-        _round(0.045, 0.095, 0.75),
-        "radial", 0.55, 0.38, 0.5, 26, 12000, margin=(0.005, 0.014), layer=0.005, clump=0.8, clump_size=34,
-        unevenness=0.12, frizz=0.0025, radius=0.00040, on_forehead=0.016, graded=0.5, close=float("inf"),
-        curl=lambda spec: Curl(0.0048, 0.026 - 0.007 * spec.hair.curl, 0.1),
+        length=_round(least=0.045, most=0.095, low=0.75), comb="radial", lift=0.55, gravity=0.38, stiffness=0.5,
+        points=26, strands=12000, radius=0.00040, margin=(0.005, 0.014), close=float("inf"), graded=0.5, layer=0.005,
+        clump=0.8, clump_size=34, unevenness=0.12, frizz=0.0025, on_forehead=0.016,
+        curl=lambda spec: Curl(radius=0.0048, wavelength=0.026 - 0.007 * spec.hair.curl, flat=0.1),
     ),
     "afro": Style(
-        _round(0.022, 0.066, 0.7),
-        "radial", 0.97, 0.0, 0.95, 18, 15000, margin=(0.004, 0.012), layer=0.0, clump=0.35, clump_size=10,
-        unevenness=0.06, frizz=0.0020, radius=0.00040, curl=_tight, on_forehead=0.008, graded=0.6,
-        close=float("inf"),
+        length=_round(least=0.022, most=0.066, low=0.7), comb="radial", lift=0.97, gravity=0.0, stiffness=0.95,
+        points=18, strands=15000, radius=0.00040, margin=(0.004, 0.012), close=float("inf"), graded=0.6, layer=0.0,
+        clump=0.35, clump_size=10, unevenness=0.06, frizz=0.0020, curl=_tight, on_forehead=0.008,
     ),
-    "bun": Style(_tied, "tied", 0.15, 0.0, 0.35, 14, 14000, tie="bun", **_TIED),
-    "ponytail": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="ponytail", **_TIED),
-    "pigtails": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="pigtails", **_TIED),
-    "braids": Style(_tied, "tied", 0.18, 0.0, 0.35, 14, 14000, tie="braids", **_TIED),
+    "bun": _gathered("bun", lift=0.15),
+    "ponytail": _gathered("ponytail", lift=0.18),
+    "pigtails": _gathered("pigtails", lift=0.18),
+    "braids": _gathered("braids", lift=0.18),
 }  # fmt: skip

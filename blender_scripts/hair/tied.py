@@ -6,14 +6,14 @@ from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.geometry.arrays import Floats, unit
 from blender_scripts.geometry.parts import StrandPart
 from blender_scripts.geometry.strand import frizz, taper
-from blender_scripts.hair.style import Head
+from blender_scripts.hair.style import Head, Tie
 from pipeline.contracts.avatar import AvatarSpec
 
 LONGEST_M = 0.24
 
 
 def build_tied(
-    tie: str, spec: AvatarSpec, head: Head, obstacle: Obstacle, colours: Floats, rng: np.random.Generator
+    tie: Tie, spec: AvatarSpec, head: Head, obstacle: Obstacle, colours: Floats, rng: np.random.Generator
 ) -> list[StrandPart]:
     """The tied part of the hair, ``colours`` (strand, 3) shared out evenly."""
     knots = head.knots(tie)
@@ -53,7 +53,7 @@ def _coil(knot: Floats, head: Head, length: float, count: int, rng: np.random.Ge
     return np.asarray(strands + rng.normal(0, 0.0006, (count, 1, 3)))
 
 
-def _hanging(tie: str, knot: Floats, head: Head, length: float, obstacle: Obstacle) -> Floats:
+def _hanging(tie: Tie, knot: Floats, head: Head, length: float, obstacle: Obstacle) -> Floats:
     """The middle line of a tail (point, 3): out from the knot, then down, off skin and cloth."""
     reach = LONGEST_M * (0.55 + 0.45 * length)
     steps = 36

@@ -19,11 +19,10 @@ from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.geometry.arrays import Floats, Ints
 from blender_scripts.geometry.mesh import border_loops, triangulate, vertex_normals
 from blender_scripts.geometry.parts import MeshPart, Part, StrandPart, skin_of
+from blender_scripts.hair.style import STYLES
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera
 
-FRINGES: Final = ("fringe",)
-"""Hair styles that may fall over the eyes."""
 MARGIN_PIXELS: Final = 1.0
 """Of background around the bust in every frame; the pixel filter reaches three quarters of one."""
 GAP_M: Final = 0.008
@@ -58,7 +57,7 @@ def check_geometry(parts: Sequence[Part], spec: AvatarSpec, cameras: Sequence[Ca
     check_cloth([part for part in parts if isinstance(part, MeshPart) and part.label == "garment"])
     hair = [part for part in parts if isinstance(part, StrandPart) and part.label == "hair"]
     if hair:
-        if spec.hair.style not in FRINGES:
+        if not STYLES[spec.hair.style].over_eyes:
             check_pupils(skin, hair)
         check_face(skin, hair)
 

@@ -1,5 +1,7 @@
 """Threads keep their spacing on every slope, panels meet at their seams, folds stay within their height."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from blender_scripts.body.body import topology
@@ -31,15 +33,18 @@ def test_patterns_are_symmetric_and_sleeves_lie_outside() -> None:
     for seam in (armhole_m, raglan_m):
         assert (seam(REST[np.abs(REST[:, 0]) < 0.6]) < 0).all() and (seam(REST[np.abs(REST[:, 0]) > 1.8]) > 0).all()
     kept = CHEST & (REST[:, 2] > 0.4)
-    assert (seams_m(REST[kept], armhole_m(REST[kept]), True, True)[:, 2] == FAR_M).all(), "a yoke is behind"
+    assert (seams_m(REST[kept], armhole_m(REST[kept]), yoke=True, shoulder=True)[:, 2] == FAR_M).all(), (
+        "a yoke is behind"
+    )
 
 
 def test_folds_are_bounded_differ_by_seed_and_vanish_with_their_height() -> None:
     points, normals = REST[CHEST], topology(2).rest_normals[CHEST]
-    heights = [folds_m(points, normals, Hang(0.2, 0.005, 1.0), np.random.default_rng(seed)) for seed in (1, 2)]
+    hang = Hang(width=0.2, height_m=0.005, count=1.0)
+    heights = [folds_m(points, normals, hang, np.random.default_rng(seed)) for seed in (1, 2)]
     assert all(0.001 < np.abs(height).max() <= 0.005 for height in heights)
     assert np.abs(heights[0] - heights[1]).max() > 0.001
-    assert not folds_m(points, normals, Hang(0.2, 0.0, 1.0), np.random.default_rng(1)).any()
+    assert not folds_m(points, normals, replace(hang, height_m=0.0), np.random.default_rng(1)).any()
 
 
 def test_what_is_laid_on_cloth_is_above_it_and_what_was_above_stays() -> None:
