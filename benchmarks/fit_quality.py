@@ -35,7 +35,7 @@ from benchmarks.held_out import mean
 from benchmarks.subject import load_subject
 from pipeline.config.load import load_config
 from pipeline.images import encode_png, over_white, to_uint8
-from pipeline.stages.fit.decoder import decoder_settings, fit_settings
+from pipeline.stages.fit.settings import decoder_settings, fit_settings
 from rodin_models.field.render import render_image
 
 DESK = load_config(preset="desk")

@@ -38,9 +38,10 @@ from pipeline.io.publish import empty_folder
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
-from pipeline.stages.device import read_samples, views_of
-from pipeline.stages.fit.decoder import fit_decoder, load_decoder
+from pipeline.stages.fit.decoder import fit_decoder
+from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.render import avatar_jobs, render_job, render_shard
+from pipeline.stages.views import read_samples, views_of
 from pipeline.stages.work import WorkItem
 
 SPECS = Path(__file__).with_name("avatars.json")

@@ -80,7 +80,7 @@ def measure(folder: Path, kind: str, config: RunConfig) -> None:
     import torch
 
     from benchmarks.subject import load_subjects
-    from pipeline.stages.fit.decoder import decoder_settings, fit_settings
+    from pipeline.stages.fit.settings import decoder_settings, fit_settings
     from rodin_models.field.decoder import Decoder
     from rodin_models.fit.evaluation import evaluate_views
     from rodin_models.fit.joint_fit import JointFit

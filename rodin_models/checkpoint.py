@@ -57,6 +57,11 @@ def save_state(folder: Path, tree: Tree) -> None:
         _fsync(path)
 
 
+def has_state(folder: Path) -> bool:
+    """Whether :func:`save_state` has written something there; a folder is published whole or not at all."""
+    return (folder / TREE).exists()
+
+
 def load_state(folder: Path) -> Tree:
     """The tree that :func:`save_state` wrote, tensors on the CPU; raises ``ValueError`` for one of another format."""
     from safetensors.torch import load_file

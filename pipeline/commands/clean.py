@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
 from pipeline.io.avatar_folder import AVATAR_JSON
-from pipeline.io.publish import publish_folder, remove_temporaries, run_lock
+from pipeline.io.publish import publish_folder, remove_temporaries
+from pipeline.io.run_lock import run_lock
 
 Echo = Callable[[str], None]
 

@@ -44,7 +44,7 @@ def export_nerf(run: Run, avatar: int, folder: Path) -> int:
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"--file {folder} is there and not an empty folder: nothing is written over; give another")
-    samples = read_avatar(index_shard(run.rendered.shard(avatar // run.config.render.shard_size)), avatar)
+    samples = read_avatar(index_shard(run.tar_of(avatar)), avatar)
     temporary = temporary_folder(folder)
     try:
         _write(temporary, samples)

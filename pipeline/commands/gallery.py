@@ -13,19 +13,20 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.conventions import BACKGROUND, PLANE_NAMES
+from pipeline.contracts.conventions import PLANE_NAMES
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, parse_avatar
 from pipeline.contracts.rendering import Split
 from pipeline.images import over_white, to_uint8
 from pipeline.io.plane_store import PlaneStore
 from pipeline.run.run import Run
-from pipeline.stages.device import choose_device, intrinsics, read_samples
-from pipeline.stages.fit.decoder import load_decoder
-from pipeline.stages.fit.own import load_own
+from pipeline.stages.device import choose_device
+from pipeline.stages.fit.decoder_file import load_decoder, load_own
+from pipeline.stages.picture import picture
+from pipeline.stages.views import read_samples
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
-from rodin_models.field.render import PlaneField, planes_occupancy, render_image
+from rodin_models.field.render import PlaneField, planes_occupancy
 
 AVATAR_ID = re.compile(r"a\d{6}")
 PLANES_FILE = "planes.npy"
@@ -111,17 +112,8 @@ class Gallery:
 
         Depth is infinite where more than half of the background is seen.
         """
-        image = render_image(
-            exhibit.planes,
-            exhibit.decoder,
-            torch.from_numpy(camera.matrix()).float().to(self.device),
-            torch.tensor(intrinsics(camera), device=self.device),
-            camera.height,
-            camera.width,
-            samples=self.run.config.fit.render_samples,
-            occupancy=exhibit.occupancy,
-            background=BACKGROUND,
-        )
+        samples = self.run.config.fit.render_samples
+        image = picture(exhibit.planes, exhibit.decoder, camera, exhibit.occupancy, samples=samples)
         depth = torch.where(image.alpha > 0.5, image.depth, torch.inf)
         return to_uint8(image.rgb.cpu().numpy()), depth.cpu().numpy()
 

@@ -22,12 +22,13 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.errors import ConfigError, StaleStageError
-from pipeline.contracts.naming import RunLayout, format_avatar, num_shards, shard_avatars
+from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress
 from pipeline.driver.refusal import changed_keys
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
-from pipeline.io.publish import publish_text, run_lock
+from pipeline.io.publish import publish_text
+from pipeline.io.run_lock import run_lock
 from pipeline.machine import require_disk
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
@@ -109,8 +110,8 @@ def ingest(
         publish_text(layout.config, config.to_toml())
         shown_from = 0.0
         reports: list[CaptureReport] = []
-        for shard in range(num_shards(config.render.num_avatars, config.render.shard_size)):
-            avatars = shard_avatars(shard, config.render.shard_size, config.render.num_avatars)
+        for shard in range(config.render.num_shards):
+            avatars = config.render.avatars_of(shard)
             chosen = slice(avatars[0], avatars[-1] + 1)
             work = WorkItem(run, "render", fingerprint, shard)
             item = IngestItem(work, prepared[chosen], placed[chosen], tuple(captions[chosen]))

@@ -97,7 +97,7 @@ def _describe_population(run: Run, echo: Echo) -> None:
         )
     size = sum(report.tar_bytes for report in reports.values())
     echo(f"{len(done)} avatars in {len(reports)} shards ({bytes_text(size)}), {held_out} held out: {views}")
-    tar = run.rendered.shard(done[0] // run.config.render.shard_size)
+    tar = run.tar_of(done[0])
     cameras = [sample.record.camera for sample in read_avatar(tar, done[0])]
     echo(f"cameras of {format_avatar(done[0])}: {_camera_text(cameras)}")
     fits = [fit for report in run.fit_reports().values() for fit in report.fits]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.contracts.capture import UpAxis
+from pipeline.contracts.naming import num_shards, shard_avatars
 from pipeline.contracts.record import Record
 from pipeline.contracts.rendering import RenderPasses
 from pipeline.contracts.setting import OPERATIONAL
@@ -56,6 +57,29 @@ class RenderConfig(Record):
     """A Blender process is killed when no frame appears for so long."""
     python: str = Field("", json_schema_extra=OPERATIONAL)
     """Interpreter that has bpy; empty means this one."""
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards hold the avatars."""
+        return num_shards(self.num_avatars, self.shard_size)
+
+    def shard_of(self, avatar: int) -> int:
+        """The shard that holds an avatar."""
+        return avatar // self.shard_size
+
+    def avatars_of(self, shard: int) -> tuple[int, ...]:
+        """The avatars of a shard, by index; the last shard may be short."""
+        return shard_avatars(shard, self.shard_size, self.num_avatars)
+
+    @property
+    def num_views(self) -> int:
+        """Photographs of an avatar: training views first, then held-out views, the frontal view last."""
+        return self.train_views + self.held_out_views + 1
+
+    @property
+    def frontal_view(self) -> int:
+        """The number of the frontal view."""
+        return self.num_views - 1
 
     @model_validator(mode="after")
     def _ordered(self) -> "RenderConfig":

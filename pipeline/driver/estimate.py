@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import num_shards
 from pipeline.driver.survey import StageState
 from pipeline.run.stage_table import STAGES
 
@@ -17,7 +16,7 @@ TRAIN_S_PER_GIGATEXEL_CHANNEL = 3.0
 def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:
     """Bytes that each stage will write, estimated from the configuration."""
     render, planes = config.render, config.planes
-    pixels = render.resolution**2 * (render.train_views + render.held_out_views + 1)
+    pixels = render.resolution**2 * render.num_views
     avatars_left = {s: states[s].total - states[s].done for s in ("render", "fit")}
     texels = 3 * planes.channels * (planes.resolution**2 + planes.base_resolution**2)
     unet = config.base.unet
@@ -37,7 +36,7 @@ def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, Stage
 
 def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
     """Ray tasks that the stages are."""
-    shards = num_shards(config.render.num_avatars, config.render.shard_size)
+    shards = config.render.num_shards
     counts = {"render": shards, "fit": shards, "own": config.render.num_avatars}
     return sum(counts.get(stage, 1) for stage in stages)
 
@@ -45,8 +44,7 @@ def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
 def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
     """Hours of one CPU core for each stage done from the start, to within a factor of about two."""
     render, fit = config.render, config.fit
-    views = render.train_views + render.held_out_views + 1
-    megasamples = views * render.resolution**2 * render.samples / 1e6
+    megasamples = render.num_views * render.resolution**2 * render.samples / 1e6
     fit_megasamples = fit.steps * fit.rays * fit.samples / 1e6
     seconds = {
         "render": render.num_avatars * (RENDER_S_PER_AVATAR + RENDER_S_PER_MEGASAMPLE * megasamples),

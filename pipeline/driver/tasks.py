@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from cluster.dag import Task
 from cluster.session import SessionInfo
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import num_shards
 from pipeline.contracts.setting import value_of
 from pipeline.driver.request import Visit
 from pipeline.driver.worker_group import Group, Node, do_work
@@ -69,13 +68,12 @@ class _Graph:
 
     def _numbers(self, stage: Stage) -> Iterable[int]:
         """Of a stage's work items; a run is one, with the number 0."""
-        render = self.config.render
         if stage.per == "run":
             return (0,)
         if stage.per == "avatar":
             return sorted(self.visit.run.render_sources())
         if stage.name == "render" or "render" in self.tasks:
-            return range(num_shards(render.num_avatars, render.shard_size))
+            return range(self.config.render.num_shards)
         shards = sorted(self.visit.run.render_reports())
         if not shards:
             root = self.visit.layout.root
@@ -93,7 +91,7 @@ class _Graph:
             return (f"render/{before}",) if self.session.is_local and number >= window else ()
         if stage.name == "decoder":
             renders = self._names("render")
-            shards = sorted({avatar // self.config.render.shard_size for avatar in self.config.decoder_avatars()})
+            shards = sorted({self.config.render.shard_of(avatar) for avatar in self.config.decoder_avatars()})
             return tuple(renders[shard] for shard in shards) if renders else ()
         if stage.per == "shard":
             return (*self._names("render")[number : number + 1], *self._last(inputs_of(stage.name)))

@@ -22,7 +22,8 @@ from pipeline.driver.survey import StageState, survey
 from pipeline.driver.tasks import build_tasks, node_wait_s
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
-from pipeline.io.publish import publish_text, run_lock
+from pipeline.io.publish import publish_text
+from pipeline.io.run_lock import run_lock
 from pipeline.machine import available_bytes, require_disk
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import require_memory, side_by_side

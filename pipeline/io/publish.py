@@ -2,24 +2,18 @@
 
 Everything is written under a temporary name in the folder that it will stand in, flushed to the disk, renamed,
 and the folder flushed, so that after a crash a name holds the old content, the new content, or nothing. What a
-killed process leaves behind is told by its suffix and removed by :func:`remove_temporaries`. The lock of a run
-lives here too. Buckets are not served here.
+killed process leaves behind is told by its suffix and removed by :func:`remove_temporaries`. Buckets are not
+served here.
 """
 
-import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shutil
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-from pipeline.contracts.errors import RunLockedError
 
 TEMPORARY_SUFFIX: Final = ".partial"
 """Ends the name of everything unfinished; zarr's local store uses the same suffix."""
@@ -115,39 +109,3 @@ def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content, read in pieces."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@contextmanager
-def run_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a run while the block runs.
-
-    The lock is the kernel's (``flock``), so it is gone with its process, however that ends. The file tells host,
-    pid and start time of the holder, and stays there: removing it would let two processes lock two files.
-    Raises ``RunLockedError`` at once if another process, or another block of this one, holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            raise RunLockedError(
-                f"{path.parent} is in use by {_describe_holder(handle.read())}: wait for it, stop it, "
-                "or give another run folder"
-            ) from None
-        handle.truncate(0)
-        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started_at": time.time()}, handle)
-        handle.flush()
-        try:
-            yield
-        finally:
-            handle.truncate(0)
-
-
-def _describe_holder(text: str) -> str:
-    try:
-        holder = json.loads(text)
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["started_at"]))
-        return f"process {holder['pid']} on {holder['host']}, started {started}"
-    except (ValueError, KeyError, TypeError):
-        return "a process that has only just started or is ending"

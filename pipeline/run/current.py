@@ -6,7 +6,7 @@ Asked by the stages, which skip what is current, and by the survey, which tells 
 from typing import TypeAlias
 
 from pipeline.contracts.conventions import PEOPLE_VERSION
-from pipeline.contracts.naming import format_avatar, shard_avatars
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
@@ -35,7 +35,7 @@ def why_stale(run: Run, entry: Entry, fingerprint: str) -> str:
     sources = run.render_sources()
     if isinstance(entry, DecoderReport):
         rendered = set(run.render_reports())
-        there = [a for a in entry.avatars if a // run.config.render.shard_size in rendered]
+        there = [a for a in entry.avatars if run.config.render.shard_of(a) in rendered]
         return OTHER_RENDERS if any(entry.sources[format_avatar(a)] != sources.get(a) for a in there) else ""
     if isinstance(entry, OwnFitReport):
         avatar = entry.fit.avatar if entry.fit is not None else entry.failure.avatar if entry.failure else -1
@@ -62,8 +62,7 @@ def is_done(run: Run, entry: Entry, fingerprint: str, *, retry_failed: bool = Fa
         return False
     failed = {failure.avatar for failure in entry.failures}
     if isinstance(entry, RenderReport):
-        render = run.config.render
-        return set(shard_avatars(entry.shard, render.shard_size, render.num_avatars)) <= {*entry.done, *failed}
+        return set(run.config.render.avatars_of(entry.shard)) <= {*entry.done, *failed}
     renders = run.render_report(entry.shard)
     return renders is not None and set(renders.done) <= {fit.avatar for fit in entry.fits} | failed
 
@@ -79,7 +78,7 @@ def _other_people(entry: Entry) -> str:
 
 def _other_inputs(run: Run, entry: StageReport) -> str:
     now = run.inputs_of(entry.stage, entry.avatars)
-    shards = {avatar // run.config.render.shard_size for avatar in entry.avatars}
+    shards = {run.config.render.shard_of(avatar) for avatar in entry.avatars}
     there = {name for name, sha256 in now.items() if sha256} - {
         name
         for name, published in (("renders", run.render_reports), ("planes", run.fit_reports))

@@ -2,7 +2,6 @@
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import ResourceError
-from pipeline.contracts.naming import num_shards
 from pipeline.contracts.units import bytes_text
 from pipeline.run.memory import GRIDS, MEASURING, PHOTOGRAPHS, PLANES, STEP, Terms
 from pipeline.run.stage_table import STAGES
@@ -18,8 +17,7 @@ def side_by_side(stage: str, config: RunConfig, cpus: int) -> int:
     """Processes of a stage that a machine with so many CPUs runs at a time."""
     if stage == "decoder":
         return config.decoder.workers
-    shards = num_shards(config.render.num_avatars, config.render.shard_size)
-    items = shards if stage == "fit" else config.render.num_avatars
+    items = config.render.num_shards if STAGES[stage].per == "shard" else config.render.num_avatars
     return max(1, min(items, cpus // config.fit.threads))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, num_shards, parse_avatar
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, parse_avatar
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
@@ -37,9 +37,13 @@ class Run:
         """The run whose renders are read: this one, or the one that ``renders_from`` names."""
         return RunLayout(Path(self.config.renders_from)) if self.config.renders_from else self.layout
 
+    def tar_of(self, avatar: int) -> Path:
+        """The shard that holds an avatar's photographs."""
+        return self.rendered.shard(self.config.render.shard_of(avatar))
+
     def render_reports(self) -> dict[int, RenderReport]:
         """Published render ledgers, by shard."""
-        found = ((shard, self.render_report(shard)) for shard in self._shards())
+        found = ((shard, self.render_report(shard)) for shard in range(self.config.render.num_shards))
         return {shard: report for shard, report in found if report is not None}
 
     def render_report(self, shard: int) -> RenderReport | None:
@@ -48,7 +52,10 @@ class Run:
 
     def fit_reports(self) -> dict[int, FitShardReport]:
         """Published fit ledgers, by shard."""
-        found = ((s, read_ledger(self.layout.ledger("fit", format_shard(s)), FitShardReport)) for s in self._shards())
+        found = (
+            (s, read_ledger(self.layout.ledger("fit", format_shard(s)), FitShardReport))
+            for s in range(self.config.render.num_shards)
+        )
         return {shard: report for shard, report in found if report is not None}
 
     def own_reports(self) -> dict[int, OwnFitReport]:
@@ -76,8 +83,7 @@ class Run:
         """Spec of each avatar of the published shards, failed ones too, by index."""
         specs: dict[int, AvatarSpec] = {}
         for shard, report in self.render_reports().items():
-            first = shard * self.config.render.shard_size
-            specs |= dict(enumerate(report.specs, first))
+            specs |= dict(zip(self.config.render.avatars_of(shard), report.specs, strict=False))
         return specs
 
     def plane_sources(self) -> dict[int, str]:
@@ -103,9 +109,6 @@ class Run:
                 report = self.stage_report(name)
                 inputs[name] = _outputs_hash(report) if report else ""
         return inputs
-
-    def _shards(self) -> range:
-        return range(num_shards(self.config.render.num_avatars, self.config.render.shard_size))
 
 
 def digest(sources: Mapping[int, str], avatars: Iterable[int]) -> str:

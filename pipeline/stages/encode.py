@@ -3,37 +3,17 @@
 Held-out avatars are encoded too, because evaluation needs them; training leaves them out.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 
-from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.io.publish import empty_folder, publish_folder
-from pipeline.stages.device import choose_device, read_samples, rgb_tensor, use_threads
+from pipeline.stages.device import choose_device, use_threads
+from pipeline.stages.latents import load_run_clip
+from pipeline.stages.views import read_samples, rgb_tensor
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
-from rodin_models.checkpoint import load_state, save_state
+from rodin_models.checkpoint import save_state
 
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What ``latents/`` holds."""
-
-    avatars: tuple[int, ...]
-    image: torch.Tensor
-    """(avatar, latent), unit length: the frontal view."""
-    text: torch.Tensor
-    """(avatar, latent), unit length: the caption."""
-    encoder_sha256: str
-
-    def rows(self, avatars: tuple[int, ...]) -> torch.Tensor:
-        """Row numbers of the given avatars."""
-        place = {avatar: row for row, avatar in enumerate(self.avatars)}
-        return torch.tensor([place[avatar] for avatar in avatars])
 
 
 def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
@@ -70,22 +50,3 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
         packages=("torch", "transformers"),
         notes={"encoder_sha256": encoder},
     )
-
-
-def load_latents(layout: RunLayout) -> Latents:
-    """The published latents; raises ``DataError`` when there are none."""
-    if not (layout.latents / "state.json").exists():
-        raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
-    tree = load_state(layout.latents)
-    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"])
-
-
-def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:
-    """The run's CLIP in evaluation mode, and its tokenizer; raises ``DataError`` when there is none."""
-    from rodin_models.image.clip import load_clip
-
-    try:
-        clip, tokenizer, _ = load_clip(layout.model("clip") / "weights")
-    except ValueError as error:
-        raise DataError(f"{error}; run rodin-pipe train --out {layout.root} clip") from None
-    return clip.to(device), tokenizer

@@ -4,53 +4,36 @@ FID and KID compare generated images with renders of the training population on 
 and without the refiner, always with the number of images and the encoder's hash.
 """
 
-import csv
-import json
-import time
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import sphere_rig
-from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import FitReport
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.report import (
     DistanceRow,
-    FailureRow,
     FitPair,
-    FitRow,
-    GeneratedAvatar,
-    LossCurve,
     Picture,
-    ReportData,
-    StageTime,
-    TrainedModel,
 )
-from pipeline.contracts.stage import DriverReport, Progress, StageReport
-from pipeline.images import encode_png, over_white, resized, to_uint8
-from pipeline.io.ledger import read_ledger, read_ledgers
+from pipeline.contracts.stage import Progress, StageReport
+from pipeline.images import encode_png, to_uint8
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
-from pipeline.machine import package_versions, processor_name
 from pipeline.report.page import render_page
 from pipeline.report.pictures import error_map
 from pipeline.run.run import Run
-from pipeline.run.stage_table import STAGES, single_stages, trained_models
-from pipeline.stages.device import choose_device, read_samples, read_views, rgb_tensor, seeded, use_threads
-from pipeline.stages.fit.decoder import load_decoder
-from pipeline.stages.generate import RUN_SAMPLES
+from pipeline.stages.device import choose_device, seeded, use_threads
+from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.report_data import report_data
 from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.views import read_samples, read_views, rgb_tensor
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.image.metrics import SetDistance, fid, kid
 
 CPU = torch.device("cpu")
-SHOWN_RENDERS = 24
 SHOWN_PAIRS = 6
 FEATURE_BATCH = 64
 
@@ -71,31 +54,7 @@ def evaluate_run(item: WorkItem, progress: Progress) -> StageReport:
     fits = sorted((fit for report in run.fit_reports().values() for fit in report.fits), key=lambda f: f.avatar)
     pairs = fit_pairs(run, device, fits)
     progress(0.8, 1)
-    encoder = run.stage_report("encode")
-    data = ReportData(
-        schema_version=SCHEMA_VERSION,
-        run_name=layout.root.name,
-        preset=config.preset,
-        created_at=time.time(),
-        processor=processor_name(),
-        device=next(iter(run.render_reports().values())).device,
-        versions=_versions(run),
-        **_times(run),
-        num_avatars=len(avatars),
-        num_held_out=sum(config.is_held_out(avatar) for avatar in avatars),
-        views_per_avatar=config.render.train_views + config.render.held_out_views + 1,
-        resolution=config.render.resolution,
-        failures=_failures(run),
-        renders=_render_pictures(run, avatars),
-        fits=tuple(_fit_row(config, fit) for fit in fits),
-        fit_pairs=pairs,
-        models=tuple(_trained(run, name) for name in trained_models()),
-        generated=_generated(layout),
-        distances=distances,
-        encoder_sha256=encoder.notes["encoder_sha256"] if encoder else "",
-        encoder=_encoder_words(config),
-        config_toml=config.to_toml(),
-    )
+    data = report_data(run, avatars, fits=fits, fit_pairs=pairs, distances=distances)
     publish_text(layout.report / "metrics.json", data.to_json())
     publish_text(layout.report / "index.html", render_page(data))
     progress(1, 1)
@@ -220,135 +179,3 @@ def _distance_metrics(distances: tuple[DistanceRow, ...]) -> dict[str, float | N
         key = row.name.replace(" ", "_")
         metrics |= {f"fid_{key}": row.fid, f"kid_{key}": row.kid, f"images_{key}": float(row.num_generated)}
     return metrics
-
-
-def _render_pictures(run: Run, avatars: tuple[int, ...]) -> tuple[Picture, ...]:
-    specs = run.specs()
-    pictures = []
-    for avatar in avatars[:SHOWN_RENDERS]:
-        (sample,) = read_samples(run, avatar, ("frontal",))
-        name = format_avatar(avatar)
-        pixels = over_white(sample.rgba)
-        if pixels.shape[0] > 256:
-            pixels = resized(pixels, 256, 256)
-        path = f"pictures/{name}-frontal.png"
-        publish_bytes(run.layout.report / path, encode_png(pixels))
-        label = name + (" (held out)" if run.config.is_held_out(avatar) else "")
-        pictures.append(Picture(path=path, label=label, caption=specs[avatar].caption))
-    return tuple(pictures)
-
-
-def _fit_row(config: RunConfig, fit: FitReport) -> FitRow:
-    return FitRow(
-        avatar_id=format_avatar(fit.avatar),
-        held_out=config.is_held_out(fit.avatar),
-        psnr_db=fit.psnr_db,
-        psnr_foreground_db=fit.psnr_foreground_db,
-        ssim=fit.ssim,
-        coverage=fit.coverage,
-        seconds=fit.seconds,
-    )
-
-
-def _failures(run: Run) -> tuple[FailureRow, ...]:
-    rows = []
-    for stage, reports in (("render", run.render_reports()), ("fit", run.fit_reports())):
-        for report in reports.values():
-            rows += [
-                FailureRow(stage=stage, avatar_id=format_avatar(f.avatar), reason=f.reason) for f in report.failures
-            ]
-    return tuple(rows)
-
-
-def _trained(run: Run, name: str) -> TrainedModel:
-    report = run.stage_report(name)
-    assert report is not None, "evaluation follows training"
-    with (run.layout.model(name) / "loss.csv").open(newline="") as handle:
-        header, *lines = list(csv.reader(handle)) or [[]]
-    shown = [(place, key) for place, key in enumerate(header) if key not in ("step", "seconds")]
-    curves = tuple(
-        LossCurve(name=key, points=tuple((int(float(line[0])), float(line[place])) for line in lines))
-        for place, key in shown
-    )
-    return TrainedModel(
-        name=name,
-        steps=int(report.metrics.get("steps") or 0),
-        seconds=report.seconds,
-        batch=getattr(run.config, name).batch,
-        note=f"worker there after {report.metrics.get('startup_s') or 0:.1f} s",
-        curves=curves,
-    )
-
-
-def _generated(layout: RunLayout) -> tuple[GeneratedAvatar, ...]:
-    rows = []
-    for kind in RUN_SAMPLES:
-        for folder in sorted((layout.samples / kind).glob("avatar-*")):
-            record = json.loads((folder / "avatar.json").read_text("utf-8"))
-            relative = f"../samples/{kind}/{folder.name}"
-            videos = {path.stem: f"{relative}/{path.name}" for path in folder.glob("turntable*")}
-            rows.append(
-                GeneratedAvatar(
-                    name=f"{kind} {folder.name.removeprefix('avatar-')}",
-                    source=record["source"],
-                    prompt=record["prompt"],
-                    turntable=videos.get("turntable"),
-                    refined_turntable=videos.get("turntable_refined"),
-                    strip=Picture(path=f"{relative}/strip.png", caption="turntable, rendered"),
-                    refined_strip=Picture(path=f"{relative}/strip_refined.png", caption="turntable, refined"),
-                )
-            )
-    return tuple(rows)
-
-
-def _times(run: Run) -> dict[str, Any]:
-    """Seconds of every stage and of Ray, from the ledgers."""
-    spans: dict[str, tuple[float, float]] = {}
-    counts: dict[str, tuple[int, int]] = {}
-    renders, fits = run.render_reports().values(), run.fit_reports().values()
-    if renders:
-        spans["render"] = (min(r.started_at for r in renders), max(r.finished_at for r in renders))
-        counts["render"] = (sum(len(r.done) for r in renders), sum(len(r.failures) for r in renders))
-    if fits:
-        spans["fit"] = (min(r.started_at for r in fits), max(r.finished_at for r in fits))
-        counts["fit"] = (sum(len(r.fits) for r in fits), sum(len(r.failures) for r in fits))
-    decoder = run.decoder_report()
-    if decoder is not None:
-        spans["decoder"], counts["decoder"] = (decoder.started_at, decoder.finished_at), (len(decoder.avatars), 0)
-    for stage in single_stages():
-        report = run.stage_report(stage)
-        if report is not None and stage != "evaluate":
-            spans[stage] = (report.started_at - (report.metrics.get("startup_s") or 0.0), report.finished_at)
-    first = min(start for start, _ in spans.values())
-    driver = read_ledger(run.layout.root / "ledger" / "driver" / "ray.json", DriverReport)
-    earlier = read_ledgers(run.layout.root / "ledger" / "driver", DriverReport).values()
-    return {
-        "wall_seconds": sum(r.finished_at - r.started_at for r in earlier if r.stages)
-        or max(e for _, e in spans.values()) - first,
-        "ray_start_s": driver.ray_start_s if driver else None,
-        "ray_stop_s": None,
-        "stages": tuple(
-            StageTime(
-                name=stage,
-                seconds=max(0.0, spans[stage][1] - spans[stage][0]),
-                starts_at_s=spans[stage][0] - first,
-                done=counts[stage][0] if stage in counts else None,
-                failed=counts[stage][1] if stage in counts else 0,
-            )
-            for stage in STAGES
-            if stage in spans
-        ),
-    }
-
-
-def _versions(run: Run) -> dict[str, str]:
-    versions = dict(package_versions(("rodin-pipe", "torch", "ray", "numpy", "zarr")))
-    for report in run.render_reports().values():
-        versions |= report.versions
-    return versions
-
-
-def _encoder_words(config: RunConfig) -> str:
-    if config.clip.pretrained:
-        return f"pretrained CLIP {config.clip.pretrained}"
-    return "the run's own CLIP, trained on its renders: figures compare within the run only"

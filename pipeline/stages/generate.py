@@ -29,8 +29,9 @@ from pipeline.images import decode_image, encode_png, over_white
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
 from pipeline.report.pictures import encode_turntable, strip
 from pipeline.run.run import Run
-from pipeline.stages.device import choose_device, read_samples, seeded, use_threads
+from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.image.clip import encode_images, encode_texts

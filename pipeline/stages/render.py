@@ -75,11 +75,6 @@ def frontal_camera(config: RunConfig) -> Camera:
     )
 
 
-def views_per_avatar(config: RunConfig) -> int:
-    """Photographs an avatar."""
-    return config.render.train_views + config.render.held_out_views + 1
-
-
 def depth_scale(config: RunConfig) -> float:
     """World units a level of the depth image: the cube's far corner, seen from the sphere, is the last level."""
     return float(config.render.distance + 3**0.5) / 65535
@@ -117,7 +112,7 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
             nonlocal frames
             if event.get("event") == "frame":
                 frames += 1
-                progress(min(finished + frames / views_per_avatar(config), len(wanted)), len(wanted))
+                progress(min(finished + frames / config.render.num_views, len(wanted)), len(wanted))
 
         output = attempts / uuid.uuid4().hex
         output.mkdir(parents=True)

@@ -15,10 +15,10 @@ from pipeline.contracts.camera import Camera
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.run.run import Run
-from pipeline.stages.encode import load_run_clip
-from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
-from rodin_models.checkpoint import load_state, settings_from_dict
+from rodin_models.checkpoint import has_state, load_state, settings_from_dict
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
@@ -123,7 +123,7 @@ def load_sampler(run: Run, device: torch.device) -> Sampler:
 
 
 def _weights(folder: Path, name: str, layout: RunLayout) -> dict[str, Any]:
-    if not (folder / "state.json").exists():
+    if not has_state(folder):
         raise DataError(f"{folder} holds no weights; run rodin-pipe train --out {layout.root} {name} first")
     tree: dict[str, Any] = load_state(folder)
     return tree

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, shard_avatars
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import Progress, StageReport
@@ -61,8 +61,7 @@ class WorkItem:
     @property
     def avatars(self) -> tuple[int, ...]:
         """Avatars of its shard."""
-        render = self.config.render
-        return shard_avatars(self.number, render.shard_size, render.num_avatars)
+        return self.config.render.avatars_of(self.number)
 
     @property
     def units(self) -> float:

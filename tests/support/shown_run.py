@@ -13,7 +13,7 @@ from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run, decoder_sha256
-from pipeline.stages.fit.decoder import decoder_settings
+from pipeline.stages.fit.settings import decoder_settings
 from pipeline.stages.render import render_shard
 from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import save_state

@@ -9,14 +9,13 @@ import itertools
 import shutil
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import DecoderReport
 from pipeline.contracts.rendering import Split
 from pipeline.contracts.stage import Progress
@@ -26,24 +25,21 @@ from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.machine import package_versions, processor_name
 from pipeline.run.run import decoder_sha256
 from pipeline.stages.context import Alone, Context
-from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
+from pipeline.stages.device import check_memory, choose_device, seeded, use_threads
 from pipeline.stages.fit.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.stages.fit.settings import decoder_settings, fit_features, fit_settings
+from pipeline.stages.views import read_views
 from pipeline.stages.work import WorkItem
-from rodin_models.checkpoint import load_state, save_state
-from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.checkpoint import save_state
+from rodin_models.field.decoder import Decoder
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.joint_fit import JointFit, Share, first_planes
 from rodin_models.fit.plane_fit import FitDiverged
-from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import Views
-from rodin_models.image.features import RandomFeatures, Vgg16Features
-from rodin_models.image.perceptual import FeatureMaps
 
 CPU = torch.device("cpu")
 OWN_COLOURS, *OTHER_COLOURS = itertools.permutations(range(3))
 """Orders of the colour channels: red, green, blue, and the five others."""
-RANDOM_FEATURES_SEED = 0
-"""All runs compare patches in the same random features, so that their figures compare."""
 
 
 def fit_decoder(item: WorkItem, progress: Progress) -> DecoderReport:
@@ -177,64 +173,3 @@ def _mean_psnr(item: WorkItem, avatars: tuple[int, ...], joint: JointFit, contex
         psnrs.append(sum(quality.psnr_db) / len(quality.psnr_db))
     total = torch.tensor(sum(psnrs), dtype=torch.float64, device=context.device)
     return float(context.all_reduce_mean(total)) * context.world_size / len(avatars)
-
-
-def decoder_settings(config: RunConfig) -> DecoderSettings:
-    """The decoder's shape as plain arguments."""
-    return DecoderSettings(
-        channels=config.planes.channels,
-        hidden=config.decoder.hidden,
-        colour_hidden=config.decoder.colour_hidden,
-        frequencies=config.decoder.frequencies,
-        direction_frequencies=config.decoder.direction_frequencies,
-    )
-
-
-def fit_settings(config: RunConfig, *, steps: int) -> FitSettings:
-    """The configuration of a fit as plain arguments; the joint fit and every other share it but for ``steps``."""
-    fit = config.fit
-    return FitSettings(
-        resolution=config.planes.resolution,
-        steps=steps,
-        rays=fit.rays,
-        samples=fit.samples,
-        learning_rate=fit.learning_rate,
-        decoder_learning_rate=config.decoder.learning_rate,
-        decoder_weight_decay=config.decoder.weight_decay,
-        alpha_weight=fit.alpha_weight,
-        tv_weight=fit.tv_weight,
-        sparse_weight=fit.sparse_weight,
-        compact_weight=fit.compact_weight,
-        perceptual_weight=fit.perceptual_weight,
-        perceptual_every=fit.perceptual_every,
-        perceptual_patch=fit.perceptual_patch,
-        plane_noise=fit.plane_noise,
-        rescale_probability=fit.rescale_probability,
-        coarse=fit.coarse,
-        hull_resolution=fit.hull_resolution,
-        shell_cells=fit.shell_cells,
-        visit_steps=config.decoder.visit_steps,
-    )
-
-
-def fit_features(config: RunConfig, device: torch.device) -> FeatureMaps | None:
-    """The network whose features a fit compares patches in, if they weigh anything; raises ``DataError``."""
-    if not config.fit.perceptual_weight:
-        return None
-    if not config.fit.perceptual_vgg:
-        return RandomFeatures(torch.Generator().manual_seed(RANDOM_FEATURES_SEED)).to(device)
-    try:
-        return Vgg16Features.from_file(Path(config.fit.perceptual_vgg)).to(device)
-    except ValueError as error:
-        raise DataError(f"fit.perceptual_vgg: {error}") from None
-
-
-def load_decoder(layout: RunLayout, device: torch.device) -> tuple[Decoder, torch.Tensor]:
-    """The published decoder, frozen, and the mean planes (3, channels, resolution, resolution)."""
-    if not (layout.decoder / "state.json").exists():
-        raise DataError(f"{layout.decoder} holds no decoder; run rodin-pipe fit first")
-    tree = load_state(layout.decoder)
-    decoder = Decoder(DecoderSettings(**tree["settings"]), torch.Generator())
-    decoder.load_state_dict(tree["decoder"])
-    decoder.requires_grad_(False)
-    return decoder.to(device).eval(), tree["mean_planes"].to(device)

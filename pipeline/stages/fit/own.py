@@ -20,7 +20,7 @@ import torch
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera, turntable_rig
-from pipeline.contracts.conventions import BACKGROUND, PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
+from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
@@ -31,22 +31,15 @@ from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
 from pipeline.machine import package_versions, processor_name
 from pipeline.report.pictures import contact_sheet, encode_turntable, error_map
-from pipeline.stages.device import (
-    check_memory,
-    choose_device,
-    intrinsics,
-    read_samples,
-    read_views,
-    seeded,
-    use_threads,
-    views_of,
-)
-from pipeline.stages.fit.decoder import decoder_settings, fit_features, fit_settings
+from pipeline.stages.device import check_memory, choose_device, seeded, use_threads
+from pipeline.stages.fit.settings import decoder_settings, fit_features, fit_settings
+from pipeline.stages.picture import picture
+from pipeline.stages.views import read_samples, read_views, views_of
 from pipeline.stages.work import WorkItem
-from rodin_models.checkpoint import load_state, save_state
-from rodin_models.field.decoder import Decoder, DecoderSettings
+from rodin_models.checkpoint import has_state, load_state, save_state
+from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
-from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.field.render import planes_occupancy
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import FitDiverged
@@ -136,17 +129,6 @@ def turntable_cameras(photographs: Sequence[Camera], num_views: int, most_pixels
     )
 
 
-def load_own(folder: Path, device: torch.device) -> tuple[torch.Tensor, Decoder]:
-    """float32 planes (3, channel, side, side) and frozen decoder of a published fit; raises ``DataError``."""
-    if not (folder / "state.json").exists():
-        raise DataError(f"{folder} is missing: run rodin-pipe fit --own-decoder --redo own")
-    tree = load_state(folder)
-    decoder = Decoder(DecoderSettings(**tree["settings"]), torch.Generator())
-    decoder.load_state_dict(tree["decoder"])
-    decoder.requires_grad_(False)
-    return tree["planes"].to(device).float(), decoder.to(device).eval()
-
-
 def _checkpoint(item: WorkItem) -> Path:
     return item.layout.work / "own" / item.name / item.fingerprint
 
@@ -163,7 +145,7 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         features=fit_features(config, device),
     )
     checkpoint = _checkpoint(item)
-    if (checkpoint / "state.json").exists():
+    if has_state(checkpoint):
         saved = load_state(checkpoint)
         if saved["source"] == source:
             joint.load_state(saved["joint"])
@@ -265,18 +247,7 @@ def _write_turntable(item: WorkItem, fitted: _Fitted, staged: Path) -> None:
 
 
 def _picture(config: RunConfig, fitted: _Fitted, camera: Camera) -> npt.NDArray[np.uint8]:
-    device = fitted.planes.device
-    image = render_image(
-        fitted.planes,
-        fitted.decoder,
-        torch.from_numpy(camera.matrix()).float().to(device),
-        torch.tensor(intrinsics(camera), device=device),
-        camera.height,
-        camera.width,
-        samples=config.fit.render_samples,
-        occupancy=fitted.occupancy,
-        background=BACKGROUND,
-    )
+    image = picture(fitted.planes, fitted.decoder, camera, fitted.occupancy, samples=config.fit.render_samples)
     return to_uint8(image.rgb.cpu().numpy())
 
 

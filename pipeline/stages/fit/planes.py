@@ -22,9 +22,11 @@ from pipeline.contracts.stage import Progress
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import PlaneStore
 from pipeline.machine import package_versions, processor_name
-from pipeline.stages.device import check_memory, choose_device, read_views, seeded, use_threads
-from pipeline.stages.fit.decoder import fit_features, fit_settings, load_decoder
+from pipeline.stages.device import check_memory, choose_device, seeded, use_threads
+from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.fit.means import avatars_at_once, fit_shading
+from pipeline.stages.fit.settings import fit_features, fit_settings
+from pipeline.stages.views import read_views
 from pipeline.stages.work import WorkItem
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.triplane import downsample

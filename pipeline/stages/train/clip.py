@@ -11,8 +11,8 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
 from pipeline.run.run import Run
-from pipeline.stages.device import read_one, rgb_tensor
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
+from pipeline.stages.views import read_one, rgb_tensor
 from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ class ClipRecipe:
         """Rows, views and captions; the frontal view is the last one."""
         rows = draw_rows(generator, len(self.avatars), batch)
         render = self.run.config.render
-        frontal = render.train_views + render.held_out_views
+        frontal = render.frontal_view
         views = np.where(generator.random(batch) < 0.5, frontal, generator.integers(render.train_views, size=batch))
         captions = self.first[rows] + generator.integers(self.counts[rows])
         return np.stack((rows, views, captions), 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.run.run import Run
-from pipeline.stages.encode import load_latents
+from pipeline.stages.latents import load_latents
 from pipeline.stages.train.plane_data import diffusion_settings, save_model
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
 from rodin_models.diffusion.conditioning import ConditionSettings

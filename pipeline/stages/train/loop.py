@@ -26,7 +26,8 @@ from pipeline.contracts.stage import StageReport
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
-from pipeline.stages.train.recipe import Batch, Recipe, make_recipe
+from pipeline.stages.train.recipe import Batch, Recipe
+from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import Ema, load_state, save_state
 
@@ -165,7 +166,12 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         outputs=(folder / "weights").iterdir(),
         packages=("torch", "diffusers", "transformers"),
         inputs=inputs,
-        metrics={**curve.last(), "steps": float(steps), "startup_s": round(startup_s, 2)},
+        metrics={
+            **curve.last(),
+            "steps": float(steps),
+            "startup_s": round(startup_s, 2),
+            "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
+        },
         notes=notes,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.config.models import DiffusionConfig, UNetConfig
 from pipeline.io.plane_store import Level, PlaneStatistics, PlaneStore
 from pipeline.run.run import Run
-from pipeline.stages.encode import load_latents
+from pipeline.stages.latents import load_latents
 from pipeline.stages.train.recipe import learnable
 from rodin_models.checkpoint import save_state
 from rodin_models.diffusion.process import DiffusionSettings

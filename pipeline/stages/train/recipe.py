@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
-from pipeline.run.run import Run
 
 Batch = dict[str, Tensor]
 Places = npt.NDArray[np.int64]
@@ -43,25 +42,6 @@ class Recipe(Protocol):
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Write weights and settings into an existing empty folder; returns notes for the ledger."""
         ...
-
-
-def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
-    """The recipe of one model. Raises ``DataError`` when it finds too little to learn from."""
-    from pipeline.stages.train.base import BaseRecipe
-    from pipeline.stages.train.clip import ClipRecipe
-    from pipeline.stages.train.latent import LatentRecipe
-    from pipeline.stages.train.refiner import RefinerRecipe
-    from pipeline.stages.train.upsampler import UpsamplerRecipe
-
-    recipes: dict[str, type] = {
-        "clip": ClipRecipe,
-        "base": BaseRecipe,
-        "upsampler": UpsamplerRecipe,
-        "latent": LatentRecipe,
-        "refiner": RefinerRecipe,
-    }
-    recipe: Recipe = recipes[name](run, device)
-    return recipe
 
 
 def learnable(config: RunConfig, available: dict[int, str]) -> tuple[int, ...]:

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from pipeline.config.run import RunConfig
 from pipeline.io.shards import Sample
 from pipeline.run.run import Run
-from pipeline.stages.device import intrinsics, read_one
-from pipeline.stages.encode import load_run_clip
-from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.latents import load_run_clip
+from pipeline.stages.picture import picture
 from pipeline.stages.train.plane_data import PlaneData, save_model
 from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from pipeline.stages.views import read_one
 from rodin_models.field.occupancy import Occupancy
-from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.field.render import planes_occupancy
 from rodin_models.image.refiner import Refiner, RefinerSettings, training_loss
 
 KEPT_IMAGES = 4096
@@ -90,7 +91,7 @@ class RefinerRecipe:
                 self._images.move_to_end((row, view))
                 return self._images[row, view]
             render = self.run.config.render
-            number = render.train_views + render.held_out_views if view == 0 else view - 1
+            number = render.frontal_view if view == 0 else view - 1
             sample = read_one(self.run, self.avatars[row], number)
             pair = (self._render(row, sample).cpu(), self._photograph(sample))
             self._images[row, view] = pair
@@ -122,16 +123,7 @@ class RefinerRecipe:
 
 def render_rgba(planes: Tensor, decoder: Any, camera: Any, occupancy: Occupancy, samples: int) -> Tensor:
     """(4, side, side): colour over white and alpha, as the refiner takes it, by so many samples a ray."""
-    image = render_image(
-        planes,
-        decoder,
-        torch.from_numpy(camera.matrix()).float().to(planes.device),
-        torch.tensor(intrinsics(camera), device=planes.device),
-        camera.height,
-        camera.width,
-        samples=samples,
-        occupancy=occupancy,
-    )
+    image = picture(planes, decoder, camera, occupancy, samples=samples)
     return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
 
 

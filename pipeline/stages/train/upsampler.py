@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.run.run import Run
-from pipeline.stages.device import intrinsics, read_one, rgb_tensor
-from pipeline.stages.fit.decoder import load_decoder
+from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
@@ -18,6 +17,7 @@ from pipeline.stages.train.plane_data import (
     unet_settings,
 )
 from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from pipeline.stages.views import intrinsics, read_one, rgb_tensor
 from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
 from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
 from rodin_models.field.rays import pixel_rays

@@ -10,7 +10,7 @@ from pipeline.commands.inspect import inspect_run, render_sheet
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import RunLockedError
 from pipeline.contracts.naming import RunLayout
-from pipeline.io.publish import run_lock
+from pipeline.io.run_lock import run_lock
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
 from pipeline.stages.render import render_shard

@@ -1,8 +1,5 @@
-"""Publication by rename, the run's lock, and the check of free disk space."""
+"""Publication by rename."""
 
-import fcntl
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.errors import RunLockedError
 from pipeline.io import publish
 from pipeline.io.publish import (
     TEMPORARY_SUFFIX,
@@ -22,7 +18,6 @@ from pipeline.io.publish import (
     publish_text,
     publishing,
     remove_temporaries,
-    run_lock,
     sha256_file,
     temporary_path,
 )
@@ -111,38 +106,3 @@ def test_sha256_is_that_of_the_content(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.getbasetemp() / "hashed"
     path.write_bytes(data)
     assert sha256_file(path) == hashlib.sha256(data).hexdigest()
-
-
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
-    lock = tmp_path / "run" / ".lock"
-    with run_lock(lock), pytest.raises(RunLockedError) as caught, run_lock(lock):
-        pass
-    assert str(os.getpid()) in str(caught.value) and os.uname().nodename in str(caught.value)
-    assert re.search(r"started \d{4}-\d\d-\d\d", str(caught.value)) and "\n" not in str(caught.value)
-    with run_lock(lock):
-        pass
-
-
-def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    code = (
-        "import sys, time; from pathlib import Path; from pipeline.io.publish import run_lock\n"
-        "with run_lock(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(60)\n"
-    )
-    root = Path(publish.__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", code, str(lock)], cwd=root, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        with pytest.raises(RunLockedError, match=str(holder.pid)), run_lock(lock):
-            pass
-        holder.kill()
-    with run_lock(lock):
-        pass
-
-
-def test_a_holder_without_a_name_is_still_one_line(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(RunLockedError, match="only just started"), run_lock(lock):
-            pass

@@ -14,7 +14,7 @@ from support.tiny import recording_blender, tiny_config
 from torch import nn
 
 from pipeline.config.run import RunConfig
-from pipeline.contracts.naming import RunLayout, num_shards
+from pipeline.contracts.naming import RunLayout
 from pipeline.io.plane_store import create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
@@ -91,7 +91,7 @@ class Made:
         create_plane_store(self.layout.planes, self.config.plane_spec(), self.config.render.num_avatars)
 
     def shards(self) -> range:
-        return range(num_shards(self.config.render.num_avatars, self.config.render.shard_size))
+        return range(self.config.render.num_shards)
 
     def make_models(self) -> None:
         """Everything that follows from the renders."""

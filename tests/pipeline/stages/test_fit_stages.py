@@ -11,10 +11,12 @@ from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.io.plane_store import PlaneStore
 from pipeline.run.run import Run
-from pipeline.stages.device import read_views
 from pipeline.stages.fit import decoder as decoder_stage
 from pipeline.stages.fit import planes as stage
-from pipeline.stages.fit.decoder import CPU, colour_order, fit_features, load_decoder
+from pipeline.stages.fit.decoder import CPU, colour_order
+from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.fit.settings import fit_features
+from pipeline.stages.views import read_views
 from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import PlaneFit
 from rodin_models.image.features import RandomFeatures

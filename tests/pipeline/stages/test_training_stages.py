@@ -17,8 +17,9 @@ from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.run.run import Run
-from pipeline.stages.encode import load_latents, load_run_clip
-from pipeline.stages.train.recipe import draw_rows, learnable, make_recipe
+from pipeline.stages.latents import load_latents, load_run_clip
+from pipeline.stages.train.recipe import draw_rows, learnable
+from pipeline.stages.train.recipes import make_recipe
 from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion import unet
 from rodin_models.image.refiner import Refiner, RefinerSettings
@@ -172,7 +173,7 @@ def test_held_out_avatars_and_views_change_no_weight(made, tmp_path):
     # Noise in place of them: whatever read one of them would come out otherwise.
     run = made.copy_to(tmp_path / "run", "decoder", "fit", "encode", *MODELS)
     render = run.config.render
-    frontal = render.train_views + render.held_out_views
+    frontal = render.frontal_view
 
     def held_out(avatar, view):
         return avatar in HELD_OUT or render.train_views <= view < frontal

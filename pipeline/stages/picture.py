@@ -1,0 +1,27 @@
+"""A picture of planes from a camera of ours."""
+
+import torch
+
+from pipeline.contracts.camera import Camera
+from pipeline.contracts.conventions import BACKGROUND
+from pipeline.stages.views import intrinsics
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.render import Image, render_image
+
+
+def picture(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occupancy, *, samples: int) -> Image:
+    """Planes (3, channel, side, side) as ``camera`` sees them over the background, by ``samples`` a ray where
+    ``occupancy`` says that there is matter; on the planes' device.
+    """
+    return render_image(
+        planes,
+        decoder,
+        torch.from_numpy(camera.matrix()).float().to(planes.device),
+        torch.tensor(intrinsics(camera), device=planes.device),
+        camera.height,
+        camera.width,
+        samples=samples,
+        occupancy=occupancy,
+        background=BACKGROUND,
+    )
