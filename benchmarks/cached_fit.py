@@ -31,9 +31,13 @@ class Fitted:
     """Planes as they are stored, under their decoder, and how well they show held-out views."""
 
     planes: torch.Tensor
+    """(3, channel, height, width), rounded as they are stored."""
     decoder: Decoder
+    """That reads them, frozen."""
     seconds: float
+    """Of CPU that the fit took."""
     full: Quality
+    """Of the planes as they are."""
     small: Quality
     """Of the planes made 64 texels a side and large again."""
 
@@ -43,12 +47,15 @@ class Recipe:
     """How a benchmark fits and measures."""
 
     settings: FitSettings
+    """Of the fit."""
     decoder: DecoderSettings
     """Of a decoder of its own."""
     samples: int
     """Samples a ray when views are measured."""
     depth: bool
+    """Whether fits are given the rendered depth."""
     seed: int
+    """Of a fit under a shared decoder, and of a decoder of its own, whose fit has the next one."""
 
 
 def own_fit(folder: Path, name: str, subject: Subject, recipe: Recipe) -> Fitted:

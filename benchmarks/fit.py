@@ -50,9 +50,13 @@ class Reached:
     """When a fit first reached the wanted PSNR."""
 
     step: int
+    """Steps done when it was measured."""
     seconds: float
+    """Wall time of hull, rays and steps."""
     cpu_seconds: float
+    """The same in CPU time of this process."""
     psnr_db: float
+    """Mean over the held-out views, whole images over white: what was reached, or the best that was."""
     at_all: bool
     """False: its steps were done and it had not; then the seconds are those of all its steps."""
 

@@ -43,9 +43,13 @@ class Try:
     """What a row changes."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the fit's settings, and their values here."""
     hull: bool = True
+    """Whether the masks' hull is carved; else the whole cube is taken."""
     guide: bool = True
+    """Whether the coarse density guides samples."""
     depth: bool | None = None
+    """Whether the fit is given depth; None as the command line says."""
 
 
 TRIES = {
@@ -73,8 +77,11 @@ class Row:
     """What one avatar gave."""
 
     cpu_seconds: float
+    """Of the fit."""
     full: Quality
+    """Of the planes as they are stored."""
     small: Quality
+    """Of the planes made 64 texels a side and large again."""
 
 
 def fit(subject: Subject, settings: FitSettings, change: Try, seed: int) -> tuple[torch.Tensor, float]:

@@ -31,7 +31,9 @@ class Forgetting:
     """Whole-image PSNR of the same two avatars, fitted again under decoders that saw them first and last, in dB."""
 
     first_db: float
+    """Under the decoder that saw them first."""
     last_db: float
+    """Under the one that saw them last."""
 
     @property
     def forgotten_db(self) -> float:

@@ -28,7 +28,9 @@ class Labelled:
     """A photograph over white and what its pixels are."""
 
     truth: Pixels
+    """(height, width, 3), 8 bits."""
     segmentation: Pixels
+    """(height, width), the class of each pixel."""
     landmarks: Floats
     """(68, 2) as x, y."""
 

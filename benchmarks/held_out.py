@@ -23,6 +23,7 @@ class Quality:
     """Means over views, PSNR over white."""
 
     whole_db: float
+    """Over whole images."""
     foreground_db: float
     """Over pixels whose true alpha is above 0."""
     coverage: float

@@ -21,9 +21,13 @@ class Subject:
     """What is fitted."""
 
     train: Views
+    """Photographs that are fitted."""
     held_out: Views
+    """Photographs that no fit sees."""
     decoder: Decoder
+    """Shared and frozen."""
     mean_planes: torch.Tensor
+    """(3, channel, height, width), where fits start."""
 
 
 def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool) -> list[Subject]:

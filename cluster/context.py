@@ -20,8 +20,11 @@ class TrainingContext:
     """What a training function is told about its place among the workers."""
 
     rank: int
+    """This worker's number, from 0."""
     world_size: int
+    """Number of workers."""
     device: torch.device
+    """Where this worker's model and batches lie."""
     _progress: Progress
 
     def prepare(self, model: nn.Module) -> nn.Module:

@@ -38,6 +38,7 @@ class Task:
     function: Callable[[Any, tuple[Any, ...], Progress], Any]
     """Called with (item, results of ``after`` in order, progress); returns something small that pickles."""
     item: Any
+    """Handed to ``function``; pickles."""
     after: tuple[str, ...] = ()
     """Names of the tasks whose results it needs."""
     total: float = 1.0
@@ -45,6 +46,7 @@ class Task:
     unit: str = "avatar"
     """What is counted; its plural adds an s."""
     num_cpus: float = 1.0
+    """CPUs that Ray keeps for it."""
     num_gpus: float = 0.0
     """Asked for only where the cluster has a GPU at all."""
     max_retries: int = 2
@@ -56,6 +58,7 @@ class TaskFailed:
     """What stands in place of a failed task's result, for the caller and for the tasks behind it."""
 
     task: str
+    """Its name."""
     reason: str
     """One line."""
     traceback: str
@@ -69,6 +72,7 @@ class TaskTiming:
     begun_at: float
     """Unix time."""
     ended_at: float
+    """Unix time."""
     node: str
     """IP address."""
 

@@ -26,14 +26,21 @@ class StageProgress:
     """How far the tasks of one stage are together, as plain data for any display."""
 
     stage: str
+    """Its name, such as ``fit``."""
     done: float
+    """Units done by all of its tasks."""
     total: float
+    """Units of all of its tasks, as known by now."""
     unit: str
+    """What is counted, in the singular."""
     running: tuple[str, ...]
     """Names of the tasks under way, in the order of submission."""
     tasks_done: int
+    """Tasks that ended well."""
     tasks_failed: int
+    """Tasks that ended otherwise."""
     num_tasks: int
+    """Tasks of the stage."""
     elapsed_s: float
     """From the begin of the stage's first task to now, or to the end of its last; 0 before."""
     rate_per_s: float | None
@@ -54,10 +61,13 @@ class Letter:
     """One message of a task: its attempt and where that is."""
 
     attempt: str
+    """Of the task; another one after its worker died."""
     done: float | None
     """None says that the attempt has begun."""
     total: float
+    """Units of the task, as it knows by now."""
     metrics: Mapping[str, float]
+    """What the task reported last."""
 
 
 class Mailbox:

@@ -55,8 +55,11 @@ class SessionInfo:
     address: str
     """The cluster's address; ``local`` for a session started here."""
     cpus: float
+    """Of all nodes together, as Ray counts them."""
     gpus: float
+    """Of all nodes together."""
     nodes: int
+    """Number of nodes that are alive."""
     start_seconds: float
     """Seconds until the session could take tasks."""
 

@@ -152,7 +152,7 @@ def _restore(hint: Any, value: Any) -> Any:
 
 
 def unwrap(model: nn.Module, kind: type[Module]) -> Module:
-    """The ``kind`` that ``model`` is, or that DistributedDataParallel holds."""
+    """The ``kind`` that ``model`` is, or that DistributedDataParallel holds; raises ``TypeError`` for another."""
     inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if not isinstance(inner, kind):
         raise TypeError(f"expected {kind.__name__}, got {type(inner).__name__}")
@@ -163,7 +163,7 @@ class Ema:
     """An exponential moving average of a module's parameters; its buffers are followed as they are.
 
     The decay rises with the number of updates n as (1 + n) / (10 + n) up to ``decay``, so that a short training is
-    not an average of its first moments.
+    not an average of its first moments. Raises ``ValueError`` for a ``decay`` outside [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -194,7 +194,10 @@ class Ema:
         return {"decay": self.decay, "num_updates": self.num_updates, "average": dict(self.average)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up ``state``, onto the devices where the average already lies."""
+        """Take up ``state``, onto the devices where the average already lies.
+
+        Raises ``ValueError`` for another model's.
+        """
         if set(state["average"]) != set(self.average):
             raise ValueError("the EMA's parameters are not those of this model")
         self.decay, self.num_updates = state["decay"], state["num_updates"]

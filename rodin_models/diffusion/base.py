@@ -20,11 +20,14 @@ from rodin_models.diffusion.unet import UNet, UNetSettings
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """The base model. The defaults are the paper's."""
+    """The base model. The defaults are the paper's. Raises ``ValueError`` where they do not fit together."""
 
     unet: UNetSettings = field(default_factory=UNetSettings)
+    """Over standardised planes; its ``condition_dim`` is the latent's length."""
     condition: ConditionSettings = field(default_factory=ConditionSettings)
+    """The image latent."""
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    """The noise process."""
 
     def __post_init__(self) -> None:
         if self.unet.condition_dim != self.condition.dim:
@@ -86,7 +89,10 @@ def sample(
     guidance: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch 3 channel side side"]:
-    """``num_samples`` planes in their own units, one for each latent, or unconditional ones."""
+    """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
+
+    Raises ``ValueError`` where there are not as many latents.
+    """
     if latents is not None and latents.shape[0] != num_samples:
         raise ValueError(f"{latents.shape[0]} latents for {num_samples} samples")
     unet = model.settings.unet

@@ -26,7 +26,7 @@ ConditionalDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class ConditionSettings:
-    """A vector that a model is conditioned on."""
+    """A vector that a model is conditioned on. Raises ``ValueError`` for values out of their range."""
 
     dim: int = 512
     """Length of the vector."""
@@ -112,7 +112,7 @@ def edit_latent(
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """The strongest augmentation, at level 1; weaker ones are proportional."""
+    """The strongest augmentation, at level 1; weaker ones are proportional. Raises ``ValueError`` for negative ones."""
 
     blur: float = 1.0
     """Standard deviation of the Gaussian blur in texels of the low-resolution planes."""

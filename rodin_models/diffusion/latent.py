@@ -23,7 +23,7 @@ from rodin_models.seeding import initialised_from
 
 @dataclass(frozen=True)
 class LatentSettings:
-    """The latent diffusion model."""
+    """The latent diffusion model. Raises ``ValueError`` for sizes that cannot be."""
 
     dim: int = 512
     """Length of the image latent."""
@@ -34,6 +34,7 @@ class LatentSettings:
     condition: ConditionSettings = field(default_factory=ConditionSettings)
     """The text embedding."""
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    """The noise process."""
 
     def __post_init__(self) -> None:
         if min(self.dim, self.width, self.layers) < 1 or self.width % 2:
@@ -115,7 +116,10 @@ def sample(
     guidance: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch latent"]:
-    """``num_samples`` latents in their own units, one for each text embedding, or unconditional ones."""
+    """``num_samples`` latents in their own units, one for each text embedding, or unconditional ones.
+
+    Raises ``ValueError`` where there are not as many text embeddings.
+    """
     if text is not None and text.shape[0] != num_samples:
         raise ValueError(f"{text.shape[0]} text embeddings for {num_samples} samples")
     with evaluating(model):

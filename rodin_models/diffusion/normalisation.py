@@ -28,7 +28,7 @@ class Statistics(nn.Module):
     ) -> None:
         """Take the statistics of ``count`` values a channel, from their sum and the sum of their squares.
 
-        Float64, because the variance is a difference of large numbers.
+        Float64, because the variance is a difference of large numbers. Raises ``ValueError`` where there are no values.
         """
         if count < 1:
             raise ValueError(f"statistics of {count} values")

@@ -44,16 +44,21 @@ MAX_BETA = 0.999
 
 @dataclass(frozen=True)
 class DiffusionSettings:
-    """How data is noised, what is predicted and how samples are drawn."""
+    """How data is noised, what is predicted and how samples are drawn.
+
+    Raises ``ValueError`` for values out of their range or that contradict each other.
+    """
 
     timesteps: int = 1000
     """T."""
     schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    """Equations (5) to (7)."""
     input_scale: float = 1.0
     """b of equation (8): below 1, more noise."""
     zero_terminal_snr: bool = False
     """Rescale sqrt(abar) so that the last step is pure noise (Lin et al. 2023, algorithm 1)."""
     prediction: Literal["epsilon", "v", "x0"] = "v"
+    """What the network gives: eps, v of equation (2), or x_0."""
     min_snr: float | None = None
     """gamma of min-SNR weighting (Hang et al. 2023); None weighs every step's prediction error alike."""
     clip: float | None = None
@@ -113,8 +118,11 @@ class Noised(NamedTuple):
     """A training draw: noisy data by equation (1), the noise in it, and its step."""
 
     noisy: Tensor
+    """(batch, ...), x_t."""
     noise: Tensor
+    """(batch, ...), eps."""
     step: Tensor
+    """(batch), t from 0."""
 
 
 class Diffusion:
@@ -154,7 +162,10 @@ class Diffusion:
     def target(
         self, x0: Float[Tensor, "batch *data"], noise: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
     ) -> Float[Tensor, "batch *data"]:
-        """What the network should predict: eps, v of equation (2), or x_0."""
+        """What the network should predict: eps, v of equation (2), or x_0.
+
+        Raises ``ValueError`` for an unknown prediction.
+        """
         if self.settings.prediction == "x0":
             return x0
         if self.settings.prediction == "epsilon":
@@ -167,7 +178,7 @@ class Diffusion:
     def to_x0(
         self, prediction: Float[Tensor, "batch *data"], noisy: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
     ) -> Float[Tensor, "batch *data"]:
-        """The x_0 that a prediction stands for, equation (3)."""
+        """The x_0 that a prediction stands for, equation (3). Raises ``ValueError`` for an unknown prediction."""
         if self.settings.prediction == "x0":
             return prediction
         signal, spread = self.signal_and_noise(step, noisy)

@@ -25,7 +25,10 @@ from rodin_models.seeding import draw_seed, initialised_from
 
 @dataclass(frozen=True)
 class UNetSettings:
-    """Shape of a :class:`UNet`. The defaults are those of Rodin's base model on 64 x 64 x 32 planes."""
+    """Shape of a :class:`UNet`. The defaults are those of Rodin's base model on 64 x 64 x 32 planes.
+
+    Raises ``ValueError`` for what cannot be built.
+    """
 
     side: int = 64
     """Rows and columns of a plane at the highest resolution."""

@@ -61,7 +61,10 @@ def zero(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 class SelfAttention(nn.Module):
-    """Attention of every texel of the roll-out to every other, all planes together; residual, zero at the start."""
+    """Attention of every texel of the roll-out to every other, all planes together; residual, zero at the start.
+
+    Raises ``ValueError`` where heads do not divide the channels.
+    """
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()

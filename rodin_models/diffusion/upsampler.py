@@ -45,14 +45,18 @@ def paper_diffusion() -> DiffusionSettings:
 
 @dataclass(frozen=True)
 class UpsamplerSettings:
-    """The upsampler. The defaults are the papers'."""
+    """The upsampler. The defaults are the papers'. Raises ``ValueError`` where they do not fit together."""
 
     low_side: int = 64
     """Rows and columns of the low-resolution planes."""
     unet: UNetSettings = field(default_factory=paper_unet)
+    """Over standardised planes beside the enlarged ones."""
     condition: ConditionSettings = field(default_factory=ConditionSettings)
+    """The image latent."""
     diffusion: DiffusionSettings = field(default_factory=paper_diffusion)
+    """The noise process; it predicts x_0."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    """Of the low-resolution planes."""
     sample_level: float = 0.1
     """Augmentation level when sampling; in training it is drawn from [0, 1]."""
     image_weight: float = 1.0
@@ -111,7 +115,10 @@ class UpsamplerModel(nn.Module):
         level: Float[Tensor, "batch"],
         generator: torch.Generator,
     ) -> Float[Tensor, "batch 3 channel side side"]:
-        """Low-resolution planes in their own units, standardised, augmented by ``level`` and enlarged."""
+        """Low-resolution planes in their own units, standardised, augmented by ``level`` and enlarged.
+
+        Raises ``ValueError`` for planes of another side.
+        """
         if low.shape[-1] != self.settings.low_side:
             raise ValueError(f"low-resolution planes of side {low.shape[-1]}, not {self.settings.low_side}")
         augmented = augment(self.statistics.normalise(low), level, self.settings.augmentation, generator)

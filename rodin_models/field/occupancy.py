@@ -18,8 +18,11 @@ class Occupancy(NamedTuple):
     """A grid, the box around its occupied cells, and a guess of their density."""
 
     grid: Bool[Tensor, "x y z"]
+    """Cells in which there can be matter."""
     low: Float[Tensor, " 3"]
+    """World corner of the box, the smallest coordinate of each axis."""
     high: Float[Tensor, " 3"]
+    """The opposite corner."""
     density: Float[Tensor, "x y z"]
     """About how dense each cell is, per world unit: 0 where nothing is known yet, negative where it is not occupied."""
 

@@ -16,6 +16,7 @@ class Rays(NamedTuple):
     """Rays in the world frame."""
 
     origins: Float[Tensor, "ray 3"]
+    """World units."""
     directions: Float[Tensor, "ray 3"]
     """Unit length."""
     cosines: Float[Tensor, " ray"]

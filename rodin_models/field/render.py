@@ -94,6 +94,7 @@ class Image(NamedTuple):
     rgb: Float[Tensor, "height width 3"]
     """Over the background that was asked for."""
     alpha: Float[Tensor, "height width"]
+    """In [0, 1]."""
     depth: Float[Tensor, "height width"]
     """Mean z-depth of what is seen, in world units; 0 where nothing is."""
 

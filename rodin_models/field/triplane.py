@@ -67,6 +67,7 @@ class Corners(NamedTuple):
     texel: Int[Tensor, "point 12"]
     """Row of the flattened table, ``(plane * height + row) * width + column``."""
     weight: Float[Tensor, "point 12"]
+    """Those of one plane sum to 1."""
 
 
 def find_corners(points: Float[Tensor, "point 3"], height: int, width: int) -> Corners:

@@ -23,6 +23,7 @@ class Pixels(NamedTuple):
     rgb: Float[Tensor, "ray 3"]
     """Premultiplied by alpha."""
     alpha: Float[Tensor, " ray"]
+    """Opacity in [0, 1]."""
     distance: Float[Tensor, " ray"]
     """Mean distance along the ray, weighted and premultiplied by alpha."""
     weights: Float[Tensor, "ray sample"]

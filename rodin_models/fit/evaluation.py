@@ -22,7 +22,9 @@ class Evaluation:
     """Renders of photographed views beside the truth; PSNR over white, images in [0, 1]."""
 
     images: Float[Tensor, "view height width 3"]
+    """Renders over white."""
     truth: Float[Tensor, "view height width 3"]
+    """The photographs over white."""
     alpha: Float[Tensor, "view height width"]
     """Of the renders."""
     psnr_db: tuple[float, ...]

@@ -34,7 +34,9 @@ class Share:
     """What of a joint fit falls to one of several processes. All of them call the same methods in the same order."""
 
     rank: int
+    """This process's number, from 0."""
     world_size: int
+    """Number of processes."""
     average: Callable[[Tensor], Tensor]
     """The mean over all ranks of one tensor of each, the same bytes on all of them."""
 

@@ -40,9 +40,11 @@ class FitResult:
     """Fitted planes of one avatar."""
 
     planes: Float[Tensor, "3 channel height width"]
+    """At full resolution, float32."""
     occupancy: Occupancy
     """The hull and the coarse density by which the fit placed its samples; not stored."""
     losses: tuple[float, ...]
+    """One a step."""
 
 
 class FitDiverged(ArithmeticError):
@@ -79,7 +81,8 @@ class PlaneFit:
     ) -> None:
         """``surface`` are the cells in which depth images show one: samples then lie there and beside them only.
 
-        ``features`` are those of the perceptual distance; they must be given where it has a weight.
+        ``features`` are those of the perceptual distance; they must be given where it has a weight. Raises
+        ``ValueError`` where they are not.
         """
         if settings.perceptual_weight and features is None:
             raise ValueError(f"perceptual_weight is {settings.perceptual_weight} but no feature network was given")

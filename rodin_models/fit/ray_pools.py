@@ -62,14 +62,19 @@ class RayPools:
     rgba: Tensor
     """The same pixels' colours, [pixel, 4]: 8 bits or [0, 1]."""
     cam2world: Float[Tensor, "view 4 4"]
+    """OpenCV camera axes to world, of all avatars' views."""
     intrinsics: Float[Tensor, "view 4"]
+    """fx, fy, cx, cy in pixels."""
     count: Int[Tensor, "avatar 1"]
     """Pixels of each avatar."""
     first: Int[Tensor, "avatar 1"]
     """Its first one."""
     first_view: Int[Tensor, "avatar 1"]
+    """Index of its first view among all views."""
     width: Int[Tensor, "avatar 1"]
+    """Columns of its photographs."""
     area: Int[Tensor, "avatar 1"]
+    """Pixels of one of its photographs."""
 
     @classmethod
     def builder(cls) -> PoolsBuilder:

@@ -22,11 +22,15 @@ class FitSettings:
     learning_rate_end: float = 0.01
     """Share of both learning rates left at the last step (cosine)."""
     decoder_weight_decay: float = 0.01
+    """AdamW's."""
     alpha_weight: float = 0.1
     """Weight of the opacity's squared error."""
     tv_weight: float = 0.3
+    """Weight of :func:`rodin_models.field.triplane.smoothness`."""
     sparse_weight: float = 1e-4
+    """Weight of :func:`rodin_models.field.triplane.sparsity`."""
     compact_weight: float = 0.3
+    """Weight of :func:`rodin_models.field.triplane.compactness`."""
     regularise_every: int = 4
     """Steps between two of the planes' regularisers, which then weigh as many times more."""
     empty_points: int = 1024
@@ -48,6 +52,7 @@ class FitSettings:
     limit: float = 1.0
     """Planes are held within [-limit, limit]."""
     hull_resolution: int = 128
+    """Cells a side of the hull and of the coarse density."""
     shell_cells: int = 1
     """With depth: cells on both sides of those with a surface in which samples may lie."""
     density_decay: float = 0.95

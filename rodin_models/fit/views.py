@@ -13,7 +13,10 @@ from rodin_models.fit.hull import grid_pixels
 
 @dataclass(frozen=True)
 class Views:
-    """Photographs of one avatar. All tensors on one device."""
+    """Photographs of one avatar. All tensors on one device.
+
+    Raises ``ValueError`` where images, poses and intrinsics differ in number.
+    """
 
     rgba: UInt8[Tensor, "view height width 4"] | Float[Tensor, "view height width 4"]
     """Straight alpha; 8 bits or [0, 1]."""
@@ -50,7 +53,10 @@ class Views:
         return self.rgba[..., 3] > 0
 
     def recoloured(self, order: Sequence[int]) -> "Views":
-        """The same photographs with their colour channels in another order, which holds each of 0, 1 and 2."""
+        """The same photographs with their colour channels in another order, which holds each of 0, 1 and 2.
+
+        Raises ``ValueError`` for any other ``order``.
+        """
         if sorted(order) != [0, 1, 2]:
             raise ValueError(f"{tuple(order)} is no order of the channels 0, 1, 2")
         return replace(self, rgba=self.rgba[..., [*order, 3]])
@@ -66,6 +72,7 @@ class RayPool:
     """The pixels of all views that can show the avatar: where the hull is seen, and no others."""
 
     views: Views
+    """The photographs."""
     pixel: Int[Tensor, " pixel"]
     """Flat indices (view, row, column), increasing."""
 

@@ -53,18 +53,27 @@ _VISION_KEYS = (*_TOWER_KEYS, "num_channels", "image_size", "patch_size")
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """Size of both encoders. With ``pretrained``, the weights' own sizes hold and the other fields are not read."""
+    """Size of both encoders. With ``pretrained``, the weights' own sizes hold and the other fields are not read.
+
+    Raises ``ValueError`` for sizes that do not divide.
+    """
 
     image_size: int = 64
     """Side in pixels that images are resized to."""
     patch_size: int = 8
     """Side of a vision token in pixels; divides ``image_size``."""
     vision_width: int = 128
+    """Width of the image encoder's tokens."""
     vision_layers: int = 4
+    """Its transformer layers."""
     vision_heads: int = 4
+    """Its attention heads; they divide its width."""
     text_width: int = 128
+    """Width of the text encoder's tokens."""
     text_layers: int = 4
+    """Its transformer layers."""
     text_heads: int = 4
+    """Its attention heads; they divide its width."""
     latent_dim: int = 64
     """Numbers in a latent."""
     vocab_size: int = 1024

@@ -23,13 +23,17 @@ class SetDistance:
     """A distance between two sets of images, or why there is none."""
 
     value: float | None
+    """The distance; None where there are too few images."""
     deviation: float | None
     """Standard deviation over subsets; None where there is but one subset."""
     withheld: str
     """Why ``value`` is None; empty where it is not."""
     num_real: int
+    """Images of the one set."""
     num_generated: int
+    """Images of the other."""
     num_features: int
+    """Numbers that a feature network gives for an image."""
 
 
 def psnr(image: Float[Tensor, "*batch c h w"], truth: Float[Tensor, "*batch c h w"]) -> Float[Tensor, "*batch"]:

@@ -31,7 +31,7 @@ _MAX_SHRINK = 2.0
 
 @dataclass(frozen=True)
 class RefinerSettings:
-    """Size and training of the refiner."""
+    """Size and training of the refiner. Raises ``ValueError`` for what cannot be built."""
 
     scale: int = 2
     """Side of the output in sides of the input: a power of two."""
@@ -107,7 +107,7 @@ class Refiner(nn.Module):
     ) -> Float[Tensor, "b c H W"]:
         """The enlarged image, not clamped. Without a latent, or where it is ``dropped``, a learned one stands in.
 
-        Height and width must be divisible by 2 for each level after the first.
+        Height and width must be divisible by 2 for each level after the first. Raises ``ValueError`` for other sides.
         """
         factor = 2 ** (len(self.down) - 1)
         if image.shape[-1] % factor or image.shape[-2] % factor:
@@ -181,7 +181,7 @@ def training_loss(
 
     The input is degraded first. ``refiner`` is a :class:`Refiner`, perhaps wrapped for distributed training; its
     discriminator learns from the same loss. ``features`` must be given where ``perceptual_weight`` is above 0, and
-    is not called elsewhere.
+    is not called elsewhere. Raises ``ValueError`` where they are missing.
     """
     dropped = torch.rand(len(latent), generator=generator) < settings.latent_drop
     refined = refiner(degrade(rendered, settings.degradation, generator), latent, dropped.to(latent.device))
