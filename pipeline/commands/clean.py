@@ -1,12 +1,12 @@
 """``rodin-pipe clean``: dead attempts and half-written temporaries go; what is published or can be resumed stays."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
 from pipeline.io.avatar_folder import AVATAR_JSON
+from pipeline.io.files import exists, files_below, forget, make_folder, names
 from pipeline.io.publish import publish_folder, remove_temporaries
 from pipeline.io.run_lock import run_lock
 
@@ -19,15 +19,15 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
     Avatars that an attempt finished before it died are kept among the parts, where the next visit finds them.
     """
     with run_lock(layout.lock):
-        attempts = [folder for folder in sorted((layout.work / "attempts").glob("*/*/*/*")) if folder.is_dir()]
-        dead = attempts + [folder for folder in sorted((layout.work / "ray_train").glob("*")) if folder.is_dir()]
+        attempts = [folder for folder in names(layout.work / "attempts", "*/*/*/*") if folder.is_dir()]
+        dead = attempts + [folder for folder in names(layout.work / "ray_train") if folder.is_dir()]
         for folder in dead:
             echo(f"{'would remove' if dry_run else 'removing'} {folder} ({bytes_text(directory_bytes(folder))})")
             if dry_run:
                 continue
             if folder in attempts:
                 _keep_finished(folder, layout)
-            shutil.rmtree(folder)
+            forget(folder)
         if not dry_run:
             for path in remove_temporaries(layout.root):
                 echo(f"removed {path}")
@@ -37,13 +37,13 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
 
 def _keep_finished(attempt: Path, layout: RunLayout) -> None:
     parts = layout.work / "parts" / attempt.parent.relative_to(layout.work / "attempts")
-    for record in attempt.glob(f"*/{AVATAR_JSON}"):
+    for record in names(attempt, f"*/{AVATAR_JSON}"):
         part = parts / record.parent.name
-        if not part.exists():
-            part.parent.mkdir(parents=True, exist_ok=True)
+        if not exists(part):
+            make_folder(part.parent)
             publish_folder(record.parent, part)
 
 
 def directory_bytes(path: Path) -> int:
     """Bytes of all files below a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files_below(path))

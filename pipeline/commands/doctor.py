@@ -18,6 +18,7 @@ from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.survey import survey
+from pipeline.io.files import exists
 from pipeline.machine import available_bytes, free_bytes
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
@@ -167,7 +168,7 @@ def _memory(out: Path, preset: str) -> Iterator[Finding]:
 
 def _configured(out: Path, preset: str) -> Run:
     layout = RunLayout(out.resolve())
-    run_toml = layout.config if layout.config.exists() else None
+    run_toml = layout.config if exists(layout.config) else None
     return Run(layout, load_config(run_toml=run_toml, preset=None if run_toml else preset))
 
 

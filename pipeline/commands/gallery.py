@@ -18,6 +18,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, parse_avatar
 from pipeline.contracts.rendering import Split
 from pipeline.images import over_white, to_uint8
+from pipeline.io.files import names, read_array
 from pipeline.io.plane_store import PlaneStore
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device
@@ -83,7 +84,7 @@ class Gallery:
         """Generated avatars."""
         if self.decoder is None:
             return ()
-        found = sorted(self.run.layout.samples.glob(f"*/*/{PLANES_FILE}"))
+        found = names(self.run.layout.samples, f"*/*/{PLANES_FILE}")
         return tuple(str(path.parent.relative_to(self.run.layout.samples)) for path in found)
 
     def names(self) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ class Gallery:
         side, channels = self.run.config.planes.resolution, self.run.config.planes.channels
         expected = (len(PLANE_NAMES), channels, side, side)
         try:
-            planes = np.load(path, allow_pickle=False)
+            planes = read_array(path)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(
                 f"{path} is no readable array ({' '.join(str(error).split())}): generate it again"

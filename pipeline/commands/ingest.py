@@ -6,7 +6,6 @@ published. An interrupted one goes on; the same captures again are nothing to do
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pipeline.contracts.errors import ConfigError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress
 from pipeline.driver.refusal import changed_keys
+from pipeline.io.files import exists, forget, make_folder
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
 from pipeline.io.publish import publish_text
@@ -103,7 +103,7 @@ def ingest(
     fingerprint = stage_fingerprints(config)["render"]
     camera = prepared[0].sights[0].camera
     require_disk(layout.root, int(BYTES_A_PIXEL * camera.width * camera.height * frames))
-    layout.root.mkdir(parents=True, exist_ok=True)
+    make_folder(layout.root)
     with run_lock(layout.lock):
         run = Run(layout, config)
         _make_room(run, fingerprint, redo)
@@ -144,7 +144,7 @@ def _base_config(
     layout: RunLayout, preset: str | None, file: Path | None, settings: Sequence[str], redo: bool
 ) -> RunConfig:
     """The configuration before the captures are known; an existing run's own, if it is an ingested one."""
-    run_toml = layout.config if layout.config.exists() else None
+    run_toml = layout.config if exists(layout.config) else None
     if run_toml is not None and not load_config(run_toml=run_toml).is_ingested:
         raise ConfigError(f"{layout.root} is a run with renders of its own: give another --out for the captures")
     if run_toml is None and preset is None and file is None:
@@ -189,7 +189,7 @@ def _complete(base: RunConfig, prepared: Sequence[PreparedCapture], extent: floa
 
 def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
     """Refuse to replace other captures unasked; with ``redo``, take away what is published of them."""
-    if not run.layout.config.exists():
+    if not exists(run.layout.config):
         return
     known = Run(run.layout, load_config(run_toml=run.layout.config)).render_reports()
     if all(report.fingerprint == fingerprint for report in known.values()):
@@ -201,8 +201,7 @@ def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
             "put these in their place, or give another --out"
         )
     forget_ledgers(run.layout.ledgers("render"))
-    shutil.rmtree(run.layout.renders, ignore_errors=True)
-    shutil.rmtree(run.layout.work / "parts" / "render", ignore_errors=True)
+    forget(run.layout.renders, run.layout.work / "parts" / "render")
 
 
 def _fov_deg(camera: Camera) -> float:

@@ -16,6 +16,7 @@ from pipeline.contracts.rendering import AvatarFailure, Split
 from pipeline.contracts.units import bytes_text
 from pipeline.driver.survey import survey
 from pipeline.images import encode_png, over_white
+from pipeline.io.files import exists
 from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256
 from pipeline.io.publish import publish_bytes, sha256_file
 from pipeline.io.shards import index_shard, read_avatar, read_view
@@ -191,7 +192,7 @@ def _verify(run: Run, echo: Echo) -> bool:
         for name, sha256 in (stage_ledger.outputs if stage_ledger else {}).items():
             count += 1
             path: Path = run.layout.root / name
-            if not path.exists() or sha256_file(path) != sha256:
+            if not exists(path) or sha256_file(path) != sha256:
                 wrong.append(f"{path} is missing or changed; do stage {stage} again with --redo {stage}")
     for line in wrong:
         echo(f"NOT AS PUBLISHED: {line}")

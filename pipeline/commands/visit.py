@@ -9,6 +9,7 @@ from pipeline.driver.display import stage_display
 from pipeline.driver.request import Visit
 from pipeline.driver.summary import describe_plan, describe_result
 from pipeline.driver.visit import carry_out, check
+from pipeline.io.files import exists
 from pipeline.run.run import Run
 
 
@@ -32,7 +33,7 @@ def visit_run(
     Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend.
     """
     layout = RunLayout(out.resolve())
-    run_toml = layout.config if layout.config.exists() else None
+    run_toml = layout.config if exists(layout.config) else None
     if run_toml is None and preset is None and config_file is None:
         preset = "demo"
     config = load_config(run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders)

@@ -1,13 +1,13 @@
 """``--redo``: which stages it names, and how they are forgotten once, whatever interrupts them."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.survey import StageState
+from pipeline.io.files import exists, forget, read_text
 from pipeline.io.publish import publish_text
 from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES, stages_after, stages_of
@@ -41,7 +41,7 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
     if "render" in redo and run.config.renders_from:
         raise ConfigError(f"--redo render: the renders belong to {run.config.renders_from}; redo them there")
     note = _redo_note(run.layout)
-    begun = json.loads(note.read_text("utf-8")) if note.exists() else {}
+    begun = json.loads(read_text(note)) if exists(note) else {}
     for stage in redo:
         if begun.get(stage) == fingerprints[stage]:
             continue
@@ -51,16 +51,16 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
             run.layout.work / "attempts" / stage,
             run.layout.model(stage) / "checkpoints",
         ):
-            shutil.rmtree(folder, ignore_errors=True)
+            forget(folder)
         if stage in ("decoder", "own"):
-            shutil.rmtree(run.layout.work / stage, ignore_errors=True)
+            forget(run.layout.work / stage)
     if redo:
         publish_text(note, json.dumps(begun | {stage: fingerprints[stage] for stage in sorted(redo)}))
 
 
 def end_redo(layout: RunLayout) -> None:
     """A visit did all it was asked for: the next ``--redo`` begins anew."""
-    _redo_note(layout).unlink(missing_ok=True)
+    forget(_redo_note(layout))
 
 
 def _redo_note(layout: RunLayout) -> Path:

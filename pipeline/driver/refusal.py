@@ -7,6 +7,7 @@ from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.setting import value_of
 from pipeline.driver.survey import StageState
+from pipeline.io.files import exists, version
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.shards import index_shard
 from pipeline.run.fingerprint import settings_read
@@ -75,7 +76,7 @@ def refuse_bad_inputs(states: dict[str, StageState], wanted: Iterable[str], redo
         _check_shards(run)
     if any(opens(stage, "fit") for stage in to_do) and "fit" not in redo:
         published = bool(run.fit_reports())
-        if published or run.layout.planes.exists():
+        if published or exists(run.layout.planes):
             PlaneStore.open(run.layout.planes, run.config.plane_spec() if published else None)
 
 
@@ -84,8 +85,8 @@ def _check_shards(run: Run) -> None:
         tar = run.rendered.shard(shard)
         if not report.done:
             continue
-        status = tar.stat() if tar.exists() else None
-        if status and status.st_size == report.tar_bytes and status.st_mtime <= report.finished_at:
+        published = version(tar)
+        if published and published[1] == report.tar_bytes and published[0] / 1e9 <= report.finished_at:
             continue
         # It may rightly hold more than the ledger says: a driver that extends a run can be killed between the two.
         lacking = set(report.done) - set(index_shard(tar).avatars)
@@ -97,7 +98,7 @@ def _check_shards(run: Run) -> None:
 
 def changed_keys(stage: str, run: Run) -> list[str]:
     """Which settings of a stage differ from the run's own ``run.toml``, as ``fit.steps 400 -> 500``."""
-    if not run.layout.config.exists():
+    if not exists(run.layout.config):
         return []
     old = read_run_toml(run.layout.config)
     settings = ("seed", *settings_read(stage, run.config))

@@ -6,6 +6,7 @@ from pipeline.driver.estimate import disk_bytes, estimated_cpu_hours, num_tasks
 from pipeline.driver.request import Visit
 from pipeline.driver.survey import StageState
 from pipeline.driver.visit import VisitResult
+from pipeline.io.files import exists
 from pipeline.run.memory_check import memory_terms
 from pipeline.run.stage_table import stages_of
 
@@ -56,7 +57,7 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
     if "own" in visit.stages:
         lines += _own_lines(visit)
     page = visit.layout.report / "index.html"
-    if page.exists():
+    if exists(page):
         lines.append(f"report:                   {page}")
         lines.append(f"a new avatar from noise:  rodin-pipe generate --out {out} --num 2")
         lines.append(f"from a sentence:          rodin-pipe generate --out {out} --text 'an old woman with grey hair'")

@@ -1,7 +1,6 @@
 """One visit to a run: lock, survey, refuse what is stale, build the task graph, run it, write down what happened."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from pipeline.driver.refusal import refuse_bad_inputs, refuse_ingested, refuse_s
 from pipeline.driver.request import Visit
 from pipeline.driver.survey import StageState, survey
 from pipeline.driver.tasks import build_tasks, node_wait_s
+from pipeline.io.files import exists, forget, make_folder
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
 from pipeline.io.publish import publish_text
@@ -74,7 +74,7 @@ def carry_out(
     Raises ``RunLockedError``, ``StaleStageError``, ``ResourceError``; a failed task is in the result.
     """
     layout, config = visit.layout, visit.config
-    layout.root.mkdir(parents=True, exist_ok=True)
+    make_folder(layout.root)
     with run_lock(layout.lock):
         states, fingerprints = check(visit)
         apply_redo(expand_redo(visit.redo, states), visit.run, fingerprints)
@@ -108,10 +108,10 @@ def prepare_plane_store(visit: Visit) -> None:
     layout, config, spec = visit.layout, visit.config, visit.config.plane_spec()
     parts = layout.work / "parts" / "fit"
     published = bool(visit.run.fit_reports())
-    if published or (parts.exists() and layout.planes.exists() and PlaneStore.open(layout.planes).spec == spec):
+    if published or (exists(parts) and exists(layout.planes) and PlaneStore.open(layout.planes).spec == spec):
         extend_plane_store(layout.planes, spec, config.render.num_avatars)
         return
-    shutil.rmtree(parts, ignore_errors=True)
+    forget(parts)
     decoder = visit.run.decoder_report()
     create_plane_store(
         layout.planes, spec, config.render.num_avatars, decoder.decoder_sha256 if decoder is not None else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
+from pipeline.io.files import exists
 from pipeline.run.run import Run
 
 
@@ -15,7 +16,7 @@ def open_run(root: Path, settings: Sequence[str] = ()) -> Run:
     Raises ``DataError`` where there is no run, ``ConfigError`` for a setting.
     """
     layout = RunLayout(root.resolve())
-    if not layout.config.exists():
+    if not exists(layout.config):
         raise DataError(
             f"{layout.root} is no run: it has no run.toml; make one with rodin-pipe run --out {layout.root}"
         )

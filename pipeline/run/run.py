@@ -17,6 +17,7 @@ from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, pa
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
+from pipeline.io.files import exists
 from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.publish import sha256_file
 from pipeline.run.stage_table import STAGES
@@ -120,7 +121,7 @@ def digest(sources: Mapping[int, str], avatars: Iterable[int]) -> str:
 def decoder_sha256(folder: Path) -> str:
     """Hash over the files of a published or staged decoder; of a missing one, something that nothing equals."""
     files = [folder / name for name in DECODER_FILES]
-    if not all(file.exists() for file in files):
+    if not all(exists(file) for file in files):
         return "missing"
     return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
 

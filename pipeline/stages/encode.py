@@ -6,6 +6,7 @@ Held-out avatars are encoded too, because evaluation needs them; training leaves
 import torch
 
 from pipeline.contracts.stage import Progress, StageReport
+from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.stages.device import choose_device, use_threads
 from pipeline.stages.latents import load_run_clip
@@ -46,7 +47,7 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
         item,
         stopwatch,
         avatars=avatars,
-        outputs=layout.latents.iterdir(),
+        outputs=names(layout.latents),
         packages=("torch", "transformers"),
         notes={"encoder_sha256": encoder},
     )

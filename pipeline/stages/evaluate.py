@@ -19,6 +19,7 @@ from pipeline.contracts.report import (
 )
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import encode_png, to_uint8
+from pipeline.io.files import names, read_array
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.report.page import render_page
@@ -88,9 +89,9 @@ def measure_distances(run: Run, sampler: Sampler) -> tuple[DistanceRow, ...]:
     )
     plain: list[torch.Tensor] = []
     refined: list[torch.Tensor] = []
-    for index, folder in enumerate(sorted((run.layout.samples / "noise").glob("avatar-*"))):
-        planes = torch.from_numpy(np.load(folder / "planes.npy", allow_pickle=False)).to(sampler.device)
-        latent = torch.from_numpy(np.load(folder / "latent.npy", allow_pickle=False)).to(sampler.device)
+    for index, folder in enumerate(names(run.layout.samples / "noise", "avatar-*")):
+        planes = torch.from_numpy(read_array(folder / "planes.npy")).to(sampler.device)
+        latent = torch.from_numpy(read_array(folder / "latent.npy")).to(sampler.device)
         cameras = sphere_rig(
             generator_for(run.config.seed, index, "evaluation views"),
             run.config.evaluate.images_per_avatar,

@@ -26,6 +26,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import decode_image, encode_png, over_white
+from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
 from pipeline.report.pictures import encode_turntable, strip
 from pipeline.run.run import Run
@@ -92,7 +93,7 @@ def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
 
         generate_request(run, request, part)
         done += request.num
-    samples = [path for path in layout.samples.rglob("planes.npy") if path.parts[-3] in RUN_SAMPLES]
+    samples = [path for path in names(layout.samples, "*/*/planes.npy") if path.parts[-3] in RUN_SAMPLES]
     return publish_entry(item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
 
 

@@ -3,7 +3,6 @@
 That is shards and ledger, but for specs and labels, which a capture has none of.
 """
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pipeline.contracts.naming import format_avatar, format_sample
 from pipeline.contracts.rendering import RenderPasses, RenderReport, SampleRecord, sample_suffixes
 from pipeline.images import encode_png
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder, verify_avatar_folder
+from pipeline.io.files import exists, forget, make_folder
 from pipeline.io.ledger import write_ledger
 from pipeline.io.shards import write_shard
 from pipeline.machine import package_versions, processor_name
@@ -45,14 +45,14 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
     started_at, start = time.time(), time.monotonic()
     avatars = item.work.avatars
     before = item.work.published(RenderReport)
-    if before is not None and before.fingerprint == item.work.fingerprint and layout.shard(shard).exists():
+    if before is not None and before.fingerprint == item.work.fingerprint and exists(layout.shard(shard)):
         return before
     parts = layout.parts("render", shard) / item.work.fingerprint
-    parts.mkdir(parents=True, exist_ok=True)
+    make_folder(parts)
     for avatar, prepared, (placement, _), caption in zip(
         avatars, item.captures, item.placements, item.captions, strict=True
     ):
-        if not (parts / format_avatar(avatar)).exists():
+        if not exists(parts / format_avatar(avatar)):
             files: list[tuple[str, bytes]] = []
             for view in range(len(prepared.frames)):
                 files += _sample_files(config, avatar, view, prepared, placement, caption)
@@ -84,7 +84,7 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
         ),
     )
     write_ledger(item.work.ledger, report)
-    shutil.rmtree(parts.parent, ignore_errors=True)
+    forget(parts.parent)
     return report
 
 

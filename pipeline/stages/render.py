@@ -5,7 +5,6 @@ the finished folders of attempts that died are adopted first. What then fails, o
 gets one fresh attempt; what fails again is listed in the ledger with its log's tail and the rest is published.
 """
 
-import shutil
 import sys
 import time
 import uuid
@@ -38,6 +37,7 @@ from pipeline.contracts.rendering import (
 )
 from pipeline.contracts.stage import Progress
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
+from pipeline.io.files import exists, forget, make_folder, names
 from pipeline.io.ledger import write_ledger
 from pipeline.io.publish import publish_folder
 from pipeline.io.shards import extract_avatars, write_shard
@@ -91,14 +91,14 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
     jobs = avatar_jobs(config, wanted)
     # Under the fingerprint, so that what an interrupted visit with another configuration left is never adopted.
     parts = layout.parts("render", shard) / item.fingerprint
-    parts.mkdir(parents=True, exist_ok=True)
+    make_folder(parts)
     attempts = layout.attempts("render", item.name) / item.fingerprint
     if before is not None and before.done:
         _adopt_published(layout.shard(shard), set(before.done), parts)
-    for dead in sorted(attempts.glob("*")):
+    for dead in names(attempts):
         _adopt_finished(dead, jobs, parts, config.render.passes)
 
-    pending = [avatar for avatar in wanted if not (parts / format_avatar(avatar)).exists()]
+    pending = [avatar for avatar in wanted if not exists(parts / format_avatar(avatar))]
     failures: dict[int, AvatarFailure] = {}
     tries = dict.fromkeys(wanted, 0)
     versions: dict[str, str] = dict(before.versions) if before else {}
@@ -115,7 +115,7 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
                 progress(min(finished + frames / config.render.num_views, len(wanted)), len(wanted))
 
         output = attempts / uuid.uuid4().hex
-        output.mkdir(parents=True)
+        make_folder(output)
         num_processes += 1
         job = render_job(config, shard, [jobs[avatar] for avatar in pending], output)
         outcome = run_blender(
@@ -135,7 +135,7 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
             failures.pop(avatar, None)
         pending = [a for a in pending if a not in adopted and tries[a] < ATTEMPTS_PER_AVATAR]
 
-    done = tuple(a for a in wanted if (parts / format_avatar(a)).exists())
+    done = tuple(a for a in wanted if exists(parts / format_avatar(a)))
     rendered = {a: verify_avatar_folder(parts / format_avatar(a)) for a in done}
     folders = [parts / format_avatar(a) for a in done]
     tar_sha256, tar_bytes = write_shard(layout.shard(shard), folders) if done else ("", 0)
@@ -163,7 +163,7 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
     )
     write_ledger(item.ledger, report)
     for folder in (attempts.parent, parts.parent):
-        shutil.rmtree(folder, ignore_errors=True)
+        forget(folder)
     progress(len(wanted), len(wanted))
     return report
 
@@ -230,7 +230,7 @@ def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path, pass
     adopted = set()
     for avatar, job in jobs.items():
         folder, target = attempt / format_avatar(avatar), parts / format_avatar(avatar)
-        if not folder.exists() or target.exists():
+        if not exists(folder) or exists(target):
             continue
         try:
             rendered = verify_avatar_folder(folder)
@@ -244,8 +244,8 @@ def _adopt_finished(attempt: Path, jobs: dict[int, AvatarJob], parts: Path, pass
 
 def _adopt_published(tar: Path, avatars: set[int], parts: Path) -> None:
     """Unpack the avatars of a published tar that are not among the parts yet."""
-    missing = sorted(a for a in avatars if not (parts / format_avatar(a)).exists())
-    if missing and tar.exists():
+    missing = sorted(a for a in avatars if not exists(parts / format_avatar(a)))
+    if missing and exists(tar):
         extract_avatars(tar, missing, parts)
 
 

@@ -1,6 +1,7 @@
 """What the report page shows of a run, collected from its ledgers, renders and samples."""
 
 import csv
+import io
 import json
 import time
 from collections.abc import Collection, Sequence
@@ -24,6 +25,7 @@ from pipeline.contracts.report import (
 )
 from pipeline.contracts.stage import DriverReport
 from pipeline.images import encode_png, over_white, resized
+from pipeline.io.files import names, read_text
 from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.publish import publish_bytes
 from pipeline.machine import package_versions, processor_name
@@ -121,8 +123,8 @@ def _failures(run: Run) -> tuple[FailureRow, ...]:
 def _trained(run: Run, name: str) -> TrainedModel:
     report = run.stage_report(name)
     assert report is not None, "evaluation follows training"
-    with (run.layout.model(name) / "loss.csv").open(newline="") as handle:
-        header, *lines = list(csv.reader(handle)) or [[]]
+    text = read_text(run.layout.model(name) / "loss.csv")
+    header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     shown = [(place, key) for place, key in enumerate(header) if key not in ("step", "seconds")]
     curves = tuple(
         LossCurve(name=key, points=tuple((int(float(line[0])), float(line[place])) for line in lines))
@@ -142,10 +144,10 @@ def _trained(run: Run, name: str) -> TrainedModel:
 def _generated(layout: RunLayout) -> tuple[GeneratedAvatar, ...]:
     rows = []
     for kind in RUN_SAMPLES:
-        for folder in sorted((layout.samples / kind).glob("avatar-*")):
-            record = json.loads((folder / "avatar.json").read_text("utf-8"))
+        for folder in names(layout.samples / kind, "avatar-*"):
+            record = json.loads(read_text(folder / "avatar.json"))
             relative = f"../samples/{kind}/{folder.name}"
-            videos = {path.stem: f"{relative}/{path.name}" for path in folder.glob("turntable*")}
+            videos = {path.stem: f"{relative}/{path.name}" for path in names(folder, "turntable*")}
             rows.append(
                 GeneratedAvatar(
                     name=f"{kind} {folder.name.removeprefix('avatar-')}",

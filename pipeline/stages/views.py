@@ -10,6 +10,7 @@ import torch
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.conventions import BACKGROUND
 from pipeline.contracts.rendering import Split
+from pipeline.io.files import version
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, read_view
 from pipeline.run.run import Run
 from rodin_models.fit.views import Views
@@ -27,14 +28,13 @@ def read_one(run: Run, avatar: int, view: int) -> Sample:
 
 def _index(run: Run, avatar: int) -> ShardIndex:
     tar = run.tar_of(avatar)
-    status = tar.stat() if tar.exists() else None
-    return _cached_index(tar, status.st_mtime_ns if status else 0)
+    return _cached_index(tar, version(tar))
 
 
 @lru_cache(maxsize=64)
-def _cached_index(tar: Path, modified_ns: int) -> ShardIndex:
+def _cached_index(tar: Path, published: tuple[int, int] | None) -> ShardIndex:
     """Where everything lies in a tar; a tar that was published anew is walked anew."""
-    del modified_ns
+    del published
     return index_shard(tar)
 
 

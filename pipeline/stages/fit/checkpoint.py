@@ -7,11 +7,11 @@ Each rank publishes its own folder by rename; a step is usable once all ranks ar
 removed only after that. Avatars are written and read one at a time, so that a checkpoint needs no second copy of them.
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.io.files import exists, forget, make_folder, names
 from pipeline.io.publish import empty_folder, publish_folder
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.fit.joint_fit import JointFit
@@ -30,17 +30,17 @@ def save_checkpoint(
     step = folder / f"step-{joint.steps_done:08d}"
     staged = empty_folder(folder / f"rank-{rank:03d}.new")
     for avatar in joint.avatars_begun:
-        (staged / f"avatar-{avatar:05d}").mkdir()
-        save_state(staged / f"avatar-{avatar:05d}", joint.avatar_state(avatar))
-    (staged / "common").mkdir()
-    save_state(staged / "common", {"identity": identity, "seconds": seconds, "joint": joint.common_state()})
-    step.mkdir(exist_ok=True)
+        save_state(make_folder(staged / f"avatar-{avatar:05d}"), joint.avatar_state(avatar))
+    save_state(
+        make_folder(staged / "common"), {"identity": identity, "seconds": seconds, "joint": joint.common_state()}
+    )
+    make_folder(step)
     publish_folder(staged, step / f"rank-{rank:03d}")
     barrier()
     if rank == 0:
-        for old in folder.glob("step-????????"):
+        for old in names(folder, "step-????????"):
             if old != step:
-                shutil.rmtree(old, ignore_errors=True)
+                forget(old)
 
 
 def load_checkpoint(
@@ -50,15 +50,15 @@ def load_checkpoint(
 
     A checkpoint of another ``identity`` (avatars, their renders, ranks) is none.
     """
-    for step in sorted(folder.glob("step-????????"), reverse=True):
-        if not all((step / f"rank-{other:03d}").exists() for other in range(world_size)):
+    for step in reversed(names(folder, "step-????????")):
+        if not all(exists(step / f"rank-{other:03d}") for other in range(world_size)):
             continue
         mine = step / f"rank-{rank:03d}"
         common = load_state(mine / "common")
         if common["identity"] != identity:
             continue
         joint.load_common_state(common["joint"])
-        for path in sorted(mine.glob("avatar-*")):
+        for path in names(mine, "avatar-*"):
             joint.load_avatar_state(int(path.name.removeprefix("avatar-")), load_state(path))
         return float(common["seconds"])
     return None

@@ -6,7 +6,6 @@ starts. The joint fit checkpoints planes, optimisers and generators, so that a k
 """
 
 import itertools
-import shutil
 import time
 from dataclasses import asdict
 
@@ -19,6 +18,7 @@ from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import DecoderReport
 from pipeline.contracts.rendering import Split
 from pipeline.contracts.stage import Progress
+from pipeline.io.files import forget
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
@@ -123,7 +123,7 @@ def fit_decoder_share(item: WorkItem, context: Context) -> DecoderReport | None:
         processor=processor_name(),
     )
     write_ledger(layout.ledger("decoder", "decoder"), report)
-    shutil.rmtree(layout.work / "decoder", ignore_errors=True)
+    forget(layout.work / "decoder")
     return report
 
 

@@ -26,6 +26,7 @@ from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
 from pipeline.images import encode_png, to_uint8
+from pipeline.io.files import forget, make_folder, names
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
@@ -91,9 +92,9 @@ def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
         _write_turntable(item, fitted, staged)
         (staged / "metrics.json").write_text(_metrics(item, fit, views))
         final = layout.own / item.name
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         publish_folder(staged, final)
-        outputs = {str(path.relative_to(layout.root)): sha256_file(path) for path in sorted(final.iterdir())}
+        outputs = {str(path.relative_to(layout.root)): sha256_file(path) for path in names(final)}
     report = OwnFitReport(
         schema_version=SCHEMA_VERSION,
         fingerprint=item.fingerprint,
@@ -108,7 +109,7 @@ def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
         processor=processor_name(),
     )
     write_ledger(item.ledger, report)
-    empty_folder(_checkpoint(item).parent).rmdir()
+    forget(_checkpoint(item).parent)
     progress(config.own.steps, config.own.steps)
     return report
 

@@ -6,7 +6,6 @@ that diverges or stays below ``fit.min_psnr`` is a failure with a reason: the re
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import FitReport, FitShardReport
 from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
+from pipeline.io.files import forget, make_folder
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.plane_store import PlaneStore
 from pipeline.machine import package_versions, processor_name
@@ -59,7 +59,7 @@ def fit_shard(item: WorkItem, progress: Progress) -> FitShardReport:
     features = fit_features(config, device)
     store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
     parts = layout.parts("fit", shard)
-    parts.mkdir(parents=True, exist_ok=True)
+    make_folder(parts)
     outcomes: dict[int, FitReport | AvatarFailure] = {}
     part_of: dict[int, Path] = {}
     for avatar in renders.done:
@@ -99,7 +99,7 @@ def fit_shard(item: WorkItem, progress: Progress) -> FitShardReport:
         processor=processor_name(),
     )
     write_ledger(item.ledger, report)
-    shutil.rmtree(parts, ignore_errors=True)
+    forget(parts)
     progress(item.units, item.units)
     return report
 

@@ -7,7 +7,6 @@ step, rank), and checkpoints hold weights, EMA and optimiser, so a restarted tra
 
 import csv
 import io
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
+from pipeline.io.files import forget, names
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
@@ -163,7 +163,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         stopwatch,
         avatars=recipe.avatars,
         # The loss curve holds seconds, so it is no part of what the next stage depends on.
-        outputs=(folder / "weights").iterdir(),
+        outputs=names(folder / "weights"),
         packages=("torch", "diffusers", "transformers"),
         inputs=inputs,
         metrics={
@@ -174,7 +174,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         },
         notes=notes,
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    forget(checkpoints)
     return report
 
 
@@ -203,13 +203,13 @@ def _save_checkpoint(folder: Path, step: int, tree: dict[str, Any]) -> None:
     staged = empty_folder(folder / f"step-{step:08d}.partial")
     save_state(staged, tree)
     publish_folder(staged, folder / f"step-{step:08d}")
-    for old in sorted(folder.glob("step-????????"))[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(old, ignore_errors=True)
+    for old in names(folder, "step-????????")[:-KEPT_CHECKPOINTS]:
+        forget(old)
 
 
 def _latest_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The newest checkpoint of the same configuration and data, if there is one."""
-    for path in sorted(folder.glob("step-????????"), reverse=True):
+    for path in reversed(names(folder, "step-????????")):
         tree: dict[str, Any] = load_state(path)
         if tree["identity"] == identity:
             return tree
