@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.cached_fit import Fitted, Recipe, own_fit, shared_fit
 from benchmarks.fit import changed
-from benchmarks.fit_forgetting import forgotten
-from benchmarks.fit_pictures import Labelled, picture
 from benchmarks.held_out import mean
+from benchmarks.quality.cached_fit import Fitted, Recipe, own_fit, shared_fit
+from benchmarks.quality.forgetting import forgotten
+from benchmarks.quality.pictures import Labelled, picture
 from benchmarks.subject import load_subject
 from pipeline.config.load import load_config
 from pipeline.images import encode_png, over_white, to_uint8

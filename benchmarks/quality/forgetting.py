@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.cached_fit import Recipe, pixel_sum, read_json, shared_fit, write_json
 from benchmarks.held_out import mean
+from benchmarks.quality.cached_fit import Recipe, pixel_sum, read_json, shared_fit, write_json
 from benchmarks.subject import Subject
 from rodin_models.field.decoder import Decoder
 from rodin_models.fit.joint_fit import JointFit
