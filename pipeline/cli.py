@@ -3,21 +3,23 @@
 Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
 
-import importlib.util
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.options import (
     Address,
     Avatar,
+    Background,
+    Centre,
     ConfigFile,
     DryRun,
     ExportFormat,
+    File,
+    Folders,
+    Format,
     Out,
     Own,
     Preset,
@@ -27,9 +29,9 @@ from pipeline.commands.options import (
     Sample,
     Settings,
 )
-from pipeline.contracts.errors import ConfigError, ResourceError, RodinError
-from pipeline.contracts.extras import extra_of
-from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
+from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.naming import RunLayout
 
 if TYPE_CHECKING:
     from pipeline.run.run import Run
@@ -57,11 +59,11 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.visit import visit_run
         from pipeline.run.stage_table import stages_of
 
-        _exit_unless(
+        exit_unless(
             visit_run(
                 "run",
                 stages_of("run"),
@@ -91,10 +93,10 @@ def render(
     dry_run: DryRun = False,
 ) -> None:
     """Make synthetic people and photograph them into WebDataset shards."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.visit import visit_run
 
-        _exit_unless(
+        exit_unless(
             visit_run(
                 "render",
                 ("render",),
@@ -113,18 +115,11 @@ def render(
 
 @app.command()
 def ingest(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Captures in the NeRF layout, one an avatar.")
-    ],
+    folders: Folders,
     out: Out,
-    background: Annotated[
-        str | None, typer.Option(help="Colour behind the object in images without alpha: white, black or #rrggbb.")
-    ] = None,
+    background: Background = None,
     masks: Annotated[str | None, typer.Option(help="Folder in each capture with a mask for each image.")] = None,
-    centre: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(help="Centre of the cube that is fitted, in the capture's units; estimated without it."),
-    ] = None,
+    centre: Centre = None,
     half_side: Annotated[float | None, typer.Option(help="Half that cube's side, in the same units.")] = None,
     up: Annotated[str | None, typer.Option(help="Axis that points up in the capture: +x -x +y -y +z -z.")] = None,
     caption: Annotated[list[str] | None, typer.Option(help="A sentence for each folder, in their order.")] = None,
@@ -134,7 +129,7 @@ def ingest(
     redo: Annotated[bool, typer.Option("--redo", help="Replace what was ingested into this run before.")] = False,
 ) -> None:
     """Take photographs with known cameras (transforms_train.json, ...) into a run, in place of renders."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.ingest import describe_ingested, ingest_settings
         from pipeline.commands.ingest import ingest as ingest_captures
         from pipeline.driver.display import simple_progress
@@ -173,10 +168,10 @@ def fit(
     dry_run: DryRun = False,
 ) -> None:
     """Fit the shared decoder, then every rendered avatar's tri-planes."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.visit import visit_run
 
-        _exit_unless(
+        exit_unless(
             visit_run(
                 "fit",
                 ("own",) if own_decoder else ("decoder", "fit"),
@@ -213,12 +208,12 @@ def train(
     known = stages_of("train")
     for name in models or ():
         if name not in known:
-            _fail(ConfigError(f"train {name}: there is no such model; there are {', '.join(known)}"))
+            fail(ConfigError(f"train {name}: there is no such model; there are {', '.join(known)}"))
     stages = tuple(name for name in known if not models or name in models)
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.visit import visit_run
 
-        _exit_unless(
+        exit_unless(
             visit_run(
                 "train",
                 stages,
@@ -246,7 +241,7 @@ def generate(
     set_: Settings = None,
 ) -> None:
     """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip."""
-    with _for_the_user():
+    with for_the_user():
         if portrait is not None and text is not None:
             raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
         if edit is not None and portrait is None:
@@ -267,10 +262,10 @@ def evaluate(
     out: Out, set_: Settings = None, redo: Redo = None, address: Address = None, dry_run: DryRun = False
 ) -> None:
     """Measure fits and generated avatars, and write the report page."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.visit import visit_run
 
-        _exit_unless(
+        exit_unless(
             visit_run(
                 "evaluate",
                 ("evaluate",),
@@ -294,40 +289,31 @@ def inspect(
     ] = False,
 ) -> None:
     """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.inspect import inspect_run
 
-        _exit_unless(inspect_run(_open(out), verify=verify, sheet=sheet, echo=typer.echo, attributes=attributes))
+        exit_unless(inspect_run(_open(out), verify=verify, sheet=sheet, echo=typer.echo, attributes=attributes))
 
 
 @app.command()
 def export(
     out: Out,
-    format_: Annotated[
-        ExportFormat,
-        typer.Argument(
-            metavar="[glb|nerf|person]",
-            help="A mesh of the planes, the photographs in the NeRF layout, or the mesh that was photographed.",
-        ),
-    ] = ExportFormat.GLB,
+    format_: Format = ExportFormat.GLB,
     avatar: Avatar = None,
     own: Own = False,
     sample: Sample = None,
     resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
-    ] = None,
+    file: File = None,
 ) -> None:
     """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), an avatar's photographs with their
     cameras in the NeRF layout, which other programs and `ingest` read, or the synthetic person's own mesh.
     """
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.export import export as export_avatar
 
-        name = _shown(avatar, own, sample)
+        name = shown(avatar, own, sample)
         if format_ is ExportFormat.GLB:
-            _require_view_extra("skimage", "trimesh")
+            require_view_extra("skimage", "trimesh")
         run = _open(out)
         typer.echo(export_avatar(run, format_, name=name, avatar=avatar, resolution=resolution, file=file))
 
@@ -342,22 +328,13 @@ def view(
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
 ) -> None:
     """Look at fitted and generated avatars in a browser."""
-    with _for_the_user():
-        name = _shown(avatar, own, sample)
-        _require_view_extra("viser")
+    with for_the_user():
+        name = shown(avatar, own, sample)
+        require_view_extra("viser")
         run = _open(out)
-        from pipeline.commands.gallery import Gallery
-        from pipeline.commands.view import Viewer
+        from pipeline.commands.view import view_run
 
-        gallery = Gallery.open(run)
-        viewer = Viewer(gallery, name or gallery.names()[0], host=host, port=port)
-        try:
-            typer.echo(f"{viewer.url} shows {out}; Ctrl-C ends it")
-            viewer.wait()
-        except KeyboardInterrupt:
-            typer.echo("closed")
-        finally:
-            viewer.close()
+        view_run(run, name, host=host, port=port, echo=typer.echo)
 
 
 @app.command()
@@ -365,7 +342,7 @@ def clean(
     out: Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
 ) -> None:
     """Remove dead attempts and half-written temporaries; published files and resumable parts stay."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.clean import clean_run
 
         clean_run(_open(out).layout, dry_run=dry_run, echo=typer.echo)
@@ -378,10 +355,10 @@ def doctor(
     address: Address = None,
 ) -> None:
     """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
-    with _for_the_user():
+    with for_the_user():
         from pipeline.commands.doctor import examine
 
-        _exit_unless(examine(out or Path.cwd(), preset, address, echo=typer.echo))
+        exit_unless(examine(out or Path.cwd(), preset, address, echo=typer.echo))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -392,7 +369,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job's log until it ends.")] = False,
 ) -> None:
     """Submit a command to a Ray cluster: rodin-pipe submit --address http://head:8265 -- run --out /shared/run."""
-    with _for_the_user():
+    with for_the_user():
         from cluster.submit import submit_job
 
         known = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
@@ -413,47 +390,6 @@ def _open(out: Path, settings: Sequence[str] = ()) -> "Run":
     from pipeline.run.existing import open_run
 
     return open_run(out, settings)
-
-
-def _exit_unless(well: bool) -> None:
-    if not well:
-        raise typer.Exit(1)
-
-
-def _shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
-    """The name in :mod:`pipeline.commands.gallery` of what was asked for, if anything was."""
-    if avatar is not None and sample is not None:
-        raise ConfigError("--avatar and --sample exclude each other")
-    if own and avatar is None:
-        raise ConfigError("--own is of an avatar: say which one, such as --avatar 0 --own")
-    return sample if avatar is None else f"{'own/' if own else ''}{format_avatar(avatar)}"
-
-
-def _require_view_extra(*packages: str) -> None:
-    """Raise ``ResourceError`` unless all that is imported to look into a run is installed."""
-    missing = [name for name in ("torch", *packages) if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ResourceError(f"{', '.join(missing)} not installed: pip install -e .[view]")
-
-
-@contextmanager
-def _for_the_user() -> Iterator[None]:
-    """What the user can mend becomes one line and exit code 2; Ctrl-C a word on how to go on."""
-    try:
-        yield
-    except RodinError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:
-        package = (error.name or "?").partition(".")[0]
-        _fail(ResourceError(f"the package {package} is not installed here: pip install -e '.[{extra_of(package)}]'"))
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
-
-
-def _fail(error: RodinError) -> NoReturn:
-    typer.echo(f"rodin-pipe: {' '.join(str(error).split())}", err=True)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import platform
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.units import bytes_text
@@ -112,3 +112,20 @@ def _number(path: Path) -> int | None:
     """A limit or a count; ``None`` where there is no file, or no limit."""
     text = "".join(_lines(path))
     return int(text) if text.isdigit() else None
+
+
+EXTRAS: Final[dict[str, tuple[str, ...]]] = {
+    "render": ("bpy", "anny", "scipy", "OpenEXR"),
+    "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
+    "view": ("trimesh", "scikit-image", "viser"),
+}
+"""Distributions by extra; one that several bring stands with the first."""
+
+MODULES: Final = {"skimage": "scikit-image"}
+"""Modules that are not called as their distribution is."""
+
+
+def extra_of(module: str) -> str:
+    """The extra to install for a module that is missing; those that only training needs are not all named."""
+    package = MODULES.get(module, module)
+    return next((extra for extra, packages in EXTRAS.items() if package in packages), "train")

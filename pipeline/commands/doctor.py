@@ -13,13 +13,12 @@ from pathlib import Path
 
 from pipeline.config.load import load_config
 from pipeline.contracts.errors import RodinError
-from pipeline.contracts.extras import EXTRAS
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.survey import survey
 from pipeline.io.files import exists
-from pipeline.machine import available_bytes, free_bytes
+from pipeline.machine import EXTRAS, available_bytes, free_bytes
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
 from pipeline.run.run import Run

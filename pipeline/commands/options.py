@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
-Preset = Annotated[str | None, typer.Option(help="demo, desk or paper; an existing run keeps its own configuration.")]
+Preset = Annotated[
+    str | None, typer.Option(help="demo, desk, paper or released; an existing run keeps its own configuration.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over both, such as fit.steps=500.")]
 Redo = Annotated[list[str] | None, typer.Option(help="Stage to do again, with all that depend on it; or 'train'.")]
@@ -18,6 +20,14 @@ Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders a
 Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
 Own = Annotated[bool, typer.Option("--own", help="With --avatar: its fit with a decoder of its own.")]
 Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Captures in the NeRF layout, one an avatar.")]
+Background = Annotated[
+    str | None, typer.Option(help="Colour behind the object in images without alpha: white, black or #rrggbb.")
+]
+Centre = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(help="Centre of the cube that is fitted, in the capture's units; estimated without it."),
+]
 
 
 class ExportFormat(StrEnum):
@@ -26,3 +36,16 @@ class ExportFormat(StrEnum):
     GLB = "glb"
     NERF = "nerf"
     PERSON = "person"
+
+
+Format = Annotated[
+    ExportFormat,
+    typer.Argument(
+        metavar="[glb|nerf|person]",
+        help="A mesh of the planes, the photographs in the NeRF layout, or the mesh that was photographed.",
+    ),
+]
+File = Annotated[
+    Path | None,
+    typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
+]

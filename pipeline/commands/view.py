@@ -13,7 +13,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,7 @@ from pipeline.commands.gallery import Exhibit, Gallery
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import ResourceError, RodinError
 from pipeline.images import resized
+from pipeline.run.run import Run
 
 MOVING_S: Final = 0.15
 """Seconds that a picture may take while the camera moves."""
@@ -277,3 +278,16 @@ def _require_address(host: str, port: int) -> None:
         raise ResourceError(
             f"cannot listen on {host}:{port} ({error.strerror}): give another --port or --host"
         ) from None
+
+
+def view_run(run: Run, name: str | None, *, host: str, port: int, echo: Callable[[str], None]) -> None:
+    """Serve a run's avatars, first the one of that name, until Ctrl-C."""
+    gallery = Gallery.open(run)
+    viewer = Viewer(gallery, name or gallery.names()[0], host=host, port=port)
+    try:
+        echo(f"{viewer.url} shows {run.layout.root}; Ctrl-C ends it")
+        viewer.wait()
+    except KeyboardInterrupt:
+        echo("closed")
+    finally:
+        viewer.close()

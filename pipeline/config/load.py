@@ -14,10 +14,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from pipeline.config.run import RunConfig
+from pipeline.config.setting import under_new_names
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import Record
-from pipeline.contracts.setting import under_new_names
 from pipeline.people.fixed_spec import parse_specs
 
 PRESETS: Final = ("demo", "desk", "paper", "released")

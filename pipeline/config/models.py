@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.config.setting import OPERATIONAL
 from pipeline.contracts.record import Record
-from pipeline.contracts.setting import OPERATIONAL
 
 
 class TrainingConfig(Record):

@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from pipeline.config.models import BaseConfig, ClipConfig, LatentConfig, RefinerConfig, TrainConfig, UpsamplerConfig
+from pipeline.config.setting import OPERATIONAL
 from pipeline.config.stages import (
     DecoderConfig,
     EvaluateConfig,
@@ -21,7 +22,6 @@ from pipeline.config.stages import (
 )
 from pipeline.contracts.planes import PlaneSpec
 from pipeline.contracts.record import Record
-from pipeline.contracts.setting import OPERATIONAL
 
 
 class RunConfig(Record):

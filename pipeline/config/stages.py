@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.config.setting import OPERATIONAL
 from pipeline.contracts.capture import UpAxis
 from pipeline.contracts.naming import num_shards, shard_avatars
 from pipeline.contracts.record import Record
 from pipeline.contracts.rendering import RenderPasses
-from pipeline.contracts.setting import OPERATIONAL
 from pipeline.people.population import PopulationConfig
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from pipeline.config.load import read_run_toml
+from pipeline.config.setting import value_of
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.contracts.naming import format_avatar
-from pipeline.contracts.setting import value_of
 from pipeline.driver.survey import StageState
 from pipeline.io.files import exists, version
 from pipeline.io.plane_store import PlaneStore

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from cluster.dag import Task
 from cluster.session import SessionInfo
+from pipeline.config.setting import value_of
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.setting import value_of
 from pipeline.driver.request import Visit
 from pipeline.driver.worker_group import Group, Node, do_work
 from pipeline.run.stage_table import STAGES, Stage, inputs_of

@@ -9,15 +9,15 @@ import json
 from typing import Any
 
 from pipeline.config.run import RunConfig
+from pipeline.config.setting import first_default, first_name, is_operational, settings_of, value_of
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
-from pipeline.contracts.setting import first_default, first_name, is_operational, settings_of, value_of
 from pipeline.run.stage_table import STAGES, inputs_of
 
 
 def stage_fingerprints(config: RunConfig) -> dict[str, str]:
     """Hash of what each stage's output depends on, per stage: 16 hex digits.
 
-    Settings at their first default are left out and all are known by their first names (``contracts.setting``), so
+    Settings at their first default are left out and all are known by their first names (``config.setting``), so
     that a version of this program with more settings finds the same.
     """
     fields = dict(settings_of(RunConfig))

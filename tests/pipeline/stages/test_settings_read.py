@@ -8,7 +8,7 @@ from support.config_reads import noted_reads
 from support.tiny import tiny_config
 
 from pipeline.config.run import RunConfig
-from pipeline.contracts.setting import is_operational, settings_of
+from pipeline.config.setting import is_operational, settings_of
 from pipeline.run.fingerprint import settings_read
 from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES, inputs_of

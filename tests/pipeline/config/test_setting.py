@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from pipeline.config import setting
 from pipeline.config.load import load_config, read_run_toml
 from pipeline.config.run import RunConfig
-from pipeline.contracts import setting
-from pipeline.contracts.errors import ConfigError
-from pipeline.contracts.record import Record
-from pipeline.contracts.setting import (
+from pipeline.config.setting import (
     OPERATIONAL,
     default_was,
     first_default,
@@ -21,6 +19,8 @@ from pipeline.contracts.setting import (
     under_new_names,
     value_of,
 )
+from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.record import Record
 from pipeline.run import fingerprint
 
 FIRST_DEFAULTS = Path(__file__).parents[2] / "data" / "first_defaults.json"
