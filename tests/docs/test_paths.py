@@ -28,3 +28,11 @@ def test_files_that_are_named_are_there(page, listed):
     missing = [link for link in links if link not in listed]
     missing += [name for name in named if name not in tails]
     assert not missing
+
+
+def test_the_tree_names_every_folder(listed):
+    tree = (ROOT / "docs" / "architecture.md").read_text().partition("## The tree")[2].partition("##")[0]
+    folders = [Path(name).parent for name in listed if name.endswith("/__init__.py") and not name.startswith("tests/")]
+    assert len(folders) > 20
+    for folder in folders:
+        assert re.search(rf"^    {'  ' * (len(folder.parts) - 1)}{folder.name}/ ", tree, re.MULTILINE), folder
