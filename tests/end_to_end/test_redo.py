@@ -8,7 +8,7 @@ from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
 from pipeline.run.run import Run
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 
 def times(folder):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from blender_scripts.body.landmarks import landmark_points, observe_landmarks
 from blender_scripts.person import build_person
@@ -108,12 +109,21 @@ def landmarks() -> tuple[np.ndarray, np.ndarray]:
     return points / EXTENT_M, normals
 
 
-def locate(position: np.ndarray, depth: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pixel coordinates of a world point, and its distance from the rendered surface, from positions alone."""
-    distance = np.where(np.isfinite(depth), np.linalg.norm(position - point, axis=-1), np.inf)
-    row, column = np.unravel_index(distance.argmin(), distance.shape)
+def locate(position: np.ndarray, depth: np.ndarray, points: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Pixel coordinates of world points, and their distances from the rendered surface, from positions alone."""
+    seen = np.argwhere(np.isfinite(depth))
+    _, nearest = cKDTree(position[tuple(seen.T)]).query(points)
+    return [_inverted(position, depth, point, *seen[index]) for point, index in zip(points, nearest, strict=True)]
+
+
+def _inverted(
+    position: np.ndarray, depth: np.ndarray, point: np.ndarray, row: int, column: int
+) -> tuple[np.ndarray, float]:
+    """The place of a point among the nine positions around the pixel that shows the nearest one."""
     rows, columns = (axis.ravel() for axis in np.mgrid[row - 1 : row + 2, column - 1 : column + 2])
-    near = distance[rows, columns] < 4 * max(distance[row, column], np.median(distance[rows, columns]))
+    around = np.linalg.norm(position[rows, columns] - point, axis=-1)
+    around = np.where(np.isfinite(depth[rows, columns]), around, np.inf)
+    near = around < 4 * max(around.min(), np.median(around))
     pixels = np.stack((columns, rows), -1)[near] + 0.5
     values = position[rows, columns][near] - point
     # position - point = affine (pixel): its zero is where the point is seen.
@@ -154,7 +164,7 @@ def test_landmarks_are_seen_where_they_are_said_to_be(
     # and lips bend within a pixel, so the search is in the same picture rendered four times as large.
     told = observe_landmarks(*landmarks, camera, found[f"{number} skin depth"])
     position, depth = found[f"{number} fine position"], found[f"{number} fine depth"]
-    places = [locate(position, depth, point) for point in landmarks[0]]
+    places = locate(position, depth, landmarks[0])
     distance = np.array([d for _, d in places])
     error = np.array([np.hypot(*(place / 4 - pixel)) for (place, _), pixel in zip(places, told.pixels, strict=True)])
     pixel = np.linalg.norm(landmarks[0] - camera.matrix()[:3, 3], axis=1) / camera.fx
@@ -173,7 +183,7 @@ def test_a_landmark_moved_by_a_pixel_would_be_found_out(
     camera = CAMERAS["square, 30 degrees"]
     told = observe_landmarks(*landmarks, camera, found["0 centre depth"])
     point = landmarks[0][30] + np.array((4.6 / camera.fx, 0, 0))
-    place, _ = locate(found["0 centre position"], found["0 centre depth"], point)
+    ((place, _),) = locate(found["0 centre position"], found["0 centre depth"], point[None])
     assert np.hypot(*(place - told.pixels[30])) > 0.7
 
 
