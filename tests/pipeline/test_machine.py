@@ -1,14 +1,19 @@
 import platform
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline import machine as module
 from pipeline.contracts.errors import ResourceError
 from pipeline.machine import (
+    EXTRAS,
     available_bytes,
     available_to_this_process,
+    extra_of,
     free_bytes,
     package_versions,
     processor_name,
@@ -79,3 +84,12 @@ def test_versions_and_processor_for_a_ledger() -> None:
     with pytest.raises(ResourceError, match="no-such-package is not installed"):
         package_versions(("no-such-package",))
     assert processor_name().strip() and "\n" not in processor_name()
+
+
+def test_extras_are_those_of_the_project_and_name_what_a_missing_module_needs():
+    project = tomllib.loads((Path(module.__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    for extra, packages in EXTRAS.items():
+        brought = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in project["optional-dependencies"][extra]}
+        assert set(packages) <= brought, f"[{extra}] brings what it is said to bring"
+    told = {module: extra_of(module) for module in ("bpy", "torch", "skimage", "viser", "zipp")}
+    assert told == {"bpy": "render", "torch": "train", "skimage": "view", "viser": "view", "zipp": "train"}
