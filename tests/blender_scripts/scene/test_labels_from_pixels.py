@@ -38,6 +38,7 @@ import json, os, sys, tempfile
 from pathlib import Path
 import numpy as np
 import OpenEXR
+from blender_scripts.body.landmarks import landmark_points
 from blender_scripts.scene import cycles
 from blender_scripts.scene.camera import from_blender, place_camera
 from blender_scripts.scene.passes import encode_normal, encode_rgba, read_passes
@@ -59,6 +60,7 @@ settings = RenderSettings(
 found = {}
 parts = build_person(spec)
 skin = parts[:1]
+marks = landmark_points(parts[0])[0] / extent
 for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("skin", 0.01, skin), ("fine", 0.01, skin)):
     scene = make_scene(kept, spec.light, extent)
     cycles.configure(scene, settings, "cpu")
@@ -68,6 +70,13 @@ for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("sk
             enlarged = ("width", "height", "fx", "fy", "cx", "cy")
             camera = camera.model_copy(update={key: 4 * getattr(camera, key) for key in enlarged})
         place_camera(scene, camera)
+        # Of the enlarged picture, what the landmarks are in.
+        low, high = camera.project(marks)[:, :2].min(0) - 20, camera.project(marks)[:, :2].max(0) + 20
+        inside = np.zeros((camera.height, camera.width), bool)
+        inside[int(low[1]) + 2 : int(high[1]) - 2, int(low[0]) + 2 : int(high[0]) - 2] = True
+        scene.render.use_border, scene.render.use_crop_to_border = name == "fine", False
+        scene.render.border_min_x, scene.render.border_max_x = low[0] / camera.width, high[0] / camera.width
+        scene.render.border_min_y, scene.render.border_max_y = 1 - high[1] / camera.height, 1 - low[1] / camera.height
         scene.cycles.pixel_filter_type = "GAUSSIAN" if width < 1 else "BLACKMAN_HARRIS"
         scene.cycles.filter_width = width
         path = out / "frame.exr"
@@ -78,7 +87,8 @@ for name, width, kept in (("centre", 0.01, parts), ("shipped", 1.5, parts), ("sk
         passes = read_passes(path)
         rgba = encode_rgba(passes.rgba)
         if name == "fine":
-            found |= {f"{number} fine position": position, f"{number} fine depth": passes.depth}
+            depth = np.where(inside, passes.depth, np.inf)
+            found |= {f"{number} fine position": position, f"{number} fine depth": depth}
             continue
         found |= {
             f"{number} {name} position": position,
