@@ -32,7 +32,7 @@ test: install
 	$(BIN)/python -m pytest -m "not ($(LATER))" $(ARGS)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not (blender or ray or $(LATER))" $(ARGS)
+	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" $(ARGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m "$(LATER)" $(ARGS)

@@ -38,6 +38,8 @@ from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
+
 EXTENT_M = 0.25
 DISTANCE = 4.6
 INDICES = (3, 7, 11)

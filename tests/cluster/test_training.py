@@ -78,7 +78,10 @@ def run(item: dict[str, Any], told: list[StageProgress] | None = None) -> Any:
     return run_tasks([task], on_progress=None if told is None else told.append)["train/model"]
 
 
-@pytest.mark.parametrize(("workers", "mean_gradient", "mean_rank"), [(1, 1.0, 0.0), (2, (1 + 2) / 2, 10 * (0 + 1) / 2)])
+@pytest.mark.parametrize(
+    ("workers", "mean_gradient", "mean_rank"),
+    [pytest.param(1, 1.0, 0.0, marks=pytest.mark.slow), (2, (1 + 2) / 2, 10 * (0 + 1) / 2)],
+)
 def test_gradients_are_averaged_over_the_workers(
     session: SessionInfo, tmp_path: Path, workers: int, mean_gradient: float, mean_rank: float
 ) -> None:
@@ -113,6 +116,7 @@ def test_what_one_worker_raised_is_the_reason_and_ends_the_others(session: Sessi
     assert result.reason == "latents/ is empty: encode first"
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_frees_its_cpus_and_starts_again(session: SessionInfo, tmp_path: Path) -> None:
     # Both CPUs are held by the group of workers of the first attempt; the second needs both.
     result = run({"loop": orphaned, "workers": 2, "storage": str(tmp_path), "caller": None})

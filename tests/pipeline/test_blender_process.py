@@ -18,6 +18,8 @@ from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.rendering import RenderJob, WorkerResult
 from pipeline.io.avatar_folder import verify_avatar_folder
 
+pytestmark = pytest.mark.seconds
+
 ROOT = Path(blender_process.__file__).parents[1]
 
 

@@ -207,6 +207,7 @@ def train(state: TrainState, steps: int) -> None:
         state.step += 1
 
 
+@pytest.mark.seconds
 def test_four_steps_are_two_saved_and_two_more_byte_for_byte(tmp_path: Path) -> None:
     straight = start()
     train(straight, 4)

@@ -9,6 +9,8 @@ from blender_scripts.body.makehuman import find_assets
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
+
 
 def looking(pitch_deg: float) -> AvatarSpec:
     spec = draw_avatar(0, 6)

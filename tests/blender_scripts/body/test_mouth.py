@@ -7,6 +7,8 @@ from blender_scripts.body.body import build_body
 from blender_scripts.body.mouth import build_mouth
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.mark.parametrize("expression", ["amazed", "kiss", "shout", "pout"])
 def test_nothing_of_the_mouth_comes_through_the_chin(expression: str) -> None:

@@ -12,6 +12,8 @@ from blender_scripts.job.checks import GAP_M
 from pipeline.contracts.appearance import HatSpec, HatStyle
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.mark.parametrize("style", get_args(HatStyle))
 @pytest.mark.parametrize("index", [0, 7])

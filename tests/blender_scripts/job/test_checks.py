@@ -19,6 +19,8 @@ from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.contracts.rendering import AvatarJob, ViewSpec
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
+
 EXTENT_M = 0.25
 SOUND = (3, 9)
 CAMERAS = tuple(

@@ -23,6 +23,8 @@ from pipeline.run.run import Run
 from pipeline.stages.render import render_shard
 from pipeline.stages.work import WorkItem
 
+pytestmark = pytest.mark.seconds
+
 GIVEN = ("--centre", *(str(x) for x in CENTRE), "--half-side", str(SCALE))
 """The cube that is ours before the capture's world was made of it."""
 

@@ -26,6 +26,8 @@ from pipeline.commands.view import Viewer, bands, browser_camera, refined_side, 
 from pipeline.contracts.camera import Camera, orbit_position  # noqa: E402
 from pipeline.contracts.errors import DataError, ResourceError  # noqa: E402
 
+pytestmark = pytest.mark.seconds
+
 HOST = "127.0.0.1"
 WIDTH, HEIGHT = 96, 64
 

@@ -64,6 +64,7 @@ def ray_data() -> Iterator[Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of ray's own making
 def test_ray_data_reads_a_shard_as_it_is(shard: Path, ray_data: Any) -> None:
     rows = ray_data.read_webdataset(str(shard)).take_all()

@@ -16,6 +16,8 @@ from pipeline.stages.fit.decoder import fit_decoder_share
 from pipeline.stages.work import WorkItem
 from rodin_models.fit.joint_fit import JointFit
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = ("decoder.workers=2", "decoder.avatars=3", "fit.rays=64")
 """Two avatars for the first worker and one for the second."""
 

@@ -8,6 +8,8 @@ import pytest
 from pipeline.contracts.errors import ResourceError
 from pipeline.stages import device as views
 
+pytestmark = pytest.mark.seconds
+
 MEASURED = """
 import sys
 sys.path[:0] = sys.argv[2:]

@@ -29,6 +29,8 @@ from pipeline.stages.fit.own import fit_own, turntable_cameras
 from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import load_state
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = (
     "device=cpu",
     "planes.resolution=32",

@@ -21,6 +21,8 @@ from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import PlaneFit
 from rodin_models.image.features import RandomFeatures
 
+pytestmark = pytest.mark.seconds
+
 
 class Stop(Exception):
     """What a test ends a stage with."""

@@ -12,6 +12,8 @@ from pipeline.run.run import Run
 from pipeline.stages.render import render_shard, view_specs
 from pipeline.stages.work import WorkItem
 
+pytestmark = pytest.mark.seconds
+
 
 class Stop(Exception):
     """What a test ends a stage with."""

@@ -17,6 +17,8 @@ from pipeline.stages.fit.own import fit_own
 from pipeline.stages.generate import generate_from_noise
 from pipeline.stages.work import WorkItem
 
+pytestmark = pytest.mark.seconds
+
 ONLY_MEASURED = {"decoder": {"fit.render_samples"}}
 """Settings by which a figure in a stage's ledger was measured, and on which nothing depends that it publishes."""
 

@@ -24,6 +24,8 @@ from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion import unet
 from rodin_models.image.refiner import Refiner, RefinerSettings
 
+pytestmark = pytest.mark.seconds
+
 CPU = torch.device("cpu")
 MODELS = ("clip", "base", "upsampler", "latent", "refiner")
 

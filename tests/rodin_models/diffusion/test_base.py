@@ -56,6 +56,7 @@ def trained(steps: int) -> tuple[BaseModel, list[float]]:
     return model, losses
 
 
+@pytest.mark.seconds
 def test_it_learns_to_follow_the_latent() -> None:
     model, losses = trained(steps=100)
     assert sum(losses[-20:]) < 0.7 * sum(losses[:20])

@@ -12,6 +12,8 @@ from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.latent import LatentModel, LatentSettings, sample, training_loss
 from rodin_models.diffusion.process import DiffusionSettings
 
+pytestmark = pytest.mark.seconds
+
 TINY = LatentSettings(
     dim=4,
     width=32,

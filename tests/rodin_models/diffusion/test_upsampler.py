@@ -68,6 +68,7 @@ def test_an_untrained_upsampler_is_bicubic() -> None:
     torch.testing.assert_close(made, enlarge(low, 8), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.seconds
 def test_it_learns_what_bicubic_lacks() -> None:
     planes, low, latents = pairs()
     model, generator = UpsamplerModel(TINY, seeded(0)), seeded(1)

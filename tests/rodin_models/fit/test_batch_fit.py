@@ -13,6 +13,8 @@ from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shader, Shading
 from rodin_models.fit.views import RayPool
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = FitSettings(
     resolution=24,
     steps=30,

@@ -15,6 +15,8 @@ from rodin_models.fit.plane_fit import FitDiverged, PlaneFit, carve_hull, fit_pl
 from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = FitSettings(
     resolution=12, steps=9, rays=64, samples=4, hull_resolution=16, visit_steps=3, empty_points=32, coarse=((0.5, 2),)
 )

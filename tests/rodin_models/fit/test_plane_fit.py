@@ -16,6 +16,8 @@ from rodin_models.fit.plane_fit import PlaneFit, carve_hull, find_surface, fit_p
 from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.views import RayPool, Views
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = FitSettings(
     resolution=24, steps=80, rays=256, samples=6, hull_resolution=32, visit_steps=10, empty_points=128
 )

@@ -12,6 +12,8 @@ from rodin_models.field.triplane import sample_table
 from rodin_models.fit import shading
 from rodin_models.fit.shading import NoKernelsError, probe_kernels
 
+pytestmark = pytest.mark.seconds
+
 pytest.importorskip("triton", reason="Triton has no build for this system")
 CPU = torch.device("cpu")
 

@@ -9,6 +9,8 @@ from rodin_models.field.decoder import Decoder, DecoderSettings
 from rodin_models.field.rays import RaySamples
 from rodin_models.fit.shading import CannotCompileError, Shader, Shading, decode, probe_compile
 
+pytestmark = pytest.mark.seconds
+
 CPU = torch.device("cpu")
 
 
