@@ -7,6 +7,7 @@ it, and boxes of one row that are parted by ``|`` there do not import each other
 another one has already placed is not drawn a second time.
 """
 
+import colorsys
 import re
 import tomllib
 from pathlib import Path
@@ -65,7 +66,7 @@ def picture(pyproject: str) -> str:
                 hue, wide = HUES.get(module.split(".")[0], 0), _box(module)
                 parts.append(
                     f'<rect x="{x:g}" y="{y:g}" width="{wide:g}" height="{BOX}" rx="5" '
-                    f'fill="hsl({hue},60%,90%)" stroke="hsl({hue},40%,45%)"/>'
+                    f'fill="{_colour(hue, 0.9, 0.6)}" stroke="{_colour(hue, 0.45, 0.4)}"/>'
                 )
                 parts.append(_text(x + wide / 2, y + BOX / 2 + 5, module, anchor="middle"))
                 x += wide + GAP
@@ -81,6 +82,11 @@ def picture(pyproject: str) -> str:
             "",
         ]
     )
+
+
+def _colour(hue: int, lightness: float, saturation: float) -> str:
+    """As hexadecimal digits, which all that draws SVG knows."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation))
 
 
 def _box(module: str) -> float:
