@@ -34,7 +34,10 @@ _MOST_VIEWS: Final = 120
 
 
 def find_up(cameras: Sequence[Camera], where: str) -> UpAxis:
-    """The axis nearest to where the images' upper borders point on average: for photographs held upright."""
+    """The axis nearest to where the images' upper borders point on average: for photographs held upright.
+
+    Raises ``DataError`` where they cancel out.
+    """
     ups = -np.stack([camera.matrix()[:3, 1] for camera in cameras]).mean(0)
     axis = int(np.abs(ups).argmax())
     if abs(ups[axis]) < 0.3:

@@ -92,7 +92,10 @@ def prepare_capture(capture: Capture, settings: IngestConfig, on_frame: Callable
 
 
 def read_frame(frame: CaptureFrame, settings: IngestConfig) -> tuple[npt.NDArray[np.uint8], AlphaSource, str]:
-    """Straight RGBA at the file's size, where its alpha is from, and a hash of what was read."""
+    """Straight RGBA at the file's size, where its alpha is from, and a hash of what was read.
+
+    Raises ``DataError`` for an image that cannot be read, or has neither alpha, mask nor a background's colour.
+    """
     data = frame.image.read_bytes()
     rgb, alpha = decode_photograph(data, name=frame.where)
     sha256 = hashlib.sha256(data).hexdigest()

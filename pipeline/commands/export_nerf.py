@@ -57,7 +57,7 @@ def export_nerf(run: Run, avatar: int, folder: Path) -> int:
 
 
 def temporary_folder(folder: Path) -> Path:
-    """A name beside ``folder`` that nobody else uses."""
+    """A name beside ``folder`` that nobody else uses. Raises ``ResourceError`` where it cannot be made."""
     try:
         return temporary_path(folder.resolve())
     except OSError as error:

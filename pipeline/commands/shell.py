@@ -20,7 +20,10 @@ def exit_unless(well: bool) -> None:
 
 
 def shown(avatar: int | None, own: bool, sample: str | None) -> str | None:
-    """The name in :mod:`pipeline.commands.gallery` of what was asked for, if anything was."""
+    """The name in :mod:`pipeline.commands.gallery` of what was asked for, if anything was.
+
+    Raises ``ConfigError`` where two things were asked for.
+    """
     if avatar is not None and sample is not None:
         raise ConfigError("--avatar and --sample exclude each other")
     if own and avatar is None:

@@ -17,6 +17,7 @@ def expand_redo(redo: Sequence[str], states: dict[str, StageState]) -> set[str]:
     """Stages named by ``--redo``, with all that depend on them.
 
     ``train`` names all models, and ``fit`` a stale decoder too, since it is fitted with the same settings.
+    Raises ``ConfigError`` for a name that is no stage.
     """
     named: set[str] = set()
     for name in redo:
@@ -36,7 +37,7 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
     as it is made anew.
 
     A note says what is being done again until :func:`end_redo`, so that the same command, given again after it was
-    killed, goes on instead of beginning anew.
+    killed, goes on instead of beginning anew. Raises ``ConfigError`` where the renders are another run's.
     """
     if "render" in redo and run.config.renders_from:
         raise ConfigError(f"--redo render: the renders belong to {run.config.renders_from}; redo them there")

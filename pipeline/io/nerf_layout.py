@@ -57,7 +57,10 @@ class Intrinsics:
     angle_y: float | None
 
     def camera(self, cam2world: Array, width: int, height: int) -> Camera:
-        """With an image of that size. Focal lengths go before angles, squares are assumed where one is missing."""
+        """With an image of that size. Focal lengths go before angles, squares are assumed where one is missing.
+
+        Raises ``DataError`` where the image is of another size or the principal point far outside of it.
+        """
         if (self.width or width, self.height or height) != (width, height):
             raise DataError(
                 f"{self.where} says w {self.width}, h {self.height}, but its image has {width}x{height} pixels: "

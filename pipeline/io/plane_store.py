@@ -216,7 +216,10 @@ class PlaneStore:
         return planes
 
     def statistics(self, avatars: Sequence[int], level: Level = "planes") -> PlaneStatistics:
-        """Mean and deviation over the texels of ``avatars``, from their stored sums, whatever their order."""
+        """Mean and deviation over the texels of ``avatars``, from their stored sums, whatever their order.
+
+        Raises ``DataError`` for an avatar without sums.
+        """
         sums = np.zeros((len(MOMENTS), len(PLANE_NAMES), self.spec.channels))
         for avatar in sorted(avatars):
             self._require_room(avatar)

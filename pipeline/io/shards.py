@@ -179,7 +179,10 @@ def read_avatar(tar: Path | ShardIndex, avatar: int, splits: Collection[Split] |
 
 
 def read_view(tar: Path | ShardIndex, avatar: int, view: int) -> Sample:
-    """One view of one avatar. With an index at hand, only its own bytes are read."""
+    """One view of one avatar. With an index at hand, only its own bytes are read.
+
+    Raises ``DataError`` where the shard has no such view.
+    """
     index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
     if (avatar, view) not in index.samples:
         raise DataError(f"{index.path} holds no {format_sample(avatar, view)}")
@@ -191,6 +194,7 @@ def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path
 
     Their ``avatar.json`` is made anew: file hashes as before, ``seconds`` and ``rejections`` empty, since a tar keeps
     neither; which draw it is stands in the samples' own records.
+    Raises ``DataError`` for an avatar that the shard does not hold.
     """
     index = tar if isinstance(tar, ShardIndex) else index_shard(tar)
     missing = set(avatars) - set(index.avatars)

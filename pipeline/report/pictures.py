@@ -36,7 +36,7 @@ class Video:
 
 
 def strip(images: Sequence[Pixels], *, gap: int = 0) -> Pixels:
-    """Images of one height side by side, ``gap`` white pixels between them."""
+    """Images of one height side by side, ``gap`` white pixels between them. Raises ``ValueError`` without an image."""
     if not images:
         raise ValueError("a strip needs at least one image")
     height = images[0].shape[0]
@@ -51,6 +51,7 @@ def contact_sheet(
     """Images in rows of ``columns``, each fitted into a square of ``tile`` pixels, a line of text below it.
 
     A label that is wider than its tile is cut and ends in an ellipsis.
+    Raises ``ValueError`` without an image, or with another number of labels.
     """
     if not images:
         raise ValueError("a contact sheet needs at least one image")
@@ -75,7 +76,10 @@ def contact_sheet(
 
 
 def error_map(image: Pixels, truth: Pixels, *, full_scale: float = 0.25) -> Pixels:
-    """Mean absolute error over the channels, black where equal, brightest from ``full_scale`` (of 1) on."""
+    """Mean absolute error over the channels, black where equal, brightest from ``full_scale`` (of 1) on.
+
+    Raises ``ValueError`` for pictures of two shapes.
+    """
     if image.shape != truth.shape:
         raise ValueError(f"an error map of {image.shape} against {truth.shape}: the shapes must be equal")
     error = np.abs(image.astype(np.float64) - truth).mean(-1) / 255 / full_scale

@@ -39,7 +39,10 @@ class ClipRecipe:
         self.tokens = tokenize(self.tokenizer, self.captions)
 
     def build(self, generator: torch.Generator) -> nn.Module:
-        """The CLIP, pretrained where the configuration says so."""
+        """The CLIP, pretrained where the configuration says so.
+
+        Raises ``DataError`` where there is none that can be used.
+        """
         try:
             return build_clip(self.settings, generator)
         except ValueError as error:
