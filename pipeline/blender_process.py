@@ -6,7 +6,6 @@ worker that crashes, hangs or leaks costs this one attempt: whatever way :func:`
 dead. If this process dies itself, the kernel kills the worker, which asks for that when it starts.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -23,7 +22,17 @@ from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.record import validation_summary
-from pipeline.contracts.rendering import AvatarFailure, RenderJob, WorkerResult
+from pipeline.contracts.rendering import (
+    PROGRESS_JSONL,
+    RESULT_JSON,
+    AvatarFailure,
+    AvatarGivenUp,
+    Event,
+    RenderJob,
+    WorkerResult,
+    WorkerStarted,
+    parse_event,
+)
 
 LOG_TAIL_CHARACTERS: Final = 4000
 """How much of the end of a worker's log is kept with a failure."""
@@ -36,13 +45,6 @@ MESH_TIMEOUT_S: Final = 300.0
 
 _POLL_S: Final = 0.1
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-Event = dict[str, Any]
-"""One line of ``progress.jsonl``: ``event``, and ``avatar`` and ``view`` where it is about one.
-
-``start`` (imports are done), ``frame`` (a view is written), ``avatar`` (its folder is published), ``failed`` (an avatar
-will not come), ``done`` (all of the job).
-"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run_blender(
     job_path = output / "job.json"
     job_path.write_text(job.to_json())
     started = time.monotonic()
-    progress = _Progress(output / "progress.jsonl", on_event)
+    progress = _Progress(output / PROGRESS_JSONL, on_event)
     with (output / "log.txt").open("wb") as log:
         process = _start(python, job_path, log.fileno(), job.settings.threads, output)
         killed = False
@@ -97,7 +99,7 @@ def run_blender(
         finally:
             _kill_group(process)
     progress.read()
-    result, damage = _read_result(output / "result.json")
+    result, damage = _read_result(output / RESULT_JSON)
     reason = "" if result else _describe_end(process.returncode, killed, timeout_s, damage)
     log_tail = _read_tail(output / "log.txt")
     avatar_in_work = None if result else _avatar_in_work(job, progress)
@@ -163,7 +165,7 @@ class _Progress:
     on_event: Callable[[Event], None] | None
     num_events: int = 0
     started: bool = False
-    failed: set[Any] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
     _offset: int = 0
     _rest: bytes = field(default=b"", repr=False)
 
@@ -172,10 +174,10 @@ class _Progress:
         before = self.num_events
         for event in self._new_events():
             self.num_events += 1
-            if event["event"] == "start":
+            if isinstance(event, WorkerStarted):
                 self.started = True
-            elif event["event"] == "failed":
-                self.failed.add(event.get("avatar"))
+            elif isinstance(event, AvatarGivenUp):
+                self.failed.add(event.avatar)
             if self.on_event is not None:
                 self.on_event(event)
         return self.num_events > before
@@ -191,11 +193,9 @@ class _Progress:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             try:
-                event = json.loads(line)
-            except ValueError:
+                yield parse_event(line)
+            except ValidationError:
                 continue  # torn by a full disk, say: no sign of life, and the watchdog judges by those
-            if isinstance(event, dict) and isinstance(event.get("event"), str):
-                yield event
 
 
 def _start(python: str, job_path: Path, log: int, threads: int, folder: Path) -> subprocess.Popen[bytes]:
@@ -250,9 +250,9 @@ def _read_result(path: Path) -> tuple[WorkerResult | None, str]:
     try:
         return WorkerResult.from_json(path.read_bytes()), ""
     except FileNotFoundError:
-        return None, "no result.json"
+        return None, f"no {RESULT_JSON}"
     except ValidationError as error:
-        return None, f"damaged result.json, {validation_summary(error)}"
+        return None, f"damaged {RESULT_JSON}, {validation_summary(error)}"
 
 
 def _avatar_in_work(job: RenderJob, progress: _Progress) -> int | None:

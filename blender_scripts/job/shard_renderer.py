@@ -4,7 +4,6 @@ While Blender renders one avatar, a thread builds and checks the next, and anoth
 """
 
 import importlib.metadata
-import json
 import os
 import resource
 import sys
@@ -27,14 +26,23 @@ from blender_scripts.scene.scene import make_scene
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.randomness import seed_for
 from pipeline.contracts.rendering import (
+    AVATAR_JSON,
+    PROGRESS_JSONL,
+    RESULT_JSON,
     AvatarFailure,
+    AvatarGivenUp,
     AvatarJob,
+    AvatarPublished,
+    Event,
+    FrameWritten,
     Rejection,
     RenderedAvatar,
     RenderedFile,
     RenderJob,
     ViewSpec,
+    WorkerDone,
     WorkerResult,
+    WorkerStarted,
 )
 
 TRACEBACK_CHARACTERS: Final = 4000
@@ -59,7 +67,7 @@ class ShardRenderer:
         """
         assets = find_assets()
         imported = time.perf_counter() - began
-        self._event("start")
+        self._tell(WorkerStarted())
         done: list[int] = []
         failures: list[AvatarFailure] = []
         self.device = cycles.choose_device(self.job.settings.device)
@@ -90,7 +98,7 @@ class ShardRenderer:
                     tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
                     sys.stderr.write(tail)
                     failures.append(AvatarFailure(avatar=avatar.avatar, reason=reason, log_tail=tail))
-                    self._event("failed", avatar.avatar)
+                    self._tell(AvatarGivenUp(avatar=avatar.avatar))
         for frame in self.frames:
             frame.unlink(missing_ok=True)
         result = WorkerResult(
@@ -101,8 +109,8 @@ class ShardRenderer:
             seconds={"import": imported, "total": time.perf_counter() - began},
             peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         )
-        _write_atomically(self.output / "result.json", result.to_json())
-        self._event("done")
+        _write_atomically(self.output / RESULT_JSON, result.to_json())
+        self._tell(WorkerDone())
 
     def _begin_next(self, builder: ThreadPoolExecutor, number: int) -> Future[Prepared] | None:
         following = self.job.avatars[number + 1 : number + 2]
@@ -142,10 +150,10 @@ class ShardRenderer:
             rejections=prepared.rejections,
             rss_mb=_rss_mb(),
         )
-        _write_atomically(partial / "avatar.json", record.to_json())
+        _write_atomically(partial / AVATAR_JSON, record.to_json())
         _remove_tree(final)
         partial.rename(final)
-        self._event("avatar", avatar.avatar)
+        self._tell(AvatarPublished(avatar=avatar.avatar))
 
     def _render_views(
         self,
@@ -186,13 +194,12 @@ class ShardRenderer:
     ) -> tuple[list[RenderedFile], float]:
         started = time.thread_time()
         files = write_sample(folder, frame, avatar, prepared, view, self.job.settings)
-        self._event("frame", avatar.avatar, view.view)
+        self._tell(FrameWritten(avatar=avatar.avatar, view=view.view))
         return files, time.thread_time() - started
 
-    def _event(self, event: str, avatar: int | None = None, view: int | None = None) -> None:
-        line = json.dumps({"event": event, "avatar": avatar, "view": view})
-        with (self.output / "progress.jsonl").open("a") as file:
-            file.write(line + "\n")
+    def _tell(self, event: Event) -> None:
+        with (self.output / PROGRESS_JSONL).open("a") as file:
+            file.write(event.to_line())
 
 
 class _Clock:

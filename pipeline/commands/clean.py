@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.rendering import AVATAR_JSON
 from pipeline.contracts.units import bytes_text
-from pipeline.io.avatar_folder import AVATAR_JSON
 from pipeline.io.files import exists, files_below, forget, make_folder, names
 from pipeline.io.publish import publish_folder, remove_temporaries
 from pipeline.io.run_lock import run_lock

@@ -1,8 +1,8 @@
 """What a Blender process is told and what it answers; the keys of a shard's samples."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera
@@ -21,6 +21,13 @@ SAMPLE_SUFFIXES: Final = ("rgba.png", "depth.png", "normal.png", "segmentation.p
 8-bit straight sRGB RGBA, 16-bit z-depth, camera-space normals, class ids, record. :func:`sample_suffixes` says which of
 them a run's samples have.
 """
+
+PROGRESS_JSONL: Final = "progress.jsonl"
+"""Of an attempt's folder: an :data:`Event` a line, appended as it happens."""
+RESULT_JSON: Final = "result.json"
+"""Of an attempt's folder: the :class:`WorkerResult`, written last."""
+AVATAR_JSON: Final = "avatar.json"
+"""Of a finished avatar's folder: its :class:`RenderedAvatar`, written last."""
 
 REQUIRED_SUFFIXES: Final = ("rgba.png", "json")
 """What no sample lacks."""
@@ -183,6 +190,60 @@ class WorkerResult(Record):
     """Seconds of the process: import, total."""
     peak_rss_mb: float = 0.0
     """Most memory that the process held."""
+
+
+class _Event(Record):
+    model_config = ConfigDict(extra="ignore")  # a worker of another version may say more
+
+    def to_line(self) -> str:
+        """Return the event as one line of ``PROGRESS_JSONL``."""
+        return self.model_dump_json() + "\n"
+
+
+class WorkerStarted(_Event):
+    """Imports are done."""
+
+    event: Literal["start"] = "start"
+
+
+class FrameWritten(_Event):
+    """A view's files are written."""
+
+    event: Literal["frame"] = "frame"
+    avatar: int
+    view: int
+
+
+class AvatarPublished(_Event):
+    """An avatar's folder has its final name."""
+
+    event: Literal["avatar"] = "avatar"
+    avatar: int
+
+
+class AvatarGivenUp(_Event):
+    """An avatar will not come."""
+
+    event: Literal["failed"] = "failed"
+    avatar: int
+
+
+class WorkerDone(_Event):
+    """All of the job."""
+
+    event: Literal["done"] = "done"
+
+
+Event = Annotated[
+    WorkerStarted | FrameWritten | AvatarPublished | AvatarGivenUp | WorkerDone, Field(discriminator="event")
+]
+"""What a Blender process tells while it works."""
+_EVENTS: Final[TypeAdapter[Event]] = TypeAdapter(Event)
+
+
+def parse_event(line: str | bytes) -> Event:
+    """One line of ``PROGRESS_JSONL``; raises ``pydantic.ValidationError``."""
+    return _EVENTS.validate_json(line)
 
 
 class RenderReport(Record):

@@ -6,11 +6,11 @@ This is the part that a restarted shard adopts, so nothing is taken on trust: ev
 import hashlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Final
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, format_sample, parse_sample
 from pipeline.contracts.rendering import (
+    AVATAR_JSON,
     REQUIRED_SUFFIXES,
     SAMPLE_SUFFIXES,
     Rejection,
@@ -19,9 +19,6 @@ from pipeline.contracts.rendering import (
 )
 from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publish_folder, temporary_path
-
-AVATAR_JSON: Final = "avatar.json"
-"""Name of the record that proves an avatar's folder complete."""
 
 _REMEDY = "delete the folder and run the same command again to render this avatar anew"
 

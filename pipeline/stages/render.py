@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,8 @@ from pipeline.contracts.randomness import generator_for, seed_for
 from pipeline.contracts.rendering import (
     AvatarFailure,
     AvatarJob,
+    Event,
+    FrameWritten,
     Rejection,
     RenderedAvatar,
     RenderJob,
@@ -108,9 +109,9 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
         finished = len(wanted) - len(pending)
         frames = 0
 
-        def on_event(event: dict[str, Any], finished: int = finished) -> None:
+        def on_event(event: Event, finished: int = finished) -> None:
             nonlocal frames
-            if event.get("event") == "frame":
+            if isinstance(event, FrameWritten):
                 frames += 1
                 progress(min(finished + frames / config.render.num_views, len(wanted)), len(wanted))
 

@@ -13,9 +13,17 @@ import pytest
 from support.fake_blender import make_fake_blender, render_view, small_job
 
 from pipeline import blender_process
-from pipeline.blender_process import LOG_TAIL_CHARACTERS, BlenderOutcome, Event, run_blender
+from pipeline.blender_process import LOG_TAIL_CHARACTERS, BlenderOutcome, run_blender
 from pipeline.contracts.errors import ResourceError
-from pipeline.contracts.rendering import RenderJob, WorkerResult
+from pipeline.contracts.rendering import (
+    AvatarPublished,
+    Event,
+    FrameWritten,
+    RenderJob,
+    WorkerDone,
+    WorkerResult,
+    WorkerStarted,
+)
 from pipeline.io.avatar_folder import verify_avatar_folder
 
 pytestmark = pytest.mark.seconds
@@ -61,9 +69,8 @@ def test_a_worker_that_succeeds(tmp_path: Path) -> None:
     assert outcome.result is not None and outcome.result.done == (1, 2)
     assert (outcome.exit_code, outcome.killed_by_watchdog, outcome.reason, outcome.failures) == (0, False, "", ())
     assert outcome.avatar_in_work is None and outcome.num_events == len(events)
-    told = [(event["event"], event["avatar"], event["view"]) for event in events]
-    avatars = [[*(("frame", a, view) for view in range(3)), ("avatar", a, None)] for a in (1, 2)]
-    assert told == [("start", None, None), *avatars[0], *avatars[1], ("done", None, None)]
+    avatars = [[*(FrameWritten(avatar=a, view=view) for view in range(3)), AvatarPublished(avatar=a)] for a in (1, 2)]
+    assert events == [WorkerStarted(), *avatars[0], *avatars[1], WorkerDone()]
     for name in ("a000001", "a000002"):
         verify_avatar_folder(tmp_path / "out" / name, views=range(3))
     assert RenderJob.from_json((tmp_path / "out" / "job.json").read_bytes()) == job
@@ -164,7 +171,7 @@ with (output / "progress.jsonl").open("ab", buffering=0) as handle:
     events: list[Event] = []
     job = small_job(tmp_path / "out", (7,), size=8)
     outcome = run_blender(job, python=script(tmp_path, body), timeout_s=30, on_event=events.append)
-    assert events == [{"event": "start", "avatar": None}, {"event": "frame", "avatar": 7, "view": 0}]
+    assert events == [WorkerStarted(), FrameWritten(avatar=7, view=0)]
     assert [failure.avatar for failure in outcome.failures] == [7]
 
 

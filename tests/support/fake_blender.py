@@ -29,8 +29,15 @@ from pipeline.contracts.conventions import ALPHA, COLOUR_TRANSFORM, DEPTH_LEVELS
 from pipeline.contracts.naming import format_avatar, format_sample
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import (
+    AVATAR_JSON,
+    PROGRESS_JSONL,
+    RESULT_JSON,
     AvatarFailure,
+    AvatarGivenUp,
     AvatarJob,
+    AvatarPublished,
+    Event,
+    FrameWritten,
     Rejection,
     RenderedAvatar,
     RenderedFile,
@@ -40,7 +47,9 @@ from pipeline.contracts.rendering import (
     SampleRecord,
     Split,
     ViewSpec,
+    WorkerDone,
     WorkerResult,
+    WorkerStarted,
     sample_suffixes,
 )
 from pipeline.people.draw import draw_avatar
@@ -179,21 +188,21 @@ def main(arguments: Sequence[str]) -> int:
     job = RenderJob.from_json(Path(arguments[3]).read_bytes())
     output = Path(job.output)
     done, failures = [], []
-    with (output / "progress.jsonl").open("a", buffering=1) as progress:
+    with (output / PROGRESS_JSONL).open("a", buffering=1) as progress:
 
-        def tell(event: str, avatar: int | None = None, view: int | None = None) -> None:
-            progress.write(json.dumps({"event": event, "avatar": avatar, "view": view}) + "\n")
+        def tell(event: Event) -> None:
+            progress.write(event.to_line())
 
-        tell("start")
+        tell(WorkerStarted())
         for avatar_job in job.avatars:
             if _strikes(faults, "fail", avatar_job.avatar):
                 failures.append(AvatarFailure(avatar=avatar_job.avatar, reason="asked to fail", log_tail="the log"))
-                tell("failed", avatar_job.avatar)
+                tell(AvatarGivenUp(avatar=avatar_job.avatar))
                 continue
             render_avatar(avatar_job, job.settings, output, faults, tell)
             done.append(avatar_job.avatar)
-            tell("avatar", avatar_job.avatar)
-        tell("done")
+            tell(AvatarPublished(avatar=avatar_job.avatar))
+        tell(WorkerDone())
     result = WorkerResult(
         done=tuple(done),
         failures=tuple(failures),
@@ -201,9 +210,9 @@ def main(arguments: Sequence[str]) -> int:
         device="CPU",
         seconds={"import": 0.0, "total": time.perf_counter() - started},
     )
-    temporary = output / "result.json.partial"
+    temporary = output / f"{RESULT_JSON}.partial"
     temporary.write_text(result.to_json())
-    temporary.rename(output / "result.json")
+    temporary.rename(output / RESULT_JSON)
     return 0
 
 
@@ -212,7 +221,7 @@ def render_avatar(
     settings: RenderSettings,
     output: Path,
     faults: Faults = Faults(),
-    tell: Callable[..., None] = lambda event, avatar, view: None,
+    tell: Callable[[Event], None] = lambda event: None,
 ) -> RenderedAvatar:
     """Make the finished folder ``output/a000012`` of one avatar."""
     folder = output / f"{format_avatar(job.avatar)}.partial"
@@ -242,14 +251,14 @@ def render_avatar(
             data = (folder / f"{stem}.{suffix}").read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             files.append(RenderedFile(name=f"{stem}.{suffix}", sha256=digest, size=len(data)))
-        tell("frame", job.avatar, view.view)
+        tell(FrameWritten(avatar=job.avatar, view=view.view))
         if position == 0:
             _hang_or_crash(faults, job.avatar, output)
     seconds = {"build": 0.0, "scene": 0.0, "first_frame": 0.0, "frames": time.perf_counter() - started, "write": 0.0}
     record = RenderedAvatar(
         avatar=job.avatar, files=tuple(files), seconds=seconds, sub_seed=draw, rejections=rejections
     )
-    (folder / "avatar.json").write_text(record.to_json())
+    (folder / AVATAR_JSON).write_text(record.to_json())
     folder.rename(output / format_avatar(job.avatar))
     return record
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.rendering import RenderedAvatar, RenderPasses, sample_suffixes
+from pipeline.contracts.rendering import AVATAR_JSON, RenderedAvatar, RenderPasses, sample_suffixes
 from pipeline.io.avatar_folder import (
-    AVATAR_JSON,
     avatar_sha256,
     publish_avatar_folder,
     sample_order,
