@@ -23,18 +23,6 @@ def over_white(rgba: Pixels) -> Pixels:
     return blended
 
 
-def straight_from_white(rgb: Floats, alpha: Floats) -> Pixels:
-    """Straight-alpha RGBA of colour over white (height, width, 3) and alpha (height, width), both in [0, 1].
-
-    The inverse of :func:`over_white`; where alpha rounds to 0, colour is 0.
-    """
-    opacity = np.clip(alpha, 0, 1)[..., None]
-    colour = 1 - (1 - rgb) / np.maximum(opacity, 1e-3)
-    levels = to_uint8(np.concatenate((colour, opacity), -1))
-    levels[levels[..., 3] == 0] = 0
-    return levels
-
-
 def to_uint8(image: Floats) -> Pixels:
     """[0, 1] to 0..255, clipped and rounded."""
     scaled: npt.NDArray[np.float64] = np.clip(np.asarray(image, np.float64), 0, 1) * 255

@@ -5,7 +5,19 @@ import pytest
 from PIL import Image
 
 from pipeline.contracts.errors import DataError
-from pipeline.images import Pixels, decode_image, encode_png, over_white, straight_from_white, to_uint8
+from pipeline.images import Pixels, decode_image, encode_png, over_white, to_uint8
+
+
+def straight_from_white(rgb, alpha):
+    """Straight-alpha RGBA of colour over white (height, width, 3) and alpha (height, width), both in [0, 1].
+
+    The inverse of ``over_white``; where alpha rounds to 0, colour is 0.
+    """
+    opacity = np.clip(alpha, 0, 1)[..., None]
+    colour = 1 - (1 - rgb) / np.maximum(opacity, 1e-3)
+    levels = to_uint8(np.concatenate((colour, opacity), -1))
+    levels[levels[..., 3] == 0] = 0
+    return levels
 
 
 def _solid(height: int, width: int, *colour: int) -> Pixels:
