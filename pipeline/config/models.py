@@ -58,6 +58,9 @@ class DiffusionConfig(Record):
     """gamma of min-SNR weighting (Hang et al. 2023), 5 in that paper; 0 weighs the error of every step alike."""
     eta: float = Field(0.0, ge=0, le=1)
     """Noise of sampler ddim: 0 deterministic, 1 as in DDPM."""
+    snr_spread: float = Field(0.0, ge=0)
+    """Noise levels of training lie around SNR 1, log SNR this far on average (Hang et al. 2024: 0.5); 0 draws steps
+    uniformly."""
 
 
 class UNetConfig(Record):
@@ -87,6 +90,11 @@ class BaseConfig(TrainingConfig):
     diffusion: DiffusionConfig = DiffusionConfig()
     latent_dropout: float = Field(0.2, ge=0, le=1)
     """Share of items whose latent is dropped (0.2 in the paper)."""
+    linear: bool = False
+    """The model stands on a linear prediction from the latent (eigen-planes and a ridge regression, published with it)
+    and learns what is left over."""
+    components: int = Field(340, ge=1)
+    """Most eigen-planes of that prediction."""
 
 
 class UpsamplerUNetConfig(UNetConfig):
@@ -124,6 +132,8 @@ class UpsamplerConfig(TrainingConfig):
     """Largest standard deviation in base texels of the blur of the low-resolution condition."""
     augment_noise: float = Field(0.2, ge=0)
     """Largest noise level of the low-resolution condition."""
+    residual: bool = False
+    """What is diffused is what bicubic enlargement leaves over, texel by texel."""
     image_weight: float = Field(0.1, ge=0)
     """Weight of the image loss on rendered patches."""
     patch: int = Field(64, ge=8)
@@ -173,5 +183,7 @@ class TrainConfig(Record):
     """Ray Train workers a model."""
     cpus_per_worker: int = Field(1, ge=1, json_schema_extra=OPERATIONAL)
     """CPUs and torch threads of a worker. The last bits depend on both, but a training may go on with others."""
+    mirror: bool = False
+    """Mirrored avatars are learned from too, by all models on planes or latents: twice as many people."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the networks' forward pass; weights stay float32."""

@@ -163,7 +163,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="encode",
             per="run",
-            sections={"fit": Fields(only=("threads",))},
+            sections={"fit": Fields(only=("threads",)), "train": Fields(only=("mirror",))},
             reads=("render", "clip"),
             command="train",
             work="pipeline.stages.encode:encode_avatars",

@@ -1,5 +1,7 @@
 """Stage ``encode``: the latents of every rendered avatar, of its frontal view and of its caption.
 
+With ``train.mirror``, also of the mirrored frontal view.
+
 Held-out avatars are encoded too, because evaluation needs them; training leaves them out.
 """
 
@@ -30,18 +32,19 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
     device = choose_device(config)
     clip, tokenizer = load_run_clip(layout, device)
     avatars = tuple(sorted(run.render_sources()))
-    image, text = [], []
+    image, text, mirrored = [], [], []
     for first in range(0, len(avatars), BATCH):
         samples = [read_samples(run, avatar, ("frontal",))[0] for avatar in avatars[first : first + BATCH]]
-        image.append(encode_images(clip, torch.stack([rgb_tensor(sample, device) for sample in samples])).cpu())
+        pictures = torch.stack([rgb_tensor(sample, device) for sample in samples])
+        image.append(encode_images(clip, pictures).cpu())
+        if config.train.mirror:
+            mirrored.append(encode_images(clip, pictures.flip(-1)).cpu())
         text.append(encode_texts(clip, tokenizer, [sample.record.caption for sample in samples]).cpu())
         progress(min(first + BATCH, len(avatars)), len(avatars))
     staged = empty_folder(layout.work / "latents")
     encoder = encoder_sha256(clip, tokenizer)
-    save_state(
-        staged,
-        {"avatars": list(avatars), "image": torch.cat(image), "text": torch.cat(text), "encoder_sha256": encoder},
-    )
+    tree = {"avatars": list(avatars), "image": torch.cat(image), "text": torch.cat(text), "encoder_sha256": encoder}
+    save_state(staged, tree | ({"mirrored": torch.cat(mirrored)} if mirrored else {}))
     publish_folder(staged, layout.latents)
     return publish_entry(
         item,

@@ -20,11 +20,25 @@ class Latents:
     text: torch.Tensor
     """(avatar, latent), unit length: the caption."""
     encoder_sha256: str
+    mirrored: torch.Tensor | None = None
+    """(avatar, latent), unit length: the mirrored frontal view, where ``train.mirror`` asks for it."""
 
     def rows(self, avatars: tuple[int, ...]) -> torch.Tensor:
         """Row numbers of the given avatars."""
         place = {avatar: row for row, avatar in enumerate(self.avatars)}
         return torch.tensor([place[avatar] for avatar in avatars])
+
+    def to_learn(self, avatars: tuple[int, ...], *, mirror: bool) -> torch.Tensor:
+        """Image latents of the given avatars (row, latent), followed by those of their mirror images if asked for.
+
+        Raises ``DataError`` where these are not there.
+        """
+        rows = self.rows(avatars)
+        if not mirror:
+            return self.image[rows]
+        if self.mirrored is None:
+            raise DataError("latents/ has none of mirrored views, which train.mirror needs: --redo encode")
+        return torch.cat((self.image[rows], self.mirrored[rows]))
 
 
 def load_latents(layout: RunLayout) -> Latents:
@@ -32,7 +46,7 @@ def load_latents(layout: RunLayout) -> Latents:
     if not has_state(layout.latents):
         raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
     tree = load_state(layout.latents)
-    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"])
+    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"], tree.get("mirrored"))
 
 
 def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:

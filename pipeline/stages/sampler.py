@@ -20,6 +20,7 @@ from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
 from rodin_models.checkpoint import has_state, load_state, settings_from_dict
 from rodin_models.diffusion import base, latent, upsampler
+from rodin_models.diffusion.linear import LinearModel
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
 
@@ -36,6 +37,8 @@ class Sampler:
     tokenizer: Any
     latent: latent.LatentModel
     base: base.BaseModel
+    linear: LinearModel | None
+    """What the base model stands on."""
     upsampler: upsampler.UpsamplerModel
     refiner: Refiner
     decoder: Any
@@ -62,6 +65,7 @@ class Sampler:
             num_steps=settings.base_steps,
             guidance=settings.guidance,
             generator=generator,
+            predicted=None if self.linear is None else self.linear.predict(latents),
         )
         full = upsampler.sample(
             self.upsampler,
@@ -103,12 +107,16 @@ def load_sampler(run: Run, device: torch.device) -> Sampler:
     clip, tokenizer = load_run_clip(run.layout, device)
     decoder, _ = load_decoder(run.layout, device)
 
+    def tree_of(name: str) -> dict[str, Any]:
+        return _weights(run.layout.model(name) / "weights", name, run.layout)
+
     def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any]) -> Any:
-        tree = _weights(run.layout.model(name) / "weights", name, run.layout)
+        tree = tree_of(name)
         model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
         model.load_state_dict(tree["model"])
         return model.to(device).eval().requires_grad_(False)
 
+    linear = tree_of("base").get("linear")
     return Sampler(
         config=run.config,
         device=device,
@@ -116,6 +124,7 @@ def load_sampler(run: Run, device: torch.device) -> Sampler:
         tokenizer=tokenizer,
         latent=load("latent", latent.LatentSettings, latent.LatentModel),
         base=load("base", base.BaseSettings, base.BaseModel),
+        linear=None if linear is None else LinearModel.from_tree(linear).to(device),
         upsampler=load("upsampler", upsampler.UpsamplerSettings, upsampler.UpsamplerModel),
         refiner=load("refiner", RefinerSettings, Refiner),
         decoder=decoder,

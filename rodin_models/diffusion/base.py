@@ -3,17 +3,22 @@
 A UNet over rolled-out planes with 3D-aware convolutions, conditioned on one global latent that is dropped for a
 share of the training samples, so that the same model is unconditional and can be guided. Planes go in and come
 out in their own units; the model holds the statistics that standardise them.
+
+Not in the paper: with ``linear``, the model stands on a linear prediction of the planes from the same latent
+(:mod:`rodin_models.diffusion.linear`). The prediction is shown to the network as further channels and is the centre of
+what is diffused (equation 10 of ``process``), texels are standardised by what it leaves over, and where the latent is
+dropped it is the mean planes. The last layer begins at zero, so an untrained network already draws the prediction.
 """
 
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from rodin_models.checkpoint import unwrap
 from rodin_models.diffusion.conditioning import Condition, ConditionSettings, guided
-from rodin_models.diffusion.normalisation import PlaneStatistics
+from rodin_models.diffusion.normalisation import PlaneStatistics, floored
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings, evaluating
 from rodin_models.diffusion.unet import UNet, UNetSettings
 
@@ -28,6 +33,8 @@ class BaseSettings:
     """The image latent."""
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     """The noise process."""
+    linear: bool = False
+    """Whether it stands on a linear prediction; the UNet then has as many extra channels as channels."""
 
     def __post_init__(self) -> None:
         if self.unet.condition_dim != self.condition.dim:
@@ -36,8 +43,13 @@ class BaseSettings:
             )
         if self.unet.in_channels != self.unet.out_channels:
             raise ValueError(f"{self.unet.in_channels} channels in and {self.unet.out_channels} out: must be equal")
-        if self.unet.extra_channels or self.unet.has_level:
-            raise ValueError("the base model's UNet takes neither extra planes nor a level")
+        if self.unet.has_level:
+            raise ValueError("the base model's UNet takes no level")
+        if self.unet.extra_channels != (self.unet.in_channels if self.linear else 0):
+            raise ValueError(
+                f"{self.unet.extra_channels} extra channels: there are as many as channels with a linear prediction, "
+                "and none without"
+            )
 
 
 class BaseModel(nn.Module):
@@ -47,9 +59,16 @@ class BaseModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.diffusion = Diffusion(settings.diffusion)
-        self.statistics = PlaneStatistics(settings.unet.in_channels)
+        unet = settings.unet
+        self.statistics = PlaneStatistics(unet.in_channels, unet.side if settings.linear else None)
         self.condition = Condition(settings.condition)
-        self.unet = UNet(settings.unet, generator)
+        self.unet = UNet(unet, generator)
+
+    def set_texel_statistics(
+        self, mean: Float[Tensor, "3 channel side side"], residual: Float[Tensor, "3 channel side side"]
+    ) -> None:
+        """Take mean planes, and the deviation of what a linear prediction leaves over, with a floor."""
+        self.statistics.set(mean, floored(residual))
 
     def forward(
         self,
@@ -57,11 +76,36 @@ class BaseModel(nn.Module):
         time: Float[Tensor, "batch"],
         latents: Float[Tensor, "batch dim"] | None,
         generator: torch.Generator | None = None,
+        predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
     ) -> Float[Tensor, "batch 3 channel side side"]:
-        """The prediction for standardised noisy planes; ``generator`` is needed in training mode."""
-        condition = self.condition(latents, noisy.shape[0], generator)
-        prediction: Tensor = self.unet(noisy, time, condition, generator=generator)
-        return prediction
+        """The prediction for standardised noisy planes; ``generator`` is needed in training mode.
+
+        ``predicted`` are the planes, in their own units, of the linear prediction from ``latents``; with a model that
+        stands on one they must be given where latents are, or ``ValueError`` is raised.
+        """
+        batch = noisy.shape[0]
+        shown = self.condition.shown(latents, batch, generator)
+        condition = self.condition.embed(latents, shown)
+        if not self.settings.linear:
+            prediction: Tensor = self.unet(noisy, time, condition, generator=generator)
+            return prediction
+        centre = self._centre(predicted, latents, shown, noisy)
+
+        def network(residual: Tensor, at: Tensor) -> Tensor:
+            out: Tensor = self.unet(residual, at, condition, extra=centre, generator=generator)
+            return out
+
+        return self.diffusion.around(network, noisy, time, centre)
+
+    def _centre(
+        self, predicted: Tensor | None, latents: Tensor | None, shown: Bool[Tensor, "batch"], like: Tensor
+    ) -> Tensor:
+        """The standardised linear prediction; the mean planes, which are 0, where there is no latent."""
+        if latents is None:
+            return torch.zeros_like(like)
+        if predicted is None:
+            raise ValueError("this base model needs the linear prediction that belongs to the latents")
+        return self.statistics.normalise(predicted) * shown.view(-1, 1, 1, 1, 1)
 
 
 def training_loss(
@@ -69,6 +113,7 @@ def training_loss(
     planes: Float[Tensor, "batch 3 channel side side"],
     latents: Float[Tensor, "batch dim"] | None,
     generator: torch.Generator,
+    predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss``, and the unweighted ``error``) on planes in their own units.
 
@@ -76,7 +121,9 @@ def training_loss(
     """
     base = unwrap(model, BaseModel)
     return base.diffusion.loss(
-        lambda noisy, time: model(noisy, time, latents, generator), base.statistics.normalise(planes), generator
+        lambda noisy, time: model(noisy, time, latents, generator, predicted),
+        base.statistics.normalise(planes),
+        generator,
     )
 
 
@@ -88,20 +135,28 @@ def sample(
     num_steps: int,
     guidance: float,
     generator: torch.Generator,
+    predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
 ) -> Float[Tensor, "batch 3 channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
-    Raises ``ValueError`` where there are not as many latents.
+    ``predicted`` as in :meth:`BaseModel.forward`. Raises ``ValueError`` where there are not as many latents.
     """
     if latents is not None and latents.shape[0] != num_samples:
         raise ValueError(f"{latents.shape[0]} latents for {num_samples} samples")
     unet = model.settings.unet
+
+    def predict(noisy: Tensor, time: Tensor, condition: Tensor | None) -> Tensor:
+        prediction: Tensor = model(noisy, time, condition, predicted=predicted)
+        return prediction
+
+    centre = None if predicted is None else model.statistics.normalise(predicted)
     with evaluating(model):
         planes = model.diffusion.sample(
-            guided(model, latents, guidance),
+            guided(predict, latents, guidance),
             (num_samples, 3, unet.in_channels, unet.side, unet.side),
             num_steps,
             generator,
             model.statistics.mean.device,
+            centre,
         )
         return model.statistics.denormalise(planes)

@@ -53,22 +53,30 @@ class Condition(nn.Module):
         self, condition: Float[Tensor, "batch dim"] | None, batch: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch dim"]:
         """What the network sees: the null for all if ``condition`` is None, and for dropped samples in training."""
-        null = self.null.expand(batch, -1)
-        if condition is None:
-            return null
-        dropped = self._dropped(condition, generator)
-        # `where` keeps the null in the graph of every batch, dropped or not, as distributed training needs.
-        return torch.where(dropped[:, None], null, self.statistics.normalise(condition))
+        return self.embed(condition, self.shown(condition, batch, generator))
 
-    def _dropped(
-        self, condition: Float[Tensor, "batch dim"], generator: torch.Generator | None
+    def shown(
+        self, condition: Float[Tensor, "batch dim"] | None, batch: int, generator: torch.Generator | None = None
     ) -> Bool[Tensor, "batch"]:
+        """Which samples see their condition: none if it is None, all outside training mode."""
+        if condition is None:
+            return torch.zeros(batch, dtype=torch.bool, device=self.null.device)
         if not self.training:
-            return torch.zeros(condition.shape[0], dtype=torch.bool, device=condition.device)
+            return torch.ones(batch, dtype=torch.bool, device=condition.device)
         if generator is None:
             raise ValueError("dropping conditions in training needs a generator")
-        uniform = torch.rand(condition.shape[0], generator=generator, device=generator.device)
-        return (uniform < self.settings.dropout).to(condition.device)
+        uniform = torch.rand(batch, generator=generator, device=generator.device)
+        return (uniform >= self.settings.dropout).to(condition.device)
+
+    def embed(
+        self, condition: Float[Tensor, "batch dim"] | None, shown: Bool[Tensor, "batch"]
+    ) -> Float[Tensor, "batch dim"]:
+        """The standardised condition where it is shown, the null elsewhere."""
+        null = self.null.expand(len(shown), -1)
+        if condition is None:
+            return null
+        # `where` keeps the null in the graph of every batch, dropped or not, as distributed training needs.
+        return torch.where(shown[:, None], self.statistics.normalise(condition), null)
 
 
 def guide(

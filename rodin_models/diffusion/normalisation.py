@@ -1,4 +1,4 @@
-"""Standardised data for the diffusion models: each channel to mean 0 and standard deviation 1.
+"""Standardised data for the diffusion models: each channel, or each texel, to mean 0 and standard deviation 1.
 
 Noise schedules assume unit variance. Statistics are buffers of the models that use them, so they travel with the
 weights, and models take and return data in its own units.
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 MIN_STD = 1e-4
 """Floor of a standard deviation: a channel that never changes must not turn rounding into signal."""
+
+DEVIATION_FLOOR = 0.1
+"""Least deviation of a texel over the root mean square of its channel's: what hardly ever changes stays small."""
 
 
 class Statistics(nn.Module):
@@ -45,22 +48,32 @@ class Statistics(nn.Module):
 
 
 class PlaneStatistics(Statistics):
-    """Statistics of each channel of each of the three planes, over avatars and texels."""
+    """Statistics of each channel of a plane over avatars and texels; with a ``side``, of each texel over avatars."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__((3, channels))
+    def __init__(self, channels: int, side: int | None = None) -> None:
+        super().__init__((3, channels) if side is None else (3, channels, side, side))
+        self.by_texel = side is not None
 
     def normalise(
         self, planes: Float[Tensor, "batch 3 channel row column"]
     ) -> Float[Tensor, "batch 3 channel row column"]:
         """Planes in their own units to standardised planes."""
-        return (planes - self.mean[..., None, None]) / self.std[..., None, None]
+        return (planes - self._of_texels(self.mean)) / self._of_texels(self.std)
 
     def denormalise(
         self, planes: Float[Tensor, "batch 3 channel row column"]
     ) -> Float[Tensor, "batch 3 channel row column"]:
         """The inverse of :meth:`normalise`."""
-        return planes * self.std[..., None, None] + self.mean[..., None, None]
+        return planes * self._of_texels(self.std) + self._of_texels(self.mean)
+
+    def _of_texels(self, statistic: Tensor) -> Tensor:
+        return statistic if self.by_texel else statistic[..., None, None]
+
+
+def floored(deviation: Float[Tensor, "3 channel side side"]) -> Float[Tensor, "3 channel side side"]:
+    """Deviations of texels, none below :data:`DEVIATION_FLOOR` times the root mean square of its plane and channel."""
+    overall = deviation.square().mean((-2, -1), keepdim=True).sqrt()
+    return torch.maximum(deviation, DEVIATION_FLOOR * overall)
 
 
 class LatentStatistics(Statistics):

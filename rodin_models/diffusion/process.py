@@ -19,6 +19,16 @@ variance:
 
     SNR' = b^2 SNR, so abar' = b^2 abar / (b^2 abar + 1 - abar)                 (8)
 
+Training need not see all steps alike: around an SNR of 1 a network has the most to learn (Hang et al. 2024, "Improved
+noise schedule"). With a ``snr_spread`` c, log SNR is drawn from a Laplace distribution of scale c around 0:
+
+    p(t) ~ exp(-|log SNR(t)| / c) |d log SNR / dt|                              (9)
+
+Where something is known of x_0 beforehand, a centre m, the network models what is left over, r = x_0 - m. With
+x_t - sqrt(abar) m it sees r noised by the same eps, and its prediction for r is one for x_0:
+
+    x_0 = m + r,    eps = eps_r,    v = v_r - sqrt(1 - abar) m                   (10)
+
 Sampling is done by diffusers' schedulers on our betas. Predictions are turned into x_0 here by (3) and handed over
 as such, so that clipping and guidance are the same for all kinds. Nothing here knows what shape data has, or what a
 network is: a denoiser is a callable of noisy data and time.
@@ -62,11 +72,14 @@ class DiffusionSettings:
     min_snr: float | None = None
     """gamma of min-SNR weighting (Hang et al. 2023); None weighs every step's prediction error alike."""
     clip: float | None = None
-    """Predicted x_0 is clipped to [-clip, clip] while sampling, in the network's units; None for no clipping."""
+    """Predicted x_0 is clipped to within ``clip`` of its centre while sampling, in the network's units; None for no
+    clipping."""
     sampler: Literal["ddim", "dpm"] = "ddim"
     """DDIM (Song et al. 2021) or second-order DPM-Solver++ (Lu et al. 2022)."""
     eta: float = 0.0
     """Noise of DDIM: 0 deterministic, 1 as in DDPM."""
+    snr_spread: float | None = None
+    """c of equation (9), 0.5 in that paper; None draws the steps of training uniformly."""
 
     def __post_init__(self) -> None:
         if self.timesteps < 2:
@@ -81,6 +94,8 @@ class DiffusionSettings:
             raise ValueError(f"min_snr {self.min_snr} must be positive")
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta {self.eta} is a setting of the ddim sampler")
+        if self.snr_spread is not None and not self.snr_spread > 0:
+            raise ValueError(f"snr_spread {self.snr_spread} must be positive")
 
 
 def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
@@ -114,6 +129,15 @@ def noise_betas(settings: DiffusionSettings) -> Float[Tensor, "step"]:
     return betas.float()
 
 
+def step_chances(abar: Float[Tensor, "step"], spread: float) -> Float[Tensor, "step"]:
+    """Chance of each step by equation (9); they sum to 1."""
+    power = abar.double().clamp(1e-12, 1 - 1e-12)
+    log_snr = (power / (1 - power)).log()
+    (slope,) = torch.gradient(log_snr)
+    chances = torch.exp(-log_snr.abs() / spread) * slope.abs()
+    return (chances / chances.sum()).float()
+
+
 class Noised(NamedTuple):
     """A training draw: noisy data by equation (1), the noise in it, and its step."""
 
@@ -133,10 +157,15 @@ class Diffusion:
         self.betas = noise_betas(settings)
         # As diffusers computes it, so that training and sampling agree to the last bit.
         self.abar = torch.cumprod(1.0 - self.betas, dim=0)
+        self.chances = None if settings.snr_spread is None else step_chances(self.abar, settings.snr_spread)
 
     def time(self, step: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """Continuous time s = (t + 1) / T, what networks are told."""
         return (step + 1).float() / self.settings.timesteps
+
+    def step(self, time: Float[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+        """The inverse of :meth:`time`."""
+        return (time * self.settings.timesteps).round().long() - 1
 
     def signal_and_noise(
         self, step: Int[Tensor, "batch"], like: Float[Tensor, "batch *data"]
@@ -153,11 +182,30 @@ class Diffusion:
         return signal * x0 + spread * noise
 
     def draw(self, x0: Float[Tensor, "batch *data"], generator: torch.Generator) -> Noised:
-        """Noise ``x0`` at steps drawn uniformly."""
-        count, device = self.settings.timesteps, generator.device
-        steps = torch.randint(count, (x0.shape[0],), generator=generator, device=device).to(x0.device)
+        """Noise ``x0`` at steps drawn uniformly, or by equation (9)."""
+        count, batch, device = self.settings.timesteps, x0.shape[0], generator.device
+        if self.chances is None:
+            steps = torch.randint(count, (batch,), generator=generator, device=device).to(x0.device)
+        else:
+            steps = torch.multinomial(self.chances.to(device), batch, replacement=True, generator=generator).to(
+                x0.device
+            )
         noise = normal(x0, generator)
         return Noised(self.add_noise(x0, noise, steps), noise, steps)
+
+    def around(
+        self,
+        network: Denoiser,
+        noisy: Float[Tensor, "batch *data"],
+        time: Float[Tensor, "batch"],
+        centre: Float[Tensor, "batch *data"],
+    ) -> Float[Tensor, "batch *data"]:
+        """The prediction for x_0 of a ``network`` that models what is left over of it around ``centre``: (10)."""
+        signal, spread = self.signal_and_noise(self.step(time), noisy)
+        prediction = network(noisy - signal * centre, time)
+        if self.settings.prediction == "x0":
+            return prediction + centre
+        return prediction - spread * centre if self.settings.prediction == "v" else prediction
 
     def target(
         self, x0: Float[Tensor, "batch *data"], noise: Float[Tensor, "batch *data"], step: Int[Tensor, "batch"]
@@ -217,8 +265,9 @@ class Diffusion:
         num_steps: int,
         generator: torch.Generator,
         device: torch.device,
+        centre: Float[Tensor, "batch *data"] | None = None,
     ) -> Float[Tensor, "batch *data"]:
-        """Samples of ``shape`` in ``num_steps`` calls of ``denoise``.
+        """Samples of ``shape`` in ``num_steps`` calls of ``denoise``; x_0 is clipped around a ``centre``, 0 by default.
 
         DDIM steps through T in equal strides, so for it ``num_steps`` must divide T. Raises ``ValueError`` where it
         does not, and for an unknown sampler.
@@ -235,7 +284,8 @@ class Diffusion:
             step = timestep.long().expand(shape[0])
             x0 = self.to_x0(denoise(x, self.time(step)).float(), x, step)
             if self.settings.clip is not None:
-                x0 = x0.clamp(-self.settings.clip, self.settings.clip)
+                middle = 0.0 if centre is None else centre
+                x0 = middle + (x0 - middle).clamp(-self.settings.clip, self.settings.clip)
             x = scheduler.step(x0, timestep, x, generator=generator, return_dict=False, **extra)[0]
         return x
 

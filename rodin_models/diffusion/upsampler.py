@@ -4,6 +4,9 @@ It predicts x_0 rather than noise, from the noisy high-resolution planes beside 
 enlarged and degraded by condition augmentation. What the UNet returns is added to the enlarged planes, which is
 still a prediction of x_0 and starts from bicubic interpolation. The loss is L2 on planes, plus an image loss on what
 a callable makes of the predicted planes: it renders patches and compares them; no renderer is known here.
+
+Not in the paper: with ``residual``, what is diffused is what bicubic enlargement leaves over (equation 10 of
+``process``), each texel in units of how large that is.
 """
 
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 
 from rodin_models.checkpoint import unwrap
 from rodin_models.diffusion.conditioning import AugmentationSettings, Condition, ConditionSettings, augment, guided
-from rodin_models.diffusion.normalisation import PlaneStatistics
+from rodin_models.diffusion.normalisation import PlaneStatistics, floored
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings, evaluating
 from rodin_models.diffusion.unet import UNet, UNetSettings
 
@@ -61,6 +64,8 @@ class UpsamplerSettings:
     """Augmentation level when sampling; in training it is drawn from [0, 1]."""
     image_weight: float = 1.0
     """Weight of the image loss."""
+    residual: bool = False
+    """Whether the diffusion is one of what enlargement leaves over."""
 
     def __post_init__(self) -> None:
         channels = self.unet.in_channels
@@ -91,9 +96,29 @@ class UpsamplerModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.diffusion = Diffusion(settings.diffusion)
-        self.statistics = PlaneStatistics(settings.unet.in_channels)
+        channels, side = settings.unet.in_channels, settings.unet.side
+        self.statistics = PlaneStatistics(channels)
+        self.detail = PlaneStatistics(channels, side) if settings.residual else None
         self.condition = Condition(settings.condition)
         self.unet = UNet(settings.unet, generator)
+
+    def set_detail(self, deviation: Float[Tensor, "3 channel side side"]) -> None:
+        """Take the deviation of what enlargement leaves over, in the planes' units; after ``statistics``."""
+        if self.detail is None:
+            raise ValueError("this upsampler diffuses whole planes, not what enlargement leaves over")
+        mean = self.statistics.mean[..., None, None].expand_as(deviation)
+        self.detail.set(mean, floored(deviation))
+
+    @property
+    def diffused(self) -> PlaneStatistics:
+        """What standardises the planes that are diffused."""
+        return self.statistics if self.detail is None else self.detail
+
+    def centre(
+        self, enlarged: Float[Tensor, "batch 3 channel side side"]
+    ) -> Float[Tensor, "batch 3 channel side side"]:
+        """Enlarged planes, standardised by channel, as the diffused ones are standardised."""
+        return enlarged if self.detail is None else self.detail.normalise(self.statistics.denormalise(enlarged))
 
     def forward(
         self,
@@ -106,8 +131,14 @@ class UpsamplerModel(nn.Module):
     ) -> Float[Tensor, "batch 3 channel side side"]:
         """The predicted x_0, all planes standardised; ``generator`` is needed in training mode."""
         condition = self.condition(latents, noisy.shape[0], generator)
-        change: Tensor = self.unet(noisy, time, condition, extra=enlarged, level=level, generator=generator)
-        return enlarged + change
+
+        def network(of: Tensor, at: Tensor) -> Tensor:
+            change: Tensor = self.unet(of, at, condition, extra=enlarged, level=level, generator=generator)
+            return change
+
+        if self.detail is None:
+            return enlarged + network(noisy, time)
+        return self.diffusion.around(network, noisy, time, self.centre(enlarged))
 
     def prepare(
         self,
@@ -147,9 +178,9 @@ def training_loss(
         predictions.append(model(noisy, time, enlarged, level, latents, generator))
         return predictions[0]
 
-    losses = upsampler.diffusion.loss(denoise, upsampler.statistics.normalise(planes), generator)
+    losses = upsampler.diffusion.loss(denoise, upsampler.diffused.normalise(planes), generator)
     if image_loss is not None:
-        image = image_loss(upsampler.statistics.denormalise(predictions[0].float()))
+        image = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
         losses["loss"] = losses["loss"] + upsampler.settings.image_weight * image
         losses["image"] = image.detach()
     return losses
@@ -175,6 +206,11 @@ def sample(
             return prediction
 
         planes = model.diffusion.sample(
-            guided(predict, latents, guidance), (batch, *low.shape[1:3], side, side), num_steps, generator, low.device
+            guided(predict, latents, guidance),
+            (batch, *low.shape[1:3], side, side),
+            num_steps,
+            generator,
+            low.device,
+            model.centre(enlarged) if model.settings.residual else None,
         )
-        return model.statistics.denormalise(planes)
+        return model.diffused.denormalise(planes)

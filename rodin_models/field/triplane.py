@@ -211,6 +211,15 @@ def downsample(
     return small.reshape(*planes.shape[:-2], side, side)
 
 
+def mirrored(planes: Float[Tensor, "*batch 3 channel side side"]) -> Float[Tensor, "*batch 3 channel side side"]:
+    """The planes of the mirror image, x -> -x: what x runs along is reversed, vw is left as it is.
+
+    Exactly the mirror image for a decoder that sees no directions.
+    """
+    uv, wu, vw = planes.unbind(-4)
+    return torch.stack((uv.flip(-1), wu.flip(-2), vw), dim=-4)
+
+
 def smoothness(table: Float[Tensor, "3 height width channel"]) -> Float[Tensor, ""]:
     """Total variation, squared: mean |P[r+1, c] - P[r, c]|^2 + mean |P[r, c+1] - P[r, c]|^2."""
     value: Tensor = _Smoothness.apply(table)

@@ -17,6 +17,7 @@ from pipeline.stages.train.plane_data import (
 from pipeline.stages.train.recipe import Batch, Places, draw_rows
 from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss
 from rodin_models.diffusion.conditioning import ConditionSettings
+from rodin_models.diffusion.linear import LinearFit, fit_linear
 
 
 class BaseRecipe:
@@ -35,35 +36,50 @@ class BaseRecipe:
                 side=run.config.planes.base_resolution,
                 channels=run.config.planes.channels,
                 latent_dim=latent_dim,
-                upsampler=False,
+                extra=run.config.base.linear,
+                has_level=False,
             ),
             condition=ConditionSettings(dim=latent_dim, dropout=run.config.base.latent_dropout),
             diffusion=diffusion_settings(run.config.base.diffusion),
+            linear=run.config.base.linear,
         )
+        self.linear: LinearFit | None = None
+        if self.settings.linear:
+            self.linear = fit_linear(self.data.read_all("base_planes"), self.data.latents, run.config.base.components)
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with the statistics of its planes and latents."""
         model = BaseModel(self.settings, generator)
-        set_plane_statistics(model.statistics, self.data.statistics("base_planes"))
+        if self.linear is not None:
+            model.set_texel_statistics(self.linear.model.eigen.mean, self.linear.model.residual)
+        else:
+            set_plane_statistics(model.statistics, self.data.statistics("base_planes"))
         model.condition.statistics.set_from(self.data.latents)
         return model
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows."""
-        return draw_rows(generator, len(self.avatars), batch)
+        return draw_rows(generator, self.data.rows, batch)
 
     def load(self, places: Places) -> Batch:
-        """Planes and latents."""
-        return {
-            "planes": self.data.read(places, "base_planes"),
-            "latents": self.data.latents[torch.from_numpy(places)],
-        }
+        """Planes and latents, and the planes that the linear model would predict without having seen them."""
+        rows = torch.from_numpy(places)
+        batch = {"planes": self.data.read(places, "base_planes"), "latents": self.data.latents[rows]}
+        if self.linear is not None:
+            batch["predicted"] = self.linear.model.eigen.planes(self.linear.unseen[rows])
+        return batch
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The diffusion loss."""
-        return training_loss(model, batch["planes"], batch["latents"], generator)
+        return training_loss(model, batch["planes"], batch["latents"], generator, batch.get("predicted"))
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
-        """Weights and settings."""
-        save_diffusion(model, self.settings, folder)
-        return {}
+        """Weights and settings, and the linear model that it stands on."""
+        if self.linear is None:
+            save_diffusion(model, self.settings, folder)
+            return {}
+        save_diffusion(model, self.settings, folder, linear=self.linear.model.tree())
+        return {
+            "linear": f"{self.linear.model.settings.components} eigen-planes, ridge {self.linear.ridge:.3g}, explains "
+            f"{self.linear.explained:.1%} of the variance of avatars that it has not seen"
+        }

@@ -25,7 +25,9 @@ class LatentRecipe:
         known = set(latents.avatars)
         self.avatars = tuple(a for a in learnable(run.config, run.render_sources()) if a in known)
         rows = latents.rows(self.avatars)
-        self.image, self.text = latents.image[rows], latents.text[rows]
+        mirror = run.config.train.mirror
+        self.image, text = latents.to_learn(self.avatars, mirror=mirror), latents.text[rows]
+        self.text = torch.cat((text, text)) if mirror else text
         section, dim = run.config.latent, self.image.shape[1]
         self.settings = LatentSettings(
             dim=dim,
@@ -44,7 +46,7 @@ class LatentRecipe:
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows."""
-        return draw_rows(generator, len(self.avatars), batch)
+        return draw_rows(generator, len(self.image), batch)
 
     def load(self, places: Places) -> Batch:
         """Both latents."""

@@ -1,5 +1,6 @@
 """Planes and latents as the diffusion models read them: one avatar at a time, straight from the store."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,39 +15,59 @@ from pipeline.run.run import Run
 from pipeline.stages.latents import load_latents
 from pipeline.stages.train.recipe import learnable
 from rodin_models.checkpoint import save_state
+from rodin_models.diffusion.eigen_planes import ReadPlanes
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
+from rodin_models.field.triplane import mirrored
 
 
 class PlaneData:
-    """The fitted avatars that are not held out, with their image latents."""
+    """The fitted avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more."""
 
     def __init__(self, run: Run) -> None:
         latents = load_latents(run.layout)
         fitted = run.plane_sources()
         self.avatars = tuple(avatar for avatar in learnable(run.config, fitted) if avatar in set(latents.avatars))
         self.store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
-        rows = latents.rows(self.avatars)
-        self.latents, self.text = latents.image[rows], latents.text[rows]
+        self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
 
-    def read(self, rows: np.ndarray, level: Level) -> Tensor:  # type: ignore[type-arg]
-        """Planes of the given rows of :attr:`avatars`, float32 (batch, 3, channel, side, side)."""
-        return torch.from_numpy(self.store.read_many([self.avatars[row] for row in rows], level)).float()
+    @property
+    def rows(self) -> int:
+        """How many items there are: the avatars, and from ``len(avatars)`` on their mirror images in the same order."""
+        return len(self.latents)
+
+    def read(self, rows: Sequence[int] | np.ndarray, level: Level) -> Tensor:  # type: ignore[type-arg]
+        """Planes of the given rows, float32 (batch, 3, channel, side, side)."""
+        count = len(self.avatars)
+        planes = torch.from_numpy(self.store.read_many([self.avatars[row % count] for row in rows], level)).float()
+        for place, row in enumerate(rows):
+            if row >= count:
+                planes[place] = mirrored(planes[place])
+        return planes
+
+    def read_all(self, level: Level) -> ReadPlanes:
+        """:meth:`read` of the rows from the first to before the last."""
+        return lambda first, last: self.read(range(first, last), level)
 
     def statistics(self, level: Level) -> PlaneStatistics:
-        """Per plane and channel, over these avatars only."""
+        """Per plane and channel, over these avatars only; mirror images have the same."""
         return self.store.statistics(self.avatars, level)
 
 
-def unet_settings(unet: UNetConfig, *, side: int, channels: int, latent_dim: int, upsampler: bool) -> UNetSettings:
-    """The configuration of a UNet as plain arguments. Attention sides that it does not have are left out."""
+def unet_settings(
+    unet: UNetConfig, *, side: int, channels: int, latent_dim: int, extra: bool, has_level: bool
+) -> UNetSettings:
+    """The configuration of a UNet as plain arguments; ``extra`` planes besides the noisy ones have as many channels.
+
+    Attention sides that it does not have are left out.
+    """
     levels = range(len(unet.multipliers))
     sides = {side >> level for level in levels}
     return UNetSettings(
         side=side,
         in_channels=channels,
         out_channels=channels,
-        extra_channels=channels if upsampler else 0,
+        extra_channels=channels if extra else 0,
         width=unet.width,
         multipliers=unet.multipliers,
         blocks=unet.blocks,
@@ -54,7 +75,7 @@ def unet_settings(unet: UNetConfig, *, side: int, channels: int, latent_dim: int
         aware_levels=tuple(level for level in levels if level < unet.aware_levels),
         dropout=unet.dropout,
         condition_dim=latent_dim,
-        has_level=upsampler,
+        has_level=has_level,
         recompute=unet.recompute,
     )
 
@@ -71,6 +92,7 @@ def diffusion_settings(diffusion: DiffusionConfig) -> DiffusionSettings:
         zero_terminal_snr=diffusion.zero_terminal_snr,
         min_snr=diffusion.min_snr or None,
         eta=diffusion.eta,
+        snr_spread=diffusion.snr_spread or None,
     )
 
 
@@ -79,11 +101,11 @@ def set_plane_statistics(module: Any, statistics: PlaneStatistics) -> None:
     module.set(torch.from_numpy(statistics.mean).float(), torch.from_numpy(statistics.std).float())
 
 
-def save_diffusion(model: nn.Module, settings: Any, folder: Path) -> None:
+def save_diffusion(model: nn.Module, settings: Any, folder: Path, **more: Any) -> None:
     """:func:`save_model` of a model with a UNet, without what only its training had to know."""
-    save_model(model, replace(settings, unet=replace(settings.unet, recompute=False)), folder)
+    save_model(model, replace(settings, unet=replace(settings.unet, recompute=False)), folder, **more)
 
 
-def save_model(model: nn.Module, settings: Any, folder: Path) -> None:
-    """Weights and settings in one tree."""
-    save_state(folder, {"settings": asdict(settings), "model": dict(model.state_dict())})
+def save_model(model: nn.Module, settings: Any, folder: Path, **more: Any) -> None:
+    """Weights and settings in one tree, and further trees by name."""
+    save_state(folder, {"settings": asdict(settings), "model": dict(model.state_dict()), **more})

@@ -19,7 +19,7 @@ from pipeline.stages.train.plane_data import (
 from pipeline.stages.train.recipe import Batch, Places, draw_rows
 from pipeline.stages.views import intrinsics, read_one, rgb_tensor
 from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
-from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, enlarge, training_loss
 from rodin_models.field.rays import pixel_rays
 from rodin_models.field.render import planes_occupancy, render_rays
 
@@ -48,24 +48,28 @@ class UpsamplerRecipe:
                 side=run.config.planes.resolution,
                 channels=run.config.planes.channels,
                 latent_dim=latent_dim,
-                upsampler=True,
+                extra=True,
+                has_level=True,
             ),
             condition=ConditionSettings(dim=latent_dim, dropout=section.latent_dropout),
             diffusion=diffusion_settings(section.diffusion),
             augmentation=AugmentationSettings(blur=section.augment_blur, noise=section.augment_noise),
             image_weight=section.image_weight,
+            residual=section.residual,
         )
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with the statistics of the full planes and the latents."""
         model = UpsamplerModel(self.settings, generator)
         set_plane_statistics(model.statistics, self.data.statistics("planes"))
+        if self.settings.residual:
+            model.set_detail(self._detail())
         model.condition.statistics.set_from(self.data.latents)
         return model
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Row, training view, and two draws for the place of the patch."""
-        rows = draw_rows(generator, len(self.avatars), batch)
+        rows = draw_rows(generator, self.data.rows, batch)
         views = generator.integers(self.run.config.render.train_views, size=batch)
         return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(batch, 2))), 1)
 
@@ -92,20 +96,32 @@ class UpsamplerRecipe:
         save_diffusion(model, self.settings, folder)
         return {}
 
+    def _detail(self) -> Tensor:
+        """Deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
+        side = self.settings.unet.side
+        squares = torch.zeros((3, self.settings.unet.in_channels, side, side), dtype=torch.float64)
+        for row in range(self.data.rows):
+            enlarged = enlarge(self.data.read([row], "base_planes"), side)
+            squares += (self.data.read([row], "planes") - enlarged)[0].double().square()
+        return (squares / self.data.rows).sqrt().float()
+
     def _patch(self, row: int, view: int, *draws: int) -> Batch:
-        """A patch of a training view, around a pixel that shows the avatar."""
-        sample = read_one(self.run, self.avatars[row], view)
+        """A patch of a training view, around a pixel that shows the avatar; of its mirror image for a mirrored row."""
+        sample = read_one(self.run, self.avatars[row % len(self.avatars)], view)
         camera = sample.record.camera
+        picture, pose, (fx, fy, cx, cy) = rgb_tensor(sample, CPU), camera.matrix(), intrinsics(camera)
+        mask = sample.rgba[..., 3] > 0
+        if row >= len(self.avatars):
+            reflect = np.diag((-1.0, 1.0, 1.0, 1.0))
+            picture, mask, pose, cx = picture.flip(-1), mask[:, ::-1], reflect @ pose @ reflect, camera.width - cx
         side = min(self.run.config.upsampler.patch, camera.width, camera.height)
-        seen = np.argwhere(sample.rgba[..., 3] > 0)
+        seen = np.argwhere(mask)
         middle = seen[draws[0] * len(seen) // DRAWS] if len(seen) else np.array((camera.height, camera.width)) // 2
-        top, left = (
-            int(np.clip(m - side // 2, 0, size - side)) for m, size in zip(middle, sample.rgba.shape[:2], strict=True)
-        )
+        top, left = (int(np.clip(m - side // 2, 0, size - side)) for m, size in zip(middle, mask.shape, strict=True))
         return {
-            "patch": rgb_tensor(sample, CPU)[:, top : top + side, left : left + side],
-            "cam2world": torch.from_numpy(camera.matrix()).float(),
-            "intrinsics": torch.tensor(intrinsics(camera)),
+            "patch": picture[:, top : top + side, left : left + side],
+            "cam2world": torch.from_numpy(pose).float(),
+            "intrinsics": torch.tensor((fx, fy, cx, cy)),
             "corner": torch.tensor((left, top)),
         }
 

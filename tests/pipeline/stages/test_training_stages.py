@@ -1,6 +1,7 @@
 import csv
 import io
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from pipeline.stages.train.recipe import draw_rows, learnable
 from pipeline.stages.train.recipes import make_recipe
 from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion import unet
+from rodin_models.diffusion.linear import LinearModel
+from rodin_models.field.rays import pixel_rays
+from rodin_models.field.triplane import mirrored
 from rodin_models.image.refiner import Refiner, RefinerSettings
 
 pytestmark = pytest.mark.seconds
@@ -127,14 +131,55 @@ def test_what_a_step_sees_depends_on_the_step_alone(made, name):
     def draw(step):
         return recipe.draw(generator_for(made.config.seed, step, f"{name} batch"), 4)
 
-    first = [draw(step) for step in range(8)]
-    assert all(np.array_equal(draw(step), first[step]) for step in reversed(range(8)))
+    first = [draw(step) for step in range(12)]
+    assert all(np.array_equal(draw(step), first[step]) for step in reversed(range(12)))
     assert len({places.tobytes() for places in first}) > 1
     rows = np.concatenate([places.reshape(4, -1)[:, 0] for places in first])
-    assert set(rows) == set(range(len(recipe.avatars))), "every avatar is seen"
+    mirrored = made.config.train.mirror and name in ("base", "upsampler", "latent")
+    assert set(rows) == set(range(len(recipe.avatars) * (1 + mirrored))), "every avatar is seen"
     batch = recipe.load(first[3])
     again = recipe.load(first[3])
     assert all(torch.equal(batch[key], again[key]) for key in batch)
+
+
+def test_a_mirrored_row_is_the_mirror_image_of_planes_photographs_and_latents(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", settings=("upsampler.patch=32",))
+    recipe = make_recipe("upsampler", run.run, CPU)
+    count = len(recipe.avatars)
+    plain, mirror = (recipe.load(np.array([[row, 2, 0, 0]])) for row in (1, 1 + count))
+    for level in ("planes", "low"):
+        assert torch.equal(mirror[level], mirrored(plain[level])) and not torch.equal(mirror[level], plain[level])
+    latents = load_latents(run.layout)
+    assert torch.equal(mirror["latents"][0], latents.mirrored[latents.rows(recipe.avatars)[1]])
+    assert torch.equal(mirror["patch"], plain["patch"].flip(-1)), "a patch as large as the picture is all of it"
+    row, column = (grid.reshape(-1) for grid in torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij"))
+    first = torch.zeros(32 * 32, dtype=torch.long)
+    seen, reflected = (pixel_rays(of["cam2world"], of["intrinsics"], first, column, row) for of in (plain, mirror))
+    there = torch.tensor([-1.0, 1.0, 1.0])
+    opposite = (row * 32 + 31 - column).long()
+    for name in ("origins", "directions"):
+        torch.testing.assert_close(getattr(reflected, name), getattr(seen, name)[opposite] * there)
+
+
+def test_the_base_model_stands_on_what_a_linear_fit_predicts_of_avatars_that_it_has_not_seen(made):
+    recipe = make_recipe("base", made.run, CPU)
+    rows = np.arange(recipe.data.rows)
+    batch = recipe.load(rows)
+    model = recipe.linear.model
+    torch.testing.assert_close(model.eigen.mean, batch["planes"].mean(0), rtol=0, atol=1e-5)
+    assert not torch.equal(batch["predicted"], model.predict(batch["latents"])), "it would have seen them"
+    rest = (batch["planes"] - batch["predicted"]).square().mean(0).sqrt()
+    torch.testing.assert_close(rest, model.residual, rtol=1e-3, atol=1e-5)
+    saved = load_state(made.layout.model("base") / "weights")
+    published = LinearModel.from_tree(saved["linear"])
+    assert torch.equal(published.predict(batch["latents"]), model.predict(batch["latents"]))
+    assert "eigen-planes" in made.run.stage_report("base").notes["linear"]
+
+
+def test_mirrored_latents_that_are_not_there_are_named(made):
+    latents = replace(load_latents(made.layout), mirrored=None)
+    with pytest.raises(DataError, match=r"train.mirror.*--redo encode"):
+        latents.to_learn((0, 1), mirror=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

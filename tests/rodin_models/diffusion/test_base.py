@@ -120,3 +120,39 @@ def test_settings_that_do_not_fit_together_are_refused() -> None:
             guidance=1.0,
             generator=seeded(0),
         )
+
+
+LINEAR = replace(TINY, linear=True, unet=replace(TINY.unet, extra_channels=2))
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_untrained_it_draws_the_linear_prediction_and_the_mean_where_there_is_no_latent(prediction: str) -> None:
+    settings = replace(LINEAR, diffusion=replace(TINY.diffusion, prediction=prediction))
+    model = BaseModel(settings, seeded(0))
+    planes, latents = two_avatars()
+    model.set_texel_statistics(torch.full((3, 2, 8, 8), 12.0), torch.full((3, 2, 8, 8), 0.01))
+    kwargs = {"num_samples": 2, "num_steps": 20, "generator": seeded(3)}
+    made = sample(model, latents, guidance=1.0, predicted=planes, **kwargs)
+    # An untrained x0 model leaves nothing over, an untrained v model noise of the residual's size.
+    torch.testing.assert_close(made, planes, rtol=0, atol=1e-4 if prediction == "x0" else 0.08)
+    made = sample(model, None, guidance=1.0, **kwargs)
+    torch.testing.assert_close(made, torch.full_like(made, 12.0), rtol=0, atol=0.08)
+    beyond = sample(model, latents, guidance=2.0, predicted=planes, **kwargs)
+    torch.testing.assert_close(beyond, 2 * planes - 12.0, rtol=0, atol=0.2)
+
+
+def test_a_linear_prediction_that_is_missing_is_said() -> None:
+    model = BaseModel(LINEAR, seeded(0)).eval()
+    planes, latents = two_avatars()
+    with pytest.raises(ValueError, match="needs the linear prediction"):
+        model(planes, torch.full((2,), 0.5), latents)
+    with pytest.raises(ValueError, match="extra channels"):
+        replace(TINY, linear=True)
+
+
+def test_texels_that_hardly_change_keep_a_floor() -> None:
+    model = BaseModel(LINEAR, seeded(0))
+    deviation = torch.ones(3, 2, 8, 8)
+    deviation[0, 0, 0, 0] = 0.0
+    model.set_texel_statistics(torch.zeros(3, 2, 8, 8), deviation)
+    assert 0.05 < model.statistics.std[0, 0, 0, 0] < 0.15 and model.statistics.std[0, 0, 1, 1] == 1.0

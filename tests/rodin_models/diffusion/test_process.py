@@ -234,3 +234,45 @@ def test_evaluating_restores_the_mode() -> None:
 
 def test_betas_are_float32_of_a_float64_schedule() -> None:
     assert noise_betas(DiffusionSettings()).dtype == torch.float32
+
+
+def test_noise_levels_lie_around_an_snr_of_one() -> None:
+    for scale in (1.0, 0.3):
+        diffusion = Diffusion(DiffusionSettings(input_scale=scale, snr_spread=0.5))
+        x0 = torch.zeros(20_000, 1)
+        steps = diffusion.draw(x0, torch.Generator().manual_seed(0)).step
+        log_snr = (diffusion.abar / (1 - diffusion.abar)).log()[steps]
+        assert log_snr.median().abs() < 0.05
+        torch.testing.assert_close(log_snr.abs().mean(), torch.tensor(0.5), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v", "epsilon"])
+def test_around_a_centre_a_perfect_network_of_the_rest_is_a_perfect_network(prediction: str) -> None:
+    diffusion = Diffusion(DiffusionSettings(prediction=prediction))
+    generator = torch.Generator().manual_seed(0)
+    x0, centre = (torch.randn(6, 4, generator=generator) for _ in range(2))
+    noisy, noise, step = diffusion.draw(x0, generator)
+    seen = []
+
+    def network(residual: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        seen.append(residual)
+        return diffusion.target(x0 - centre, noise, diffusion.step(time))
+
+    found = diffusion.around(network, noisy, diffusion.time(step), centre)
+    torch.testing.assert_close(found, diffusion.target(x0, noise, step))
+    torch.testing.assert_close(seen[0], diffusion.add_noise(x0 - centre, noise, step))
+
+
+def test_samples_are_clipped_around_their_centre() -> None:
+    diffusion = Diffusion(DiffusionSettings(prediction="x0", clip=1.0))
+    centre = torch.full((2, 3), 10.0)
+
+    def sampled(to: float, centre: torch.Tensor | None) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return diffusion.sample(
+            lambda noisy, time: torch.full_like(noisy, to), (2, 3), 10, generator, torch.device("cpu"), centre
+        )
+
+    torch.testing.assert_close(sampled(30.0, centre), centre + 1)
+    torch.testing.assert_close(sampled(10.5, centre), centre + 0.5)
+    torch.testing.assert_close(sampled(30.0, None), torch.ones(2, 3))

@@ -114,3 +114,29 @@ def test_settings_survive_json_and_must_fit() -> None:
         replace(TINY, diffusion=DiffusionSettings())
     with pytest.raises(ValueError, match="has_level"):
         replace(TINY, unet=replace(TINY.unet, has_level=False))
+
+
+def test_with_a_residual_what_is_diffused_is_what_enlarging_leaves_over() -> None:
+    planes, low, latents = pairs()
+    model = UpsamplerModel(replace(TINY, residual=True), seeded(0))
+    model.statistics.set(torch.full((3, 2), 0.3), torch.full((3, 2), 1.5))
+    model.set_detail((planes - enlarge(low, 8)).square().mean(0).sqrt())
+    level = torch.zeros(4)
+    enlarged = model.prepare(low, level, seeded(1))
+    rest = model.diffused.normalise(planes) - model.centre(enlarged)
+    torch.testing.assert_close(rest.abs(), torch.ones_like(rest), rtol=1e-4, atol=1e-4)
+    made = sample(model, low, latents, num_steps=10, guidance=1.0, generator=seeded(2))
+    torch.testing.assert_close(made, enlarge(low, 8), rtol=1e-4, atol=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    generator = seeded(3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        training_loss(model, planes, low, latents, generator)["loss"].backward()
+        optimiser.step()
+    made = sample(model, low, latents, num_steps=10, guidance=1.0, generator=seeded(2))
+    assert (made - planes).square().mean() < 0.3, "bicubic enlargement has 1"
+
+
+def test_detail_belongs_to_a_residual() -> None:
+    with pytest.raises(ValueError, match="diffuses whole planes"):
+        UpsamplerModel(TINY, seeded(0)).set_detail(torch.ones(3, 2, 8, 8))

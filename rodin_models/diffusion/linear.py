@@ -1,0 +1,121 @@
+"""The linear model: base planes from an image latent by ridge regression on eigen-planes.
+
+The baseline that a network has to beat, and what the base diffusion stands on: it learns what this leaves over. With Z
+the standardised latents of N avatars, A their coefficients and H = Z (Z^T Z + l I)^-1 Z^T + 1/N,
+
+    W = (Z^T Z + l I)^-1 Z^T A,    predicted A^ = H A,    without avatar i:  (A^_i - H_ii A_i) / (1 - H_ii)          (1)
+
+The last is what a fit on all others predicts for avatar i, exactly (Allen 1974, PRESS), so what is left over of the
+avatars that it learned from is as large as for strangers. l is the one of a grid with the smallest such error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from rodin_models.checkpoint import settings_from_dict
+from rodin_models.diffusion.eigen_planes import EigenPlanes, ReadPlanes, principal_components
+from rodin_models.diffusion.normalisation import LatentStatistics
+
+RIDGES = tuple(10.0 ** (power / 2) for power in range(-4, 13))
+"""The grid of l, 0.01 to 10^6: a standardised latent of N avatars has a sum of squares of N in each coordinate."""
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """Shapes of a :class:`LinearModel`."""
+
+    shape: tuple[int, int, int, int] = (3, 32, 64, 64)
+    """Of its planes: 3, channel, side, side."""
+    components: int = 340
+    """Eigen-planes."""
+    latent_dim: int = 512
+    """Length of the latent."""
+
+
+class LinearModel(nn.Module):
+    """Eigen-planes, the ridge regression from the latent to their coefficients, and the size of what it leaves over."""
+
+    weight: Tensor
+    residual: Tensor
+
+    def __init__(self, settings: LinearSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.eigen = EigenPlanes(settings.shape, settings.components)
+        self.latents = LatentStatistics(settings.latent_dim)
+        self.register_buffer("weight", torch.zeros((settings.latent_dim, settings.components)))
+        self.register_buffer("residual", torch.ones(settings.shape))
+
+    def predict(self, latents: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 3 channel side side"]:
+        """The planes, in their own units, that a latent makes one expect."""
+        return self.eigen.planes(self.latents.normalise(latents) @ self.weight)
+
+    def tree(self) -> dict[str, Any]:
+        """Everything, for :func:`rodin_models.checkpoint.save_state`."""
+        return {"settings": asdict(self.settings), "model": dict(self.state_dict())}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> "LinearModel":
+        """What :meth:`tree` gave."""
+        model = cls(settings_from_dict(LinearSettings, tree["settings"]))
+        model.load_state_dict(tree["model"])
+        return model.requires_grad_(False).eval()
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A fitted linear model, and what it would have predicted for each of its avatars without having seen it."""
+
+    model: LinearModel
+    unseen: Float[Tensor, "avatar component"]
+    """Coefficients by equation (1), right."""
+    ridge: float
+    """The chosen l."""
+    explained: float
+    """Share of the variance of the coefficients that ``unseen`` explains; may be negative."""
+
+
+def fit_linear(read: ReadPlanes, latents: Float[Tensor, "avatar dim"], components: int) -> LinearFit:
+    """Fit the linear model to the planes and latents of the same avatars, in the same order.
+
+    Reads all planes a few times, in blocks. Raises ``ValueError`` for less than two avatars.
+    """
+    num = len(latents)
+    eigen, coefficients = principal_components(read, num, components)
+    shape = tuple(eigen.mean.shape)
+    model = LinearModel(LinearSettings(shape, len(eigen.spread), latents.shape[1]))  # type: ignore[arg-type]
+    model.eigen = eigen
+    model.latents.set_from(latents)
+    z = model.latents.normalise(latents).double()
+    total = coefficients.square().sum()
+    tried = [(float((coefficients - _unseen(z, coefficients, ridge)).square().sum()), ridge) for ridge in RIDGES]
+    error, ridge = min(tried)
+    unseen = _unseen(z, coefficients, ridge).float()
+    model.weight.copy_(_weight(z, coefficients, ridge))
+    squares = torch.zeros(shape, dtype=torch.float64)
+    for first in range(0, num, 64):
+        planes = read(first, min(first + 64, num)).float()
+        squares += (planes - eigen.planes(unseen[first : first + len(planes)])).double().square().sum(0)
+    model.residual.copy_((squares / num).sqrt())
+    return LinearFit(model.requires_grad_(False).eval(), unseen, ridge, float(1 - error / total) if total > 0 else 0.0)
+
+
+def _weight(
+    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float
+) -> Float64[Tensor, "dim component"]:
+    square = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
+    return torch.linalg.solve(square, z.T @ coefficients)
+
+
+def _unseen(
+    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float
+) -> Float64[Tensor, "avatar component"]:
+    square = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
+    own = (z * torch.linalg.solve(square, z.T).T).sum(1) + 1 / len(z)
+    predicted = z @ _weight(z, coefficients, ridge)
+    return (predicted - own[:, None] * coefficients) / (1 - own[:, None]).clamp(min=1e-9)
