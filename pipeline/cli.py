@@ -249,11 +249,14 @@ def generate(
         from pipeline.driver.display import simple_progress
 
         run = _open(out, set_ or ())
+        from pipeline.run.model_folder import ModelFolder
         from pipeline.stages.generate import Request, generate_request
 
         request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name)
         with simple_progress("generate", "avatar") as progress:
-            folder = generate_request(run, request, progress)
+            folder = generate_request(
+                ModelFolder.of_run(run), request, progress, to=run.layout.samples, work=run.layout.work / "samples"
+            )
         typer.echo(f"{folder}: planes, turntable and strip of each avatar")
 
 

@@ -14,7 +14,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from pipeline.config.run import RunConfig
+from pipeline.config.sampling import Sampling
 from pipeline.config.setting import under_new_names
+from pipeline.config.stages import GenerateConfig
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import Record
@@ -61,6 +63,29 @@ def read_run_toml(path: Path) -> RunConfig:
     Settings that are newer than the file have their defaults. Raises ``ConfigError`` with one line.
     """
     return _validated(_read_toml(path))
+
+
+def sampling_with(sampling: Sampling, settings: Sequence[str]) -> Sampling:
+    """What sampling goes by, with ``generate.*`` settings (``key=value``) over it.
+
+    Raises ``ConfigError`` for what is wrong with them, and for others.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        parsed = _parse_setting(setting)
+        if set(parsed) != {"generate"}:
+            raise ConfigError(
+                f"--set {setting}: without a run there are only settings of generate, such as generate.views"
+            )
+        tree = _merged(tree, parsed)
+    if not tree:
+        return sampling
+    values = _merged(sampling.generate.model_dump(mode="json"), tree["generate"])
+    try:
+        generate = GenerateConfig.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, ("generate",))) from None
+    return sampling.model_copy(update={"generate": generate})
 
 
 def read_specs(config: RunConfig) -> tuple[AvatarSpec, ...]:
@@ -157,13 +182,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, section: tuple[str, ...] = ()) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    location = (*section, *first["loc"])
+    where = ".".join(str(part) for part in location)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(where, _all_keys(RunConfig), n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(_siblings(first['loc']))}"
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(_siblings(location))}"
         return f"unknown configuration key {where!r}{hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":

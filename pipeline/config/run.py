@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from pipeline.config.models import BaseConfig, ClipConfig, LatentConfig, RefinerConfig, TrainConfig, UpsamplerConfig
+from pipeline.config.sampling import Sampling
 from pipeline.config.setting import OPERATIONAL
 from pipeline.config.stages import (
     DecoderConfig,
@@ -128,6 +129,18 @@ class RunConfig(Record):
             base_resolution=self.planes.base_resolution,
             channels=self.planes.channels,
             extent_m=self.render.extent_m,
+        )
+
+    def sampling(self) -> Sampling:
+        """What generation goes by."""
+        return Sampling(
+            seed=self.seed,
+            device=self.device,
+            threads=self.fit.threads,
+            planes=self.plane_spec(),
+            distance=self.render.distance,
+            fov_deg=self.render.fov_deg,
+            generate=self.generate,
         )
 
     def to_toml(self) -> str:

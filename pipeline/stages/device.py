@@ -3,13 +3,14 @@
 import torch
 
 from pipeline.config.run import RunConfig
+from pipeline.config.sampling import Sampling
 from pipeline.contracts.errors import ResourceError
 from pipeline.contracts.randomness import seed_for
 from pipeline.machine import available_to_this_process
 from pipeline.run.memory_check import require_memory
 
 
-def choose_device(config: RunConfig) -> torch.device:
+def choose_device(config: RunConfig | Sampling) -> torch.device:
     """``device``: auto takes CUDA where there is one; asking for CUDA where there is none is an error."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device = 'cuda', but torch sees no CUDA device here; use device = 'auto' or 'cpu'")
@@ -29,6 +30,6 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def seeded(config: RunConfig, index: int, purpose: str, device: torch.device) -> torch.Generator:
+def seeded(config: RunConfig | Sampling, index: int, purpose: str, device: torch.device) -> torch.Generator:
     """A torch generator on ``device`` for (run seed, index, purpose)."""
     return torch.Generator(device).manual_seed(seed_for(config.seed, index, purpose))

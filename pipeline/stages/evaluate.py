@@ -24,6 +24,7 @@ from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.report.page import render_page
 from pipeline.report.pictures import error_map
+from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import load_decoder
@@ -49,7 +50,7 @@ def evaluate_run(item: WorkItem, progress: Progress) -> StageReport:
     stopwatch = Stopwatch()
     use_threads(config.fit.threads)
     device = choose_device(config)
-    sampler = load_sampler(run, device)
+    sampler = load_sampler(ModelFolder.of_run(run), device)
     distances = measure_distances(run, sampler)
     progress(0.5, 1)
     fits = sorted((fit for report in run.fit_reports().values() for fit in report.fits), key=lambda f: f.avatar)

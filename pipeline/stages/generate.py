@@ -5,10 +5,12 @@ frontal view and caption; the command ``rodin-pipe generate`` makes whatever is 
 
 Each avatar gets a folder below ``samples/``: ``planes.npy`` (float16, as the plane store holds them), ``latent.npy``,
 a turntable, a strip of views rendered and refined, the frontal image, and ``avatar.json`` that says how it was made.
+Of several, ``sheet.png`` shows the frontal images side by side.
 """
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +21,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.config.run import RunConfig
+from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import decode_image, encode_png, over_white
-from pipeline.io.files import names
+from pipeline.io.files import exists, names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
-from pipeline.report.pictures import encode_turntable, strip
+from pipeline.report.pictures import contact_sheet, encode_turntable, strip
+from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.sampler import Sampler, load_sampler
@@ -43,6 +46,10 @@ RUN_SAMPLES = ("noise", "portrait", "edit", "text")
 STRIP_VIEWS = 8
 TURNTABLE_FPS = 24
 ELEVATION_DEG = 5.0
+SAMPLING_SHARE = 0.3
+"""About how much of the time passes until an avatar's planes are there."""
+SHEET = "sheet.png"
+SHEET_COLUMNS = 8
 NEUTRAL_TEXT = "a person"
 """What an edit is the difference to: ``a person with glasses`` minus ``a person``."""
 
@@ -91,7 +98,7 @@ def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
             del of
             progress(before + now, total)
 
-        generate_request(run, request, part)
+        generate_request(ModelFolder.of_run(run), request, part, to=layout.samples, work=layout.work / "samples")
         done += request.num
     samples = [path for path in names(layout.samples, "*/*/planes.npy") if path.parts[-3] in RUN_SAMPLES]
     return publish_entry(item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
@@ -114,44 +121,56 @@ def run_requests(run: Run) -> list[Request]:
     ]
 
 
-def generate_request(run: Run, request: Request, progress: Callable[[float, float], None]) -> Path:
-    """Make what is asked for and publish it as ``samples/<name>``, whole or not at all; returns that folder.
+def generate_request(
+    models: ModelFolder, request: Request, progress: Callable[[float, float], None], *, to: Path, work: Path
+) -> Path:
+    """Make what is asked for in ``work`` and publish it as ``to/<name>``, whole or not at all; returns that folder.
 
-    Raises ``DataError`` for a portrait that is no image, or a model that is not trained.
+    Raises ``DataError`` for a portrait that is no image, a model that is not there, or a folder of that name that
+    holds something else, ``ConfigError`` for a request that cannot be.
     """
     portrait = read_portrait(request.portrait) if request.portrait is not None else None
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
         raise DataError(f"--name {request.folder_name!r} is no plain folder name")
-    use_threads(run.config.fit.threads)
-    device = choose_device(run.config)
-    sampler = load_sampler(run, device)
-    staged = empty_folder(run.layout.work / "samples" / request.folder_name)
+    final = to / request.folder_name
+    if exists(final) and not names(final, "avatar-*/avatar.json"):
+        raise DataError(f"{final} is there and holds no avatars: it is left alone; give another --name")
+    sampling = models.sampling
+    use_threads(sampling.threads)
+    sampler = load_sampler(models, choose_device(sampling))
+    staged = empty_folder(work / request.folder_name)
     num = 1 if portrait is not None else request.num
     latents = _latents(sampler, request, portrait, num)
     cameras = turntable_rig(
-        run.config.generate.views,
+        sampling.generate.views,
         elevation_deg=ELEVATION_DEG,
-        distance=run.config.render.distance,
-        fov_deg=run.config.render.fov_deg,
-        size=run.config.generate.image_side,
+        distance=sampling.distance,
+        fov_deg=sampling.fov_deg,
+        size=sampling.generate.image_side,
     )
-    for first in range(0, num, run.config.generate.batch):
-        batch = latents[first : first + run.config.generate.batch]
-        generator = seeded(run.config, first, f"generate planes {request.seed}", CPU)
-        for offset, planes in enumerate(sampler.planes(batch, generator)):
+    fronts = []
+    for first in range(0, num, sampling.generate.batch):
+        batch = latents[first : first + sampling.generate.batch]
+        generator = seeded(sampling, first, f"generate planes {request.seed}", CPU)
+        drawn = sampler.planes(batch, generator)
+        progress(first + SAMPLING_SHARE * len(batch), num)
+        for offset, planes in enumerate(drawn):
             index = first + offset
             images = 0
 
-            def on_image(index: int = index) -> None:
+            def on_image(before: float = first + SAMPLING_SHARE * len(batch) + (1 - SAMPLING_SHARE) * offset) -> None:
                 nonlocal images
                 images += 1
-                progress(index + images / len(cameras), num)
+                progress(before + (1 - SAMPLING_SHARE) * images / len(cameras), num)
 
             rendered, refined = sampler.images(planes, latents[index], cameras, on_image)
             folder = staged / f"avatar-{index:03d}"
             folder.mkdir()
-            _write_avatar(folder, run.config, request, index, planes, latents[index], rendered, refined)
-    final = run.layout.samples / request.folder_name
+            _write_avatar(folder, sampling, request, index, planes, latents[index], rendered, refined)
+            fronts.append(refined[0][..., :3])
+    if num > 1:
+        sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
+        (staged / SHEET).write_bytes(encode_png(sheet))
     publish_folder(staged, final)
     progress(num, num)
     return final
@@ -174,16 +193,16 @@ def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8]
         if request.edit is None:
             return found
         source, target = encode_texts(sampler.clip, sampler.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {request.edit}"])
-        return edit_latent(found, source[None], target[None], sampler.config.generate.edit_strength)
+        return edit_latent(found, source[None], target[None], sampler.sampling.generate.edit_strength)
     text = None
     if request.text is not None:
         text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])
-    return sampler.latents(num, text, seeded(sampler.config, 0, f"generate latents {request.seed}", CPU))
+    return sampler.latents(num, text, seeded(sampler.sampling, 0, f"generate latents {request.seed}", CPU))
 
 
 def _write_avatar(
     folder: Path,
-    config: RunConfig,
+    sampling: Sampling,
     request: Request,
     index: int,
     planes: torch.Tensor,
@@ -211,14 +230,14 @@ def _write_avatar(
         "portrait": str(request.portrait) if request.portrait else None,
         "seed": request.seed,
         "index": index,
-        "guidance": config.generate.guidance,
+        "guidance": sampling.generate.guidance,
         "planes": {
             "file": "planes.npy",
             "axes": "plane, channel, row, column",
             "plane_names": PLANE_NAMES,
             "plane_axes": PLANE_AXES,
             "texel_rule": TEXEL_RULE,
-            "extent_m": config.render.extent_m,
+            "extent_m": sampling.planes.extent_m,
             "sha256": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
     }

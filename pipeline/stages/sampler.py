@@ -1,8 +1,7 @@
-"""A run's models loaded for sampling: latents to planes, planes to images, images to refined ones."""
+"""Models loaded for sampling: latents to planes, planes to images, images to refined ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.config.run import RunConfig
+from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import RunLayout
-from pipeline.run.run import Run
+from pipeline.contracts.errors import ConfigError, DataError
+from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
@@ -31,7 +29,7 @@ CPU = torch.device("cpu")
 class Sampler:
     """Everything that generation needs, in evaluation mode on one device."""
 
-    config: RunConfig
+    sampling: Sampling
     device: torch.device
     clip: Any
     tokenizer: Any
@@ -49,15 +47,15 @@ class Sampler:
             self.latent,
             None if text is None else text.expand(num, -1),
             num_samples=num,
-            num_steps=self.config.generate.latent_steps,
-            guidance=1.0 if text is None else self.config.generate.guidance,
+            num_steps=self.sampling.generate.latent_steps,
+            guidance=1.0 if text is None else self.sampling.generate.guidance,
             generator=generator,
         )
         return torch.nn.functional.normalize(drawn, dim=-1)
 
     def planes(self, latents: Tensor, generator: torch.Generator) -> Tensor:
         """Full planes (num, 3, channel, side, side), float16 as they would be stored."""
-        settings = self.config.generate
+        settings = self.sampling.generate
         low = base.sample(
             self.base,
             latents,
@@ -90,11 +88,11 @@ class Sampler:
         """
         planes = planes.float()
         occupancy = planes_occupancy(planes, self.decoder)
-        side = self.config.generate.image_side
+        side = self.sampling.generate.image_side
         rendered, refined = [], []
         for camera in cameras:
             image = render_rgba(
-                planes, self.decoder, camera.resized(side, side), occupancy, self.config.generate.samples
+                planes, self.decoder, camera.resized(side, side), occupancy, self.sampling.generate.samples
             )
             rendered.append(_to_bytes(image))
             refined.append(_to_bytes(refine(self.refiner, image[None], latents[None])[0]))
@@ -102,23 +100,23 @@ class Sampler:
         return np.stack(rendered), np.stack(refined)
 
 
-def load_sampler(run: Run, device: torch.device) -> Sampler:
-    """Load all models of a run; raises ``DataError`` naming the one that is missing."""
-    clip, tokenizer = load_run_clip(run.layout, device)
-    decoder, _ = load_decoder(run.layout, device)
+def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
+    """Load all models of a folder.
 
-    def tree_of(name: str) -> dict[str, Any]:
-        return _weights(run.layout.model(name) / "weights", name, run.layout)
+    Raises ``DataError`` naming one that is missing or damaged, ``ConfigError`` for steps that a model cannot take.
+    """
+    clip, tokenizer = load_run_clip(models.layout, device)
+    decoder, _ = load_decoder(models.layout, device)
 
     def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any]) -> Any:
-        tree = tree_of(name)
+        tree = model_tree(models, name)
         model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
         model.load_state_dict(tree["model"])
         return model.to(device).eval().requires_grad_(False)
 
-    linear = tree_of("base").get("linear")
-    return Sampler(
-        config=run.config,
+    linear = model_tree(models, "base").get("linear")
+    sampler = Sampler(
+        sampling=models.sampling,
         device=device,
         clip=clip,
         tokenizer=tokenizer,
@@ -129,11 +127,20 @@ def load_sampler(run: Run, device: torch.device) -> Sampler:
         refiner=load("refiner", RefinerSettings, Refiner),
         decoder=decoder,
     )
+    for name in ("latent", "base", "upsampler"):
+        process, steps = getattr(sampler, name).diffusion.settings, getattr(models.sampling.generate, f"{name}_steps")
+        if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):
+            raise ConfigError(
+                f"generate.{name}_steps {steps} must divide the {process.timesteps} steps of model {name}"
+            )
+    return sampler
 
 
-def _weights(folder: Path, name: str, layout: RunLayout) -> dict[str, Any]:
+def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
+    """A model's ``settings`` and its state dict ``model``; raises ``DataError`` where there are none."""
+    folder = models.layout.model(name) / "weights"
     if not has_state(folder):
-        raise DataError(f"{folder} holds no weights; run rodin-pipe train --out {layout.root} {name} first")
+        raise DataError(models.why_missing(name))
     tree: dict[str, Any] = load_state(folder)
     return tree
 
