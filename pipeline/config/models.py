@@ -39,6 +39,8 @@ class ClipConfig(TrainingConfig):
     latent_dim: int = Field(256, ge=8)
     """Dimension of the shared image and text latent."""
     max_tokens: int = Field(48, ge=8)
+    picture_weight: float = Field(0.0, ge=0)
+    """Weight of how well an image's latent draws the small frontal picture of its person, linearly."""
 
 
 class DiffusionConfig(Record):

@@ -43,6 +43,7 @@ SETTINGS = (
     "train.mirror=true",
     "clip.steps=3",
     "clip.batch=4",
+    "clip.picture_weight=1.0",
     "clip.image_size=16",
     "clip.patch_size=8",
     "clip.width=16",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
@@ -13,9 +14,11 @@ from pipeline.people.caption import phrasings
 from pipeline.run.run import Run
 from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
 from pipeline.stages.views import read_one, rgb_tensor
-from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
+from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
 
 CPU = torch.device("cpu")
+PICTURE_SIDE = 32
+"""Pixels of a side of the small frontal pictures that latents are asked to draw."""
 
 
 class ClipRecipe:
@@ -26,6 +29,7 @@ class ClipRecipe:
         self.run = run
         self.avatars = learnable(run.config, run.render_sources())
         self.trains = not run.config.clip.pretrained
+        self.picture_weight = run.config.clip.picture_weight if self.trains else 0.0
         specs = run.specs()
         spoken = [phrasings(specs[avatar]) for avatar in self.avatars]
         self.captions = [caption for of_avatar in spoken for caption in of_avatar]
@@ -37,6 +41,7 @@ class ClipRecipe:
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
         self.tokens = tokenize(self.tokenizer, self.captions)
+        self._frontal: dict[int, Tensor] = {}
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The CLIP, pretrained where the configuration says so.
@@ -44,9 +49,12 @@ class ClipRecipe:
         Raises ``DataError`` where there is none that can be used.
         """
         try:
-            return build_clip(self.settings, generator)
+            clip = build_clip(self.settings, generator)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
+        if self.picture_weight:
+            clip.add_picture(PICTURE_SIDE, generator)
+        return clip
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows, views and captions; the frontal view is the last one."""
@@ -58,17 +66,31 @@ class ClipRecipe:
         return np.stack((rows, views, captions), 1)
 
     def load(self, places: Places) -> Batch:
-        """Images over white and tokens."""
+        """Images over white and tokens, and small frontal pictures where latents have to draw them."""
         images = [rgb_tensor(read_one(self.run, self.avatars[row], int(view)), CPU) for row, view, _ in places]
-        return {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
+        batch = {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
+        if self.picture_weight:
+            batch["frontal"] = torch.stack([self._small_frontal(int(row)) for row in places[:, 0]])
+        return batch
+
+    def _small_frontal(self, row: int) -> Tensor:
+        if row not in self._frontal:
+            sample = read_one(self.run, self.avatars[row], self.run.config.render.frontal_view)
+            size = (PICTURE_SIDE, PICTURE_SIDE)
+            (small,) = F.interpolate(rgb_tensor(sample, CPU)[None], size, mode="area")
+            self._frontal[row] = small
+        return self._frontal[row]
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Contrastive, with equal captions as positives."""
-        return training_loss(model, batch["rgb"], batch["tokens"], generator)  # type: ignore[arg-type]
+        """Contrastive, with equal captions as positives, and, by its weight, how well latents draw their people."""
+        assert isinstance(model, Clip)
+        return training_loss(model, batch["rgb"], batch["tokens"], generator, batch.get("frontal"), self.picture_weight)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights, record, tokenizer; the encoder's hash is what latents are marked with."""
-        return {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}  # type: ignore[arg-type]
+        assert isinstance(model, Clip)
+        model.picture = None
+        return {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
 
 
 def clip_settings(config: RunConfig) -> ClipSettings:

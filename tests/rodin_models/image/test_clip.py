@@ -131,15 +131,16 @@ def test_contrastive_loss_is_the_divergence_of_its_own_latents(clip: Clip, token
 
 def test_augmentation_keeps_white_and_shape_and_draws_from_its_generator() -> None:
     rgb = torch.rand(4, 3, 16, 16, generator=_generator())
-    first = augment(rgb, _generator(1))
+    first = augment(rgb, _generator(1)).rgb
     assert first.shape == rgb.shape
-    assert torch.equal(first, augment(rgb, _generator(1)))
-    assert not torch.allclose(first, augment(rgb, _generator(2)))
-    assert torch.allclose(augment(torch.ones(2, 3, 8, 8), _generator()), torch.ones(2, 3, 8, 8))
-    mirrored = augment(rgb, _generator(3), zoom=0.0)
-    flips = [torch.allclose(m, r.flip(-1), atol=1e-5) for m, r in zip(mirrored, rgb, strict=True)]
-    same = [torch.allclose(m, r, atol=1e-5) for m, r in zip(mirrored, rgb, strict=True)]
+    assert torch.equal(first, augment(rgb, _generator(1)).rgb)
+    assert not torch.allclose(first, augment(rgb, _generator(2)).rgb)
+    assert torch.allclose(augment(torch.ones(2, 3, 8, 8), _generator()).rgb, torch.ones(2, 3, 8, 8))
+    still, is_mirrored = augment(rgb, _generator(3), zoom=0.0)
+    flips = [torch.allclose(m, r.flip(-1), atol=1e-5) for m, r in zip(still, rgb, strict=True)]
+    same = [torch.allclose(m, r, atol=1e-5) for m, r in zip(still, rgb, strict=True)]
     assert all(f != s for f, s in zip(flips, same, strict=True)) and any(flips) and any(same)
+    assert is_mirrored.tolist() == flips
 
 
 def test_it_learns_which_colour_a_caption_names(tokenizer: object) -> None:
@@ -159,6 +160,28 @@ def test_it_learns_which_colour_a_caption_names(tokenizer: object) -> None:
     assert losses[-1] < 0.3 * losses[0]
     similarity = encode_images(clip.eval(), rgb[::2]) @ encode_texts(clip, tokenizer, captions).T
     assert similarity.argmax(-1).tolist() == [0, 1, 2]
+
+
+def test_latents_learn_to_draw_who_is_seen_whichever_way_round(tokenizer: object) -> None:
+    clip = build_clip(TINY, _generator())
+    frontal = torch.rand(6, 3, 4, 4, generator=_generator(2))
+    rgb = F.interpolate(frontal, (16, 16))
+    tokens = tokenize(tokenizer, ["a red shirt"] * 6)
+    with pytest.raises(ValueError, match="this clip has none"):
+        training_loss(clip, rgb, tokens, _generator(), frontal)
+    clip.add_picture(4, _generator(1))
+    once, twice = (training_loss(clip, rgb, tokens, _generator(3), frontal, weight) for weight in (1.0, 2.0))
+    torch.testing.assert_close(twice["loss"] - once["loss"], once["picture"])
+    optimizer = torch.optim.AdamW(clip.parameters(), 3e-3)
+    generator = _generator(4)
+    losses = []
+    for _ in range(150):
+        parts = training_loss(clip, rgb, tokens, generator, frontal, 2.0)
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        losses.append(parts["picture"].item())
+    assert losses[0] > 0.95 and sum(losses[-20:]) / 20 < 0.9, "1 is what their mean leaves unexplained"
 
 
 def test_weights_come_from_the_generator_alone() -> None:
