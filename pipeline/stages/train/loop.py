@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,19 +21,18 @@ from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
-from pipeline.io.files import forget, names
+from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
+from pipeline.stages.train.checkpoints import Checkpoints
+from pipeline.stages.train.optimiser import clip_gradients, learning_rate, make_optimiser
 from pipeline.stages.train.recipe import Batch, Recipe
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
-from rodin_models.checkpoint import Ema, load_state, save_state
+from rodin_models.checkpoint import Ema
 
-GRADIENT_NORM = 1.0
-"""Gradients are clipped to this norm."""
 PREFETCHED_BATCHES = 4
-KEPT_CHECKPOINTS = 2
 CPU = torch.device("cpu")
 
 
@@ -91,14 +89,13 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     model = recipe.build(seeded(config, 0, f"{item.stage} weights", CPU)).to(context.device)
     steps = settings.steps if recipe.trains else 0
     ema = Ema(model, settings.ema_decay)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
+    optimiser = make_optimiser(settings, model)
+    checkpoints = Checkpoints(
+        layout.model(item.stage) / "checkpoints", {"fingerprint": item.fingerprint, "inputs": inputs}
     )
-    checkpoints = layout.model(item.stage) / "checkpoints"
-    identity = {"fingerprint": item.fingerprint, "inputs": inputs}
     curve = LossCurve()
     first_step = 0
-    saved = _latest_checkpoint(checkpoints, identity)
+    saved = checkpoints.latest()
     if saved is not None:
         model.load_state_dict(saved["model"])
         ema.load_state_dict(saved["ema"])
@@ -112,13 +109,12 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     for step, batch in _batches(item, recipe, context, first_step, steps):
         generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+            group["lr"] = learning_rate(settings, step)
         with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
             losses = objective(batch, generator)
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-        if not bool(torch.isfinite(norm)):
+        if not clip_gradients(model):
             raise DataError(
                 f"stage {item.stage}: the gradient of step {step} is not finite; lower {item.stage}.learning_rate "
                 f"{settings.learning_rate} and go on from the last checkpoint"
@@ -135,9 +131,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 for name, value in values.items():
                     writer.add_scalar(f"{item.stage}/{name}", value, step)
         if (step + 1) % settings.checkpoint_every == 0 and not last and context.rank == 0:
-            tree = {
-                "identity": identity,
-                "step": step + 1,
+            state = {
                 "seconds": stopwatch.seconds,
                 "started_at": stopwatch.started_at,
                 "model": dict(model.state_dict()),
@@ -146,7 +140,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 "curve_names": curve.names,
                 "curve_rows": curve.rows,
             }
-            _save_checkpoint(checkpoints, step + 1, tree)
+            checkpoints.save(step + 1, state)
     if writer is not None:
         writer.close()
     context.barrier()
@@ -174,7 +168,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         },
         notes=notes,
     )
-    forget(checkpoints)
+    checkpoints.forget()
     return report
 
 
@@ -197,23 +191,6 @@ def _batches(
             if step + PREFETCHED_BATCHES < steps:
                 waiting.append(pool.submit(load, step + PREFETCHED_BATCHES))
             yield step, {name: value.to(context.device, non_blocking=True) for name, value in ready.items()}
-
-
-def _save_checkpoint(folder: Path, step: int, tree: dict[str, Any]) -> None:
-    staged = empty_folder(folder / f"step-{step:08d}.partial")
-    save_state(staged, tree)
-    publish_folder(staged, folder / f"step-{step:08d}")
-    for old in names(folder, "step-????????")[:-KEPT_CHECKPOINTS]:
-        forget(old)
-
-
-def _latest_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The newest checkpoint of the same configuration and data, if there is one."""
-    for path in reversed(names(folder, "step-????????")):
-        tree: dict[str, Any] = load_state(path)
-        if tree["identity"] == identity:
-            return tree
-    return None
 
 
 def _event_writer(layout: RunLayout, name: str, first_step: int) -> Any:

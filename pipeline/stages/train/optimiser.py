@@ -1,0 +1,26 @@
+"""How weights are moved: the optimiser, its learning rate over the steps, and the clipping of gradients."""
+
+import torch
+from torch import nn
+
+from pipeline.config.models import TrainingConfig
+
+GRADIENT_NORM = 1.0
+"""Gradients are clipped to this norm."""
+
+
+def make_optimiser(settings: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW over all weights."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.99)
+    )
+
+
+def learning_rate(settings: TrainingConfig, step: int) -> float:
+    """Of a step, from 0 on: it rises linearly over the first ``warmup_steps``."""
+    return settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+
+
+def clip_gradients(model: nn.Module) -> bool:
+    """Clip the gradient's norm; whether it is a finite number."""
+    return bool(torch.isfinite(nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)))
