@@ -1,6 +1,7 @@
 """CLIP from scratch on renders and captions, or a pretrained one."""
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokeni
 CPU = torch.device("cpu")
 PICTURE_SIDE = 32
 """Pixels of a side of the small frontal pictures that latents are asked to draw."""
+OVERSAMPLED = 2
+"""Pictures are kept at this many times the side that the encoder sees, since augmentation zooms into them."""
+KEPT_BYTES = 512 * 2**20
+"""Pictures that a worker keeps, made small: decoding them takes longer than a step of a small encoder."""
 
 
 class ClipRecipe:
@@ -41,7 +46,8 @@ class ClipRecipe:
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
         self.tokens = tokenize(self.tokenizer, self.captions)
-        self._frontal: dict[int, Tensor] = {}
+        self._kept: dict[tuple[int, int], Tensor] = {}
+        self._lock = Lock()
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The CLIP, pretrained where the configuration says so.
@@ -67,19 +73,32 @@ class ClipRecipe:
 
     def load(self, places: Places) -> Batch:
         """Images over white and tokens, and small frontal pictures where latents have to draw them."""
-        images = [rgb_tensor(read_one(self.run, self.avatars[row], int(view)), CPU) for row, view, _ in places]
-        batch = {"rgb": torch.stack(images), "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
+        images = torch.stack([self._picture(int(row), int(view)) for row, view, _ in places])
+        batch = {"rgb": images.float() / 255, "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
         if self.picture_weight:
             batch["frontal"] = torch.stack([self._small_frontal(int(row)) for row in places[:, 0]])
         return batch
 
+    def _picture(self, row: int, view: int) -> Tensor:
+        """uint8 (3, side, side) over white, no larger than is of use."""
+        with self._lock:
+            kept = self._kept.get((row, view))
+        if kept is not None:
+            return kept
+        rgb = rgb_tensor(read_one(self.run, self.avatars[row], view), CPU)
+        side = OVERSAMPLED * self.settings.image_size
+        if rgb.shape[-1] > side:
+            rgb = F.interpolate(rgb[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
+        picture = (rgb * 255).round().to(torch.uint8)
+        with self._lock:
+            if (len(self._kept) + 1) * picture.numel() <= KEPT_BYTES:
+                self._kept[row, view] = picture
+        return picture
+
     def _small_frontal(self, row: int) -> Tensor:
-        if row not in self._frontal:
-            sample = read_one(self.run, self.avatars[row], self.run.config.render.frontal_view)
-            size = (PICTURE_SIDE, PICTURE_SIDE)
-            (small,) = F.interpolate(rgb_tensor(sample, CPU)[None], size, mode="area")
-            self._frontal[row] = small
-        return self._frontal[row]
+        frontal = self._picture(row, self.run.config.render.frontal_view).float() / 255
+        small: Tensor = F.interpolate(frontal[None], (PICTURE_SIDE, PICTURE_SIDE), mode="area")[0]
+        return small
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Contrastive, with equal captions as positives, and, by its weight, how well latents draw their people."""
