@@ -3,10 +3,11 @@
 The baseline that a network has to beat, and what the base diffusion stands on: it learns what this leaves over. With Z
 the standardised latents of N avatars, A their coefficients and H = Z (Z^T Z + l I)^-1 Z^T + 1/N,
 
-    W = (Z^T Z + l I)^-1 Z^T A,    predicted A^ = H A,    without avatar i:  (A^_i - H_ii A_i) / (1 - H_ii)          (1)
+    W = (Z^T Z + l I)^-1 Z^T A,    predicted A^ = H A,    without rows g:  A_g - (I - H_gg)^-1 (A_g - A^_g)          (1)
 
-The last is what a fit on all others predicts for avatar i, exactly (Allen 1974, PRESS), so what is left over of the
-avatars that it learned from is as large as for strangers. l is the one of a grid with the smallest such error.
+The last is what a fit on all others predicts for the rows g of one person, exactly (Allen 1974, PRESS, for a row), so
+what is left over of the people that it learned from is as large as for strangers. A person's mirror image is the same
+person: left in, it would give them away. l is the one of a grid with the smallest such error.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
@@ -73,18 +75,24 @@ class LinearFit:
 
     model: LinearModel
     unseen: Float[Tensor, "avatar component"]
-    """Coefficients by equation (1), right."""
+    """Coefficients by equation (1), right, as if neither the avatar nor its mirror image had been seen."""
     ridge: float
     """The chosen l."""
     explained: float
     """Share of the variance of the coefficients that ``unseen`` explains; may be negative."""
 
 
-def fit_linear(read: ReadPlanes, latents: Float[Tensor, "avatar dim"], components: int) -> LinearFit:
+def fit_linear(
+    read: ReadPlanes, latents: Float[Tensor, "avatar dim"], components: int, *, mirrored: bool = False
+) -> LinearFit:
     """Fit the linear model to the planes and latents of the same avatars, in the same order.
 
-    Reads all planes a few times, in blocks. Raises ``ValueError`` for less than two avatars.
+    With ``mirrored``, the second half of them are the mirror images of the first, in the same order. Reads all planes a
+    few times, in blocks. Raises ``ValueError`` for less than two avatars, and for halves that are not equally long.
     """
+    if mirrored and len(latents) % 2:
+        raise ValueError(f"{len(latents)} avatars cannot be people and as many mirror images")
+    people = len(latents) // 2 if mirrored else len(latents)
     num = len(latents)
     eigen, coefficients = principal_components(read, num, components)
     shape = tuple(eigen.mean.shape)
@@ -93,9 +101,11 @@ def fit_linear(read: ReadPlanes, latents: Float[Tensor, "avatar dim"], component
     model.latents.set_from(latents)
     z = model.latents.normalise(latents).double()
     total = coefficients.square().sum()
-    tried = [(float((coefficients - _unseen(z, coefficients, ridge)).square().sum()), ridge) for ridge in RIDGES]
+    tried = [
+        (float((coefficients - _unseen(z, coefficients, ridge, people)).square().sum()), ridge) for ridge in RIDGES
+    ]
     error, ridge = min(tried)
-    unseen = _unseen(z, coefficients, ridge).float()
+    unseen = _unseen(z, coefficients, ridge, people).float()
     model.weight.copy_(_weight(z, coefficients, ridge))
     squares = torch.zeros(shape, dtype=torch.float64)
     for first in range(0, num, 64):
@@ -113,9 +123,12 @@ def _weight(
 
 
 def _unseen(
-    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float
+    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float, people: int
 ) -> Float64[Tensor, "avatar component"]:
+    """Equation (1), right; the rows of a person lie ``people`` apart."""
     square = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
-    own = (z * torch.linalg.solve(square, z.T).T).sum(1) + 1 / len(z)
-    predicted = z @ _weight(z, coefficients, ridge)
-    return (predicted - own[:, None] * coefficients) / (1 - own[:, None]).clamp(min=1e-9)
+    rest = rearrange(coefficients - z @ _weight(z, coefficients, ridge), "(g person) c -> person g c", person=people)
+    own = rearrange(z, "(g person) d -> person g d", person=people)
+    hat = own @ torch.linalg.solve(square, own.mT) + 1 / len(z)
+    unexplained = torch.linalg.solve((1 + 1e-9) * torch.eye(hat.shape[-1], dtype=z.dtype) - hat, rest)
+    return coefficients - rearrange(unexplained, "person g c -> (g person) c")

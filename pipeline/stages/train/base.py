@@ -45,7 +45,12 @@ class BaseRecipe:
         )
         self.linear: LinearFit | None = None
         if self.settings.linear:
-            self.linear = fit_linear(self.data.read_all("base_planes"), self.data.latents, run.config.base.components)
+            self.linear = fit_linear(
+                self.data.read_all("base_planes"),
+                self.data.latents,
+                run.config.base.components,
+                mirrored=run.config.train.mirror,
+            )
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with the statistics of its planes and latents."""

@@ -82,6 +82,28 @@ def test_what_is_predicted_without_an_avatar_is_what_a_fit_on_the_others_predict
         )
 
 
+def test_a_mirror_image_does_not_give_its_person_away():
+    generator = torch.Generator().manual_seed(3)
+    planes = torch.randn((8, *SHAPE), generator=generator)
+    latents = torch.randn((8, 20), generator=generator)
+    twice, both = torch.cat((planes, planes)), torch.cat((latents, latents + 0.01))
+    assert fit_linear(reader(twice), both, 50).explained > 0.9, "each is there a second time"
+    fit = fit_linear(reader(twice), both, 50, mirrored=True)
+    assert fit.explained < 0.1
+    z = fit.model.latents.normalise(both).double()
+    others = [i for i in range(16) if i % 8 != 2]
+    known = z[others] - z[others].mean(0)
+    mean = twice[others].double().mean(0)
+    square = known.T @ known + fit.ridge * torch.eye(20).double()
+    weight = torch.linalg.solve(square, known.T @ (twice[others].double() - mean).flatten(1))
+    for row in (2, 10):
+        expected = mean.flatten() + (z[row] - z[others].mean(0)) @ weight
+        coefficients = fit.model.eigen.coefficients(expected.view(1, *SHAPE).float())
+        torch.testing.assert_close(coefficients[0], fit.unseen[row], rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="as many mirror images"):
+        fit_linear(reader(planes[:7]), latents[:7], 50, mirrored=True)
+
+
 def test_it_predicts_strangers_that_follow_the_same_law(tmp_path):
     planes, latents = people(60)
     strangers, unknown = planes[40:], latents[40:]
