@@ -9,26 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import (
-    Address,
-    Avatar,
-    Background,
-    Centre,
-    ConfigFile,
-    DryRun,
-    ExportFormat,
-    File,
-    Folders,
-    Format,
-    Out,
-    Own,
-    Preset,
-    Redo,
-    Renders,
-    RetryFailed,
-    Sample,
-    Settings,
-)
+from pipeline.commands import options
 from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import RunLayout
@@ -48,15 +29,15 @@ app = typer.Typer(
 
 @app.command()
 def run(
-    out: Out,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    set_: Settings = None,
-    redo: Redo = None,
-    retry_failed: RetryFailed = False,
-    renders: Renders = None,
-    address: Address = None,
-    dry_run: DryRun = False,
+    out: options.Out,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    set_: options.Settings = None,
+    redo: options.Redo = None,
+    retry_failed: options.RetryFailed = False,
+    renders: options.Renders = None,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Everything: render, fit, train, generate, evaluate. The same command goes on after an interruption."""
     with for_the_user():
@@ -83,14 +64,14 @@ def run(
 
 @app.command()
 def render(
-    out: Out,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    set_: Settings = None,
-    redo: Redo = None,
-    retry_failed: RetryFailed = False,
-    address: Address = None,
-    dry_run: DryRun = False,
+    out: options.Out,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    set_: options.Settings = None,
+    redo: options.Redo = None,
+    retry_failed: options.RetryFailed = False,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Make synthetic people and photograph them into WebDataset shards."""
     with for_the_user():
@@ -115,17 +96,17 @@ def render(
 
 @app.command()
 def ingest(
-    folders: Folders,
-    out: Out,
-    background: Background = None,
+    folders: options.Folders,
+    out: options.Out,
+    background: options.Background = None,
     masks: Annotated[str | None, typer.Option(help="Folder in each capture with a mask for each image.")] = None,
-    centre: Centre = None,
+    centre: options.Centre = None,
     half_side: Annotated[float | None, typer.Option(help="Half that cube's side, in the same units.")] = None,
     up: Annotated[str | None, typer.Option(help="Axis that points up in the capture: +x -x +y -y +z -z.")] = None,
     caption: Annotated[list[str] | None, typer.Option(help="A sentence for each folder, in their order.")] = None,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    set_: Settings = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    set_: options.Settings = None,
     redo: Annotated[bool, typer.Option("--redo", help="Replace what was ingested into this run before.")] = False,
 ) -> None:
     """Take photographs with known cameras (transforms_train.json, ...) into a run, in place of renders."""
@@ -153,19 +134,19 @@ def ingest(
 
 @app.command()
 def fit(
-    out: Out,
+    out: options.Out,
     own_decoder: Annotated[
         bool,
         typer.Option("--own-decoder", help="Fit each avatar with a decoder of its own, into RUN/own; no shared one."),
     ] = False,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    set_: Settings = None,
-    redo: Redo = None,
-    retry_failed: RetryFailed = False,
-    renders: Renders = None,
-    address: Address = None,
-    dry_run: DryRun = False,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    set_: options.Settings = None,
+    redo: options.Redo = None,
+    retry_failed: options.RetryFailed = False,
+    renders: options.Renders = None,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Fit the shared decoder, then every rendered avatar's tri-planes."""
     with for_the_user():
@@ -191,16 +172,16 @@ def fit(
 
 @app.command()
 def train(
-    out: Out,
+    out: options.Out,
     models: Annotated[
         list[str] | None, typer.Argument(help="clip, encode, base, upsampler, latent, refiner; all by default.")
     ] = None,
-    preset: Preset = None,
-    config: ConfigFile = None,
-    set_: Settings = None,
-    redo: Redo = None,
-    address: Address = None,
-    dry_run: DryRun = False,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    set_: options.Settings = None,
+    redo: options.Redo = None,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Train the models on the fitted planes and the renders; resumes from the last checkpoint."""
     from pipeline.run.stage_table import stages_of
@@ -231,14 +212,14 @@ def train(
 
 @app.command()
 def generate(
-    out: Out,
+    out: options.Out,
     num: Annotated[int, typer.Option(min=1, help="Avatars to make from noise.")] = 4,
     portrait: Annotated[Path | None, typer.Option(help="Image of a face to make an avatar of.")] = None,
     text: Annotated[str | None, typer.Option(help="Sentence to make an avatar of.")] = None,
     edit: Annotated[str | None, typer.Option(help="With --portrait: what to change, such as 'with glasses'.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
     name: Annotated[str | None, typer.Option(help="Folder below samples/; made from the request by default.")] = None,
-    set_: Settings = None,
+    set_: options.Settings = None,
 ) -> None:
     """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip."""
     with for_the_user():
@@ -262,7 +243,11 @@ def generate(
 
 @app.command()
 def evaluate(
-    out: Out, set_: Settings = None, redo: Redo = None, address: Address = None, dry_run: DryRun = False
+    out: options.Out,
+    set_: options.Settings = None,
+    redo: options.Redo = None,
+    address: options.Address = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Measure fits and generated avatars, and write the report page."""
     with for_the_user():
@@ -284,7 +269,7 @@ def evaluate(
 
 @app.command()
 def inspect(
-    out: Out,
+    out: options.Out,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every published file again.")] = False,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Write a contact sheet of the renders.")] = True,
     attributes: Annotated[
@@ -300,22 +285,32 @@ def inspect(
 
 @app.command()
 def export(
-    out: Out,
-    format_: Format = ExportFormat.GLB,
-    avatar: Avatar = None,
-    own: Own = False,
-    sample: Sample = None,
+    out: options.Out,
+    format_: options.Format = options.ExportFormat.GLB,
+    avatar: options.Avatar = None,
+    own: options.Own = False,
+    sample: options.Sample = None,
     resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
-    file: File = None,
+    file: options.File = None,
+    to: options.To = None,
+    linear_mib: options.LinearMib = 16.0,
+    set_: options.Settings = None,
 ) -> None:
     """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), an avatar's photographs with their
-    cameras in the NeRF layout, which other programs and `ingest` read, or the synthetic person's own mesh.
+    cameras in the NeRF layout, which other programs and `ingest` read, the synthetic person's own mesh, or the run's
+    models, which `generate --model` and `train.start_from` read; --set generate.views=24 is then kept with them.
     """
     with for_the_user():
-        from pipeline.commands.export import export as export_avatar
+        from pipeline.commands.export.export import export as export_avatar
+        from pipeline.commands.export.export import export_weights
 
+        if format_ is options.ExportFormat.MODELS:
+            typer.echo(export_weights(_open(out, set_ or ()), to=to, linear_mib=linear_mib))
+            return
+        if to is not None or set_:
+            raise ConfigError(f"--to and --set are of export models; export {format_.value} writes --file")
         name = shown(avatar, own, sample)
-        if format_ is ExportFormat.GLB:
+        if format_ is options.ExportFormat.GLB:
             require_view_extra("skimage", "trimesh")
         run = _open(out)
         typer.echo(export_avatar(run, format_, name=name, avatar=avatar, resolution=resolution, file=file))
@@ -323,10 +318,10 @@ def export(
 
 @app.command()
 def view(
-    out: Out,
-    avatar: Avatar = None,
-    own: Own = False,
-    sample: Sample = None,
+    out: options.Out,
+    avatar: options.Avatar = None,
+    own: options.Own = False,
+    sample: options.Sample = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines see it.")] = "127.0.0.1",
 ) -> None:
@@ -342,7 +337,7 @@ def view(
 
 @app.command()
 def clean(
-    out: Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
+    out: options.Out, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False
 ) -> None:
     """Remove dead attempts and half-written temporaries; published files and resumable parts stay."""
     with for_the_user():
@@ -355,7 +350,7 @@ def clean(
 def doctor(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder whose disk is checked.")] = None,
     preset: Annotated[str, typer.Option(help="Preset whose needs are checked.")] = "demo",
-    address: Address = None,
+    address: options.Address = None,
 ) -> None:
     """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
     with for_the_user():

@@ -6,7 +6,8 @@
 A tree is nested dicts, lists and tuples of tensors, numbers, strings and None: what ``state_dict`` of modules and
 optimisers returns. Loading it gives the same tree back: integer keys, tuples, bfloat16, empty tensors and NaN
 included. Equal trees give equal bytes. What is not kept: a tensor's device (it loads on the CPU), its strides, and
-whether two tensors shared memory.
+whether two tensors shared memory. Compact tensors (:mod:`rodin_models.compact`) are written as they are and load as the
+float32 tensors that they stand for.
 """
 
 import json
@@ -21,11 +22,14 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 import torch
 from torch import Tensor, nn
 
-FORMAT = 1
+from rodin_models.compact import Eight, Half
+
+FORMAT, COMPACT_FORMAT = 1, 2
+"""The second is the first with compact tensors in it, and written only for a tree that has some."""
 TENSORS, TREE = "state.safetensors", "state.json"
 
 Tree = Any
-"""None, bool, int, float, str, Tensor, or a dict (of str or int keys), list or tuple of trees."""
+"""None, bool, int, float, str, Tensor, compact tensor, or a dict (of str or int keys), list or tuple of trees."""
 
 FORMER_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "ClipSettings": {"patch": "patch_size", "projection_dim": "latent_dim"},
@@ -50,7 +54,9 @@ def save_state(folder: Path, tree: Tree) -> None:
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {}
-    text = json.dumps({"format": FORMAT, "tree": _encode(tree, (), tensors)}, indent=1, allow_nan=False)
+    encoded = _encode(tree, (), tensors)
+    version = COMPACT_FORMAT if _has_compact(tree) else FORMAT
+    text = json.dumps({"format": version, "tree": encoded}, indent=1, allow_nan=False)
     save_file(tensors, folder / TENSORS)
     (folder / TREE).write_text(text + "\n", encoding="utf-8")
     for path in (folder / TENSORS, folder / TREE, folder):
@@ -63,24 +69,32 @@ def has_state(folder: Path) -> bool:
 
 
 def load_state(folder: Path) -> Tree:
-    """The tree that :func:`save_state` wrote, tensors on the CPU; raises ``ValueError`` for one of another format."""
+    """The tree that :func:`save_state` wrote, tensors on the CPU.
+
+    Raises ``ValueError`` for one of another format, and for a file that is damaged, cut off or missing.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    document = json.loads((folder / TREE).read_text(encoding="utf-8"))
-    if document.get("format") != FORMAT:
-        raise ValueError(f"{folder / TREE} has format {document.get('format')!r}, this version reads {FORMAT}")
-    return _decode(document["tree"], load_file(folder / TENSORS))
+    try:
+        document = json.loads((folder / TREE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS)
+    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder} holds no whole state: {error}") from error
+    version = document.get("format") if isinstance(document, dict) else None
+    if version not in (FORMAT, COMPACT_FORMAT):
+        raise ValueError(f"{folder / TREE} has format {version!r}, this version reads {FORMAT} and {COMPACT_FORMAT}")
+    return _decode(document["tree"], tensors)
 
 
 def _encode(node: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
     """JSON of a node: plain values stand for themselves, all else is an object with one key that names its kind."""
     if isinstance(node, Tensor):
-        name = "/".join(path) or "tensor"
-        while name in tensors:  # keys 1 and "1" of one dict, or a key with a slash
-            name += "'"
-        # A copy, because safetensors refuses tensors that share memory.
-        tensors[name] = node.detach().to("cpu", copy=True).contiguous()
-        return {"tensor": name}
+        return {"tensor": _stored(node, path, tensors)}
+    if isinstance(node, Half):
+        return {"float16": _stored(node.values, path, tensors)}
+    if isinstance(node, Eight):
+        return {"eight": [_stored(node.levels, path, tensors), _stored(node.scales, (*path, "scales"), tensors)]}
     if node is None or type(node) in (bool, int, str):
         return node
     if type(node) is float:
@@ -97,12 +111,34 @@ def _encode(node: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> An
     raise TypeError(f"a checkpoint cannot hold {type(node).__name__} at {'/'.join(path) or 'its root'}")
 
 
+def _stored(tensor: Tensor, path: tuple[str, ...], tensors: dict[str, Tensor]) -> str:
+    """Put a tensor among those to be written; returns its name."""
+    name = "/".join(path) or "tensor"
+    while name in tensors:  # keys 1 and "1" of one dict, or a key with a slash
+        name += "'"
+    # A copy, because safetensors refuses tensors that share memory.
+    tensors[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return name
+
+
+def _has_compact(node: Tree) -> bool:
+    if isinstance(node, Mapping):
+        return any(_has_compact(child) for child in node.values())
+    return isinstance(node, Half | Eight) or (
+        isinstance(node, list | tuple) and any(_has_compact(child) for child in node)
+    )
+
+
 def _decode(node: Any, tensors: Mapping[str, Tensor]) -> Tree:
     if not isinstance(node, dict):
         return node
     ((kind, value),) = node.items()
     if kind == "tensor":
         return tensors[value]
+    if kind == "float16":
+        return Half(tensors[value]).full()
+    if kind == "eight":
+        return Eight(*(tensors[name] for name in value)).full()
     if kind == "float":
         return float(value)
     if kind == "dict":

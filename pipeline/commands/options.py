@@ -36,16 +36,20 @@ class ExportFormat(StrEnum):
     GLB = "glb"
     NERF = "nerf"
     PERSON = "person"
+    MODELS = "models"
 
 
 Format = Annotated[
     ExportFormat,
     typer.Argument(
-        metavar="[glb|nerf|person]",
-        help="A mesh of the planes, the photographs in the NeRF layout, or the mesh that was photographed.",
+        metavar="[glb|nerf|person|models]",
+        help="A mesh of the planes, the photographs in the NeRF layout, the mesh that was photographed, or the run's "
+        "decoder and models as a compact folder.",
     ),
 ]
 File = Annotated[
     Path | None,
     typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
 ]
+To = Annotated[Path | None, typer.Option("--to", help="Folder to write the models to.", show_default=False)]
+LinearMib = Annotated[float, typer.Option("--linear-mib", min=0, help="MiB that eigen-planes may take.")]

@@ -11,7 +11,7 @@ person: left in, it would give them away. l is the one of a grid with the smalle
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -56,6 +56,19 @@ class LinearModel(nn.Module):
     def predict(self, latents: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 3 channel side side"]:
         """The planes, in their own units, that a latent makes one expect."""
         return self.eigen.planes(self.latents.normalise(latents) @ self.weight)
+
+    def first(self, count: int) -> "LinearModel":
+        """The same with its first ``count`` eigen-planes only."""
+        fewer = LinearModel(replace(self.settings, components=count))
+        fewer.load_state_dict(
+            self.state_dict()
+            | {
+                "eigen.components": self.eigen.components[:count],
+                "eigen.spread": self.eigen.spread[:count],
+                "weight": self.weight[:, :count],
+            }
+        )
+        return fewer.requires_grad_(False).eval()
 
     def tree(self) -> dict[str, Any]:
         """Everything, for :func:`rodin_models.checkpoint.save_state`."""

@@ -334,15 +334,20 @@ def encoder_sha256(clip: Clip, tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path) -> str:
-    """Write weights (safetensors), record (JSON) and tokenizer (JSON) into ``folder``; return the encoder's hash."""
+def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, *, half: bool = False) -> str:
+    """Write weights (safetensors), record (JSON) and tokenizer (JSON) into ``folder``; return the encoder's hash.
+
+    With ``half`` the weights take float16; ``clip`` is rounded to what will be read again, of which the hash is.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}
+    if half:
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+        clip.load_state_dict(weights)
     sha256 = encoder_sha256(clip, tokenizer)
-    save_file(
-        {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}, folder / _WEIGHTS
-    )
+    save_file(weights, folder / _WEIGHTS)
     tokenizer.save(str(folder / _TOKENIZER))
     record = {"settings": asdict(settings), "architecture": _architecture(clip), "encoder_sha256": sha256}
     (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -350,7 +355,7 @@ def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path) 
 
 
 def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
-    """What :func:`save_clip` wrote: model in evaluation mode, tokenizer, settings.
+    """What :func:`save_clip` wrote: model in evaluation mode with float32 weights, tokenizer, settings.
 
     Raises ``ValueError`` where a file is missing or damaged, or the whole does not hash to what is recorded.
     """

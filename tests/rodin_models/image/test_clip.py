@@ -246,3 +246,16 @@ def test_missing_pretrained_is_a_value_error(tmp_path: Path) -> None:
         build_clip(settings, _generator())
     with pytest.raises(ValueError, match="no pretrained CLIP"):
         build_tokenizer(settings, [])
+
+
+def test_weights_in_half_precision_come_back_as_what_was_hashed(tmp_path: Path, tokenizer: object) -> None:
+    clip = build_clip(TINY, _generator())
+    before = {name: weight.clone() for name, weight in clip.state_dict().items()}
+    sha256 = save_clip(clip, tokenizer, TINY, tmp_path / "half", half=True)
+    save_clip(clip, tokenizer, TINY, tmp_path / "whole")
+    sizes = [(tmp_path / name / "clip.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    back, tokenizer_back, settings = load_clip(tmp_path / "half")
+    assert settings == TINY and encoder_sha256(back, tokenizer_back) == sha256
+    for name, weight in back.state_dict().items():
+        assert weight.dtype == torch.float32 and weight.equal(before[name].half().float()), name

@@ -24,8 +24,17 @@ def export(
     return (_nerf if form is ExportFormat.NERF else _person)(run, avatar, file)
 
 
+def export_weights(run: Run, *, to: Path | None, linear_mib: float) -> str:
+    """Write a run's decoder and models as a compact folder and say so in a line. Raises ``RodinError``."""
+    if to is None:
+        raise ConfigError("export models: say where, with --to FOLDER")
+    from pipeline.commands.export.models import export_models
+
+    return export_models(run, to, linear_bytes=int(linear_mib * 2**20))
+
+
 def _mesh(run: Run, name: str, resolution: int, file: Path | None) -> str:
-    from pipeline.commands.export_mesh import check_mesh_path, export_mesh, mesh_path
+    from pipeline.commands.export.mesh import check_mesh_path, export_mesh, mesh_path
     from pipeline.commands.gallery import Gallery
 
     path = file or mesh_path(run.layout, name)
@@ -35,7 +44,7 @@ def _mesh(run: Run, name: str, resolution: int, file: Path | None) -> str:
 
 
 def _nerf(run: Run, avatar: int, file: Path | None) -> str:
-    from pipeline.commands.export_nerf import export_nerf, nerf_path
+    from pipeline.commands.export.nerf import export_nerf, nerf_path
 
     folder = file or nerf_path(run.layout, avatar)
     views = export_nerf(run, avatar, folder)
@@ -43,7 +52,7 @@ def _nerf(run: Run, avatar: int, file: Path | None) -> str:
 
 
 def _person(run: Run, avatar: int, file: Path | None) -> str:
-    from pipeline.commands.export_person import export_person, person_path
+    from pipeline.commands.export.person import export_person, person_path
 
     path = file or person_path(run.layout, avatar)
     export_person(run, avatar, path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.shown_run import SAMPLE, make_shown_run
 
-from pipeline.commands.export_mesh import encode_glb, export_mesh, linear_from_srgb, mesh_path
+from pipeline.commands.export.mesh import encode_glb, export_mesh, linear_from_srgb, mesh_path
 from pipeline.commands.gallery import Gallery
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import DataError, ResourceError

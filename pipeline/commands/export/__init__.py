@@ -1,0 +1,1 @@
+"""``rodin-pipe export``: what it writes, a module a format."""
