@@ -22,6 +22,11 @@ class TrainingConfig(Record):
     """Steps between checkpoints; a restart goes on from the last."""
     log_every: int = Field(50, ge=1, json_schema_extra=OPERATIONAL)
     """Steps between points of the loss curve."""
+    held_out_every: int = Field(0, ge=0)
+    """Steps between measurements of the loss on held-out avatars, with averaged weights, without dropout, at the same
+    noise every time; 0 for none. No weight learns from them: at most they decide which weights are kept."""
+    held_out_avatars: int = Field(32, ge=1)
+    """Most held-out avatars that it is measured on: the first ones."""
 
 
 class ClipConfig(TrainingConfig):

@@ -96,6 +96,9 @@ class TrainedModel(Record):
     parameters: int | None = None
     note: str = ""
     curves: tuple[LossCurve, ...]
+    """Of the training, and the held-out loss where it was measured."""
+    levels: tuple[LossCurve, ...] = ()
+    """The held-out loss at each level of noise, by its time."""
 
 
 class GeneratedAvatar(Record):

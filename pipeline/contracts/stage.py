@@ -17,7 +17,7 @@ class StageReport(Record):
     stage: str
     fingerprint: str
     avatars: tuple[int, ...]
-    """The avatars it learned from or worked on."""
+    """The avatars it learned from or worked on, and the held-out ones that a model's loss was measured on."""
     inputs: dict[str, str]
     """Hashes of what it read, of those avatars; it is current only while they are the same."""
     outputs: dict[str, str]

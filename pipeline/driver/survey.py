@@ -92,6 +92,8 @@ def _count_of_run(run: Run, stage: str, entries: Sequence[Entry]) -> StageState:
     behind = 0
     for entry in entries:
         if isinstance(entry, StageReport) and STAGES[stage].command == "train":
-            seen_all = len(run.config.training_avatars()) if STAGES[stage].trained else run.config.render.num_avatars
-            behind = max(0, seen_all - len(entry.avatars))
+            trained = STAGES[stage].trained
+            seen_all = len(run.config.training_avatars()) if trained else run.config.render.num_avatars
+            seen = [avatar for avatar in entry.avatars if not (trained and run.config.is_held_out(avatar))]
+            behind = max(0, seen_all - len(seen))
     return StageState(stage, len(entries), 1, behind=behind)

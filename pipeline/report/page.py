@@ -178,7 +178,22 @@ def _model(model: TrainedModel) -> str:
     plots = "".join(
         f'<div class="{"log" if log else "linear"}">{loss_plot(model.curves, log=log)}</div>' for log in (True, False)
     )
-    return f'<article><h3>{escape(model.name)}</h3><p class="sub">{", ".join(facts)}</p>{plots}{note}</article>'
+    levels = _levels(model) if model.levels else ""
+    return f'<article><h3>{escape(model.name)}</h3><p class="sub">{", ".join(facts)}</p>{plots}{levels}{note}</article>'
+
+
+def _levels(model: TrainedModel) -> str:
+    """The held-out loss by noise: at the first measurement, at its lowest, at the last."""
+    rows = ""
+    for level in model.levels:
+        values = [value for _, value in level.points]
+        step, lowest = min(level.points, key=lambda point: point[1])
+        rows += (
+            f'<tr><td>{escape(level.name.removeprefix("held_out_"))}</td><td class="n">{values[0]:.4g}</td>'
+            f'<td class="n">{lowest:.4g}</td><td class="n">{step:,}</td><td class="n">{values[-1]:.4g}</td></tr>'
+        )
+    heads = ("Time of the noise", "First", "Lowest", "at step", "Last")
+    return _details("held-out loss by noise", _table(heads, rows))
 
 
 def _generated(data: ReportData) -> str:

@@ -26,7 +26,7 @@ class Latents:
     def rows(self, avatars: tuple[int, ...]) -> torch.Tensor:
         """Row numbers of the given avatars."""
         place = {avatar: row for row, avatar in enumerate(self.avatars)}
-        return torch.tensor([place[avatar] for avatar in avatars])
+        return torch.tensor([place[avatar] for avatar in avatars], dtype=torch.long)
 
     def to_learn(self, avatars: tuple[int, ...], *, mirror: bool) -> torch.Tensor:
         """Image latents of the given avatars (row, latent), followed by those of their mirror images if asked for.

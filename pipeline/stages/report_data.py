@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
@@ -25,7 +26,7 @@ from pipeline.contracts.report import (
 )
 from pipeline.contracts.stage import DriverReport
 from pipeline.images import encode_png, over_white, resized
-from pipeline.io.files import names, read_text
+from pipeline.io.files import exists, names, read_text
 from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.publish import publish_bytes
 from pipeline.machine import package_versions, processor_name
@@ -123,13 +124,7 @@ def _failures(run: Run) -> tuple[FailureRow, ...]:
 def _trained(run: Run, name: str) -> TrainedModel:
     report = run.stage_report(name)
     assert report is not None, "evaluation follows training"
-    text = read_text(run.layout.model(name) / "loss.csv")
-    header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    shown = [(place, key) for place, key in enumerate(header) if key not in ("step", "seconds")]
-    curves = tuple(
-        LossCurve(name=key, points=tuple((int(float(line[0])), float(line[place])) for line in lines))
-        for place, key in shown
-    )
+    measured = _curves(run.layout.model(name) / "held_out.csv")
     return TrainedModel(
         name=name,
         steps=int(report.metrics.get("steps") or 0),
@@ -137,7 +132,20 @@ def _trained(run: Run, name: str) -> TrainedModel:
         batch=getattr(run.config, name).batch,
         parameters=int(parameters) if (parameters := report.metrics.get("parameters")) else None,
         note=f"worker there after {report.metrics.get('startup_s') or 0:.1f} s",
-        curves=curves,
+        curves=_curves(run.layout.model(name) / "loss.csv") + measured[:1],
+        levels=measured[1:],
+    )
+
+
+def _curves(path: Path) -> tuple[LossCurve, ...]:
+    """Every column of a curve's file but step and seconds; nothing where the file is missing."""
+    if not exists(path):
+        return ()
+    header, *lines = list(csv.reader(io.StringIO(read_text(path), newline=""))) or [[]]
+    return tuple(
+        LossCurve(name=key, points=tuple((int(float(line[0])), float(line[place])) for line in lines))
+        for place, key in enumerate(header)
+        if key not in ("step", "seconds")
     )
 
 

@@ -114,16 +114,19 @@ def training_loss(
     latents: Float[Tensor, "batch dim"] | None,
     generator: torch.Generator,
     predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
+    time: float | None = None,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss``, and the unweighted ``error``) on planes in their own units.
 
+    At the noise of ``time`` where one is given.
     ``model`` is a :class:`BaseModel`, or one inside DistributedDataParallel.
     """
     base = unwrap(model, BaseModel)
     return base.diffusion.loss(
-        lambda noisy, time: model(noisy, time, latents, generator, predicted),
+        lambda noisy, at: model(noisy, at, latents, generator, predicted),
         base.statistics.normalise(planes),
         generator,
+        time,
     )
 
 

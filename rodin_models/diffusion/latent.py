@@ -96,14 +96,19 @@ def training_loss(
     latents: Float[Tensor, "batch latent"],
     text: Float[Tensor, "batch text"] | None,
     generator: torch.Generator,
+    time: float | None = None,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss``, and the unweighted ``error``) on latents in their own units.
 
+    At the noise of ``time`` where one is given.
     ``model`` is a :class:`LatentModel`, or one inside DistributedDataParallel.
     """
     latent_model = unwrap(model, LatentModel)
     return latent_model.diffusion.loss(
-        lambda noisy, time: model(noisy, time, text, generator), latent_model.statistics.normalise(latents), generator
+        lambda noisy, at: model(noisy, at, text, generator),
+        latent_model.statistics.normalise(latents),
+        generator,
+        time,
     )
 
 

@@ -181,10 +181,19 @@ class Diffusion:
         signal, spread = self.signal_and_noise(step, x0)
         return signal * x0 + spread * noise
 
-    def draw(self, x0: Float[Tensor, "batch *data"], generator: torch.Generator) -> Noised:
-        """Noise ``x0`` at steps drawn uniformly, or by equation (9)."""
+    def levels(self, count: int) -> tuple[tuple[float, float], ...]:
+        """The middles of ``count`` equal bins of time, each with the share of training's draws in it."""
+        steps = self.settings.timesteps
+        chances = torch.full((steps,), 1 / steps) if self.chances is None else self.chances
+        bins = torch.zeros(count).index_add(0, torch.arange(steps) * count // steps, chances)
+        return tuple(((i + 0.5) / count, share) for i, share in enumerate(bins.tolist()))
+
+    def draw(self, x0: Float[Tensor, "batch *data"], generator: torch.Generator, time: float | None = None) -> Noised:
+        """Noise ``x0`` at steps drawn uniformly, or by equation (9); all at the step of ``time`` where one is given."""
         count, batch, device = self.settings.timesteps, x0.shape[0], generator.device
-        if self.chances is None:
+        if time is not None:
+            steps = self.step(torch.full((batch,), time)).clamp(min=0).to(x0.device)
+        elif self.chances is None:
             steps = torch.randint(count, (batch,), generator=generator, device=device).to(x0.device)
         else:
             steps = torch.multinomial(self.chances.to(device), batch, replacement=True, generator=generator).to(
@@ -250,10 +259,17 @@ class Diffusion:
         return snr.clamp(max=gamma) / per_x0_error
 
     def loss(
-        self, denoise: Denoiser, x0: Float[Tensor, "batch *data"], generator: torch.Generator
+        self,
+        denoise: Denoiser,
+        x0: Float[Tensor, "batch *data"],
+        generator: torch.Generator,
+        time: float | None = None,
     ) -> dict[str, Tensor]:
-        """One draw of the training loss: ``loss`` is weighted, ``error`` is the plain mean squared error."""
-        noisy, noise, step = self.draw(x0, generator)
+        """One draw of the training loss: ``loss`` is weighted, ``error`` is the plain mean squared error.
+
+        Steps are drawn, unless ``time`` says at which noise the loss is asked for.
+        """
+        noisy, noise, step = self.draw(x0, generator, time)
         prediction = denoise(noisy, self.time(step)).float()
         errors = (prediction - self.target(x0, noise, step)).square().flatten(1).mean(1)
         return {"loss": (self.weight(step) * errors).mean(), "error": errors.mean().detach()}

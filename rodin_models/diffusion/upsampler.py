@@ -163,8 +163,9 @@ def training_loss(
     latents: Float[Tensor, "batch dim"] | None,
     generator: torch.Generator,
     image_loss: ImageLoss | None = None,
+    time: float | None = None,
 ) -> dict[str, Tensor]:
-    """One draw of the loss on planes in their own units.
+    """One draw of the loss on planes in their own units, at the noise of ``time`` where one is given.
 
     ``loss`` is what to minimise, ``error`` the mean squared error of the planes (standardised), ``image`` the image
     loss where one is given. ``model`` is an :class:`UpsamplerModel`, or one inside DistributedDataParallel.
@@ -174,11 +175,11 @@ def training_loss(
     enlarged = upsampler.prepare(low, level, generator)
     predictions: list[Tensor] = []
 
-    def denoise(noisy: Tensor, time: Tensor) -> Tensor:
-        predictions.append(model(noisy, time, enlarged, level, latents, generator))
+    def denoise(noisy: Tensor, at: Tensor) -> Tensor:
+        predictions.append(model(noisy, at, enlarged, level, latents, generator))
         return predictions[0]
 
-    losses = upsampler.diffusion.loss(denoise, upsampler.diffused.normalise(planes), generator)
+    losses = upsampler.diffusion.loss(denoise, upsampler.diffused.normalise(planes), generator, time)
     if image_loss is not None:
         image = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
         losses["loss"] = losses["loss"] + upsampler.settings.image_weight * image

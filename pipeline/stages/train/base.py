@@ -14,10 +14,11 @@ from pipeline.stages.train.plane_data import (
     set_plane_statistics,
     unet_settings,
 )
-from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
 from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.linear import LinearFit, fit_linear
+from rodin_models.diffusion.process import Diffusion
 
 
 class BaseRecipe:
@@ -27,8 +28,8 @@ class BaseRecipe:
 
     def __init__(self, run: Run, device: torch.device) -> None:
         del device
-        self.data = PlaneData(run)
-        self.avatars = self.data.avatars
+        self.data = PlaneData(run, "base")
+        self.avatars, self.held_out = self.data.avatars, self.data.held_out
         latent_dim = self.data.latents.shape[1]
         self.settings = BaseSettings(
             unet=unet_settings(
@@ -66,17 +67,27 @@ class BaseRecipe:
         """Rows."""
         return draw_rows(generator, self.data.rows, batch)
 
+    def draw_held_out(self, generator: np.random.Generator) -> Places:
+        """The rows of the held-out avatars."""
+        del generator
+        return self.data.held_out_rows
+
+    def levels(self) -> Levels:
+        """Of the noise process."""
+        return Diffusion(self.settings.diffusion).levels(NUM_LEVELS)
+
     def load(self, places: Places) -> Batch:
         """Planes and latents, and the planes that the linear model would predict without having seen them."""
-        rows = torch.from_numpy(places)
-        batch = {"planes": self.data.read(places, "base_planes"), "latents": self.data.latents[rows]}
+        batch = {"planes": self.data.read(places, "base_planes"), "latents": self.data.latents_of(places)}
         if self.linear is not None:
-            batch["predicted"] = self.linear.model.eigen.planes(self.linear.unseen[rows])
+            batch["predicted"] = self._predicted(places, batch["latents"])
         return batch
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
+    ) -> dict[str, Tensor]:
         """The diffusion loss."""
-        return training_loss(model, batch["planes"], batch["latents"], generator, batch.get("predicted"))
+        return training_loss(model, batch["planes"], batch["latents"], generator, batch.get("predicted"), time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings, and the linear model that it stands on."""
@@ -88,3 +99,13 @@ class BaseRecipe:
             "linear": f"{self.linear.model.settings.components} eigen-planes, ridge {self.linear.ridge:.3g}, explains "
             f"{self.linear.explained:.1%} of the variance of avatars that it has not seen"
         }
+
+    def _predicted(self, places: Places, latents: Tensor) -> Tensor:
+        """Of the avatars that it learned from, what it would have predicted had it not; held-out ones are new to it."""
+        assert self.linear is not None
+        learned = torch.from_numpy(places < self.data.rows)
+        rows = torch.from_numpy(places).clamp(max=self.data.rows - 1)
+        unseen = self.linear.model.eigen.planes(self.linear.unseen[rows])
+        if learned.all():
+            return unseen
+        return torch.where(learned.view(-1, 1, 1, 1, 1), unseen, self.linear.model.predict(latents))

@@ -13,7 +13,7 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
 from pipeline.run.run import Run
-from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
+from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
 from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
 
@@ -34,18 +34,26 @@ class ClipRecipe:
         self.run = run
         self.avatars = learnable(run.config, run.render_sources())
         self.trains = not run.config.clip.pretrained
+        held_out = measured(run.config, run.render_sources(), "clip")
+        # Alone, or without training, there is nothing to tell apart.
+        self.held_out = held_out if self.trains and len(held_out) > 1 else ()
+        self._everyone = (*self.avatars, *self.held_out)
         self.picture_weight = run.config.clip.picture_weight if self.trains else 0.0
         specs = run.specs()
-        spoken = [phrasings(specs[avatar]) for avatar in self.avatars]
+        spoken = [phrasings(specs[avatar]) for avatar in self._everyone]
         self.captions = [caption for of_avatar in spoken for caption in of_avatar]
         self.counts = np.array([len(of_avatar) for of_avatar in spoken])
         self.first = np.cumsum(self.counts) - self.counts
         self.settings = clip_settings(run.config)
+        learned = self.captions[: int(self.counts[: len(self.avatars)].sum())]
         try:
-            self.tokenizer: Any = build_tokenizer(self.settings, self.captions)
+            self.tokenizer: Any = build_tokenizer(self.settings, learned)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
-        self.tokens = tokenize(self.tokenizer, self.captions)
+        self.tokens = tokenize(self.tokenizer, learned)
+        # Apart, since tokens are padded to the longest text.
+        strange = self.captions[len(learned) :]
+        self.held_out_tokens = tokenize(self.tokenizer, strange) if strange else self.tokens[:0]
         self._kept: dict[tuple[int, int], Tensor] = {}
         self._lock = Lock()
 
@@ -71,10 +79,26 @@ class ClipRecipe:
         captions = self.first[rows] + generator.integers(self.counts[rows])
         return np.stack((rows, views, captions), 1)
 
+    def draw_held_out(self, generator: np.random.Generator) -> Places:
+        """The rows of the held-out avatars, after all that it learns from, with their frontal views and captions."""
+        del generator
+        rows = np.arange(len(self.avatars), len(self._everyone))
+        return np.stack((rows, np.full(len(rows), self.run.config.render.frontal_view), self.first[rows]), 1)
+
+    def levels(self) -> Levels:
+        """None: it knows no noise process."""
+        return ()
+
     def load(self, places: Places) -> Batch:
-        """Images over white and tokens, and small frontal pictures where latents have to draw them."""
+        """Images over white and tokens, and small frontal pictures where latents have to draw them.
+
+        All of avatars to learn from, or all of held-out ones.
+        """
         images = torch.stack([self._picture(int(row), int(view)) for row, view, _ in places])
-        batch = {"rgb": images.float() / 255, "tokens": self.tokens[torch.from_numpy(places[:, 2])]}
+        texts = torch.from_numpy(places[:, 2])
+        learned = bool((texts < len(self.tokens)).all())
+        tokens = self.tokens[texts] if learned else self.held_out_tokens[texts - len(self.tokens)]
+        batch = {"rgb": images.float() / 255, "tokens": tokens}
         if self.picture_weight:
             batch["frontal"] = torch.stack([self._small_frontal(int(row)) for row in places[:, 0]])
         return batch
@@ -85,7 +109,7 @@ class ClipRecipe:
             kept = self._kept.get((row, view))
         if kept is not None:
             return kept
-        rgb = rgb_tensor(read_one(self.run, self.avatars[row], view), CPU)
+        rgb = rgb_tensor(read_one(self.run, self._everyone[row], view), CPU)
         side = OVERSAMPLED * self.settings.image_size
         if rgb.shape[-1] > side:
             rgb = F.interpolate(rgb[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
@@ -100,8 +124,11 @@ class ClipRecipe:
         small: Tensor = F.interpolate(frontal[None], (PICTURE_SIDE, PICTURE_SIDE), mode="area")[0]
         return small
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
+    ) -> dict[str, Tensor]:
         """Contrastive, with equal captions as positives, and, by its weight, how well latents draw their people."""
+        del time
         assert isinstance(model, Clip)
         return training_loss(model, batch["rgb"], batch["tokens"], generator, batch.get("frontal"), self.picture_weight)
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from pipeline.run.run import Run
 from pipeline.stages.latents import load_latents
 from pipeline.stages.train.plane_data import diffusion_settings, save_model
-from pipeline.stages.train.recipe import Batch, Places, draw_rows, learnable
+from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows, learnable, measured
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.latent import LatentModel, LatentSettings, training_loss
+from rodin_models.diffusion.process import Diffusion
 
 
 class LatentRecipe:
@@ -24,10 +25,14 @@ class LatentRecipe:
         latents = load_latents(run.layout)
         known = set(latents.avatars)
         self.avatars = tuple(a for a in learnable(run.config, run.render_sources()) if a in known)
+        self.held_out = measured(run.config, set(run.render_sources()) & known, "latent")
         rows = latents.rows(self.avatars)
         mirror = run.config.train.mirror
         self.image, text = latents.to_learn(self.avatars, mirror=mirror), latents.text[rows]
         self.text = torch.cat((text, text)) if mirror else text
+        strangers = latents.rows(self.held_out)
+        self._all_image = torch.cat((self.image, latents.image[strangers]))
+        self._all_text = torch.cat((self.text, latents.text[strangers]))
         section, dim = run.config.latent, self.image.shape[1]
         self.settings = LatentSettings(
             dim=dim,
@@ -48,14 +53,25 @@ class LatentRecipe:
         """Rows."""
         return draw_rows(generator, len(self.image), batch)
 
+    def draw_held_out(self, generator: np.random.Generator) -> Places:
+        """The rows of the held-out avatars, after all that it learns from."""
+        del generator
+        return np.arange(len(self.image), len(self._all_image))
+
+    def levels(self) -> Levels:
+        """Of the noise process."""
+        return Diffusion(self.settings.diffusion).levels(NUM_LEVELS)
+
     def load(self, places: Places) -> Batch:
         """Both latents."""
         rows = torch.from_numpy(places)
-        return {"image": self.image[rows], "text": self.text[rows]}
+        return {"image": self._all_image[rows], "text": self._all_text[rows]}
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
+    ) -> dict[str, Tensor]:
         """The diffusion loss."""
-        return training_loss(model, batch["image"], batch["text"], generator)
+        return training_loss(model, batch["image"], batch["text"], generator, time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""

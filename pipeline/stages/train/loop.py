@@ -5,20 +5,14 @@ runs on each worker of a group and knows it only through its context. All random
 step, rank), and checkpoints hold weights, EMA and optimiser, so a restarted training goes on to the same bytes.
 """
 
-import csv
-import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from pipeline.config.models import TrainingConfig
 from pipeline.contracts.errors import ConfigError, DataError
-from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.stage import StageReport
 from pipeline.io.files import names
@@ -26,50 +20,16 @@ from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
 from pipeline.stages.train.checkpoints import Checkpoints
+from pipeline.stages.train.curve import Events, LossCurve
+from pipeline.stages.train.held_out import HeldOut
 from pipeline.stages.train.optimiser import clip_gradients, learning_rate, make_optimiser
-from pipeline.stages.train.recipe import Batch, Recipe
+from pipeline.stages.train.recipe import Batch, Objective, Recipe
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import Ema
 
 PREFETCHED_BATCHES = 4
 CPU = torch.device("cpu")
-
-
-@dataclass
-class LossCurve:
-    """What is written to ``loss.csv``: step, seconds of training, and every number of the loss."""
-
-    names: list[str] = field(default_factory=list)
-    rows: list[list[float]] = field(default_factory=list)
-
-    def add(self, step: int, seconds: float, values: dict[str, float]) -> None:
-        """Another point."""
-        self.names = ["step", "seconds", *values]
-        self.rows.append([float(step), round(seconds, 2), *values.values()])
-
-    def last(self) -> dict[str, float]:
-        """The numbers of the last point; empty when nothing was trained."""
-        return dict(zip(self.names[2:], self.rows[-1][2:], strict=True)) if self.rows else {}
-
-    def to_csv(self) -> str:
-        """The whole curve."""
-        text = io.StringIO()
-        csv.writer(text).writerows([self.names, *self.rows])
-        return text.getvalue()
-
-
-class Objective(nn.Module):
-    """A model with its loss as ``forward``, so that distributed training sees every use of the parameters."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The recipe's loss."""
-        return self.recipe.loss(self.model, batch, generator)
 
 
 def train_loop(item: WorkItem, context: Context) -> StageReport | None:
@@ -85,7 +45,13 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     use_threads(config.train.cpus_per_worker)
     stopwatch = Stopwatch()
     recipe = make_recipe(item.stage, run, context.device)
-    inputs = run.inputs_of(item.stage, recipe.avatars)
+    if settings.held_out_every and recipe.trains and not recipe.held_out:
+        raise DataError(
+            f"{item.stage}.held_out_every is {settings.held_out_every}, but there are too few held-out avatars to "
+            f"measure a loss on: render more of them (render.held_out_every), or set {item.stage}.held_out_every to 0"
+        )
+    avatars = (*recipe.avatars, *recipe.held_out)
+    inputs = run.inputs_of(item.stage, avatars)
     model = recipe.build(seeded(config, 0, f"{item.stage} weights", CPU)).to(context.device)
     steps = settings.steps if recipe.trains else 0
     ema = Ema(model, settings.ema_decay)
@@ -94,6 +60,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         layout.model(item.stage) / "checkpoints", {"fingerprint": item.fingerprint, "inputs": inputs}
     )
     curve = LossCurve()
+    held_out = HeldOut(item, recipe, model, context.device) if recipe.held_out and context.rank == 0 else None
     first_step = 0
     saved = checkpoints.latest()
     if saved is not None:
@@ -102,10 +69,23 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         optimiser.load_state_dict(saved["optimiser"])
         first_step, curve = saved["step"], LossCurve(saved["curve_names"], saved["curve_rows"])
         stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
+        if held_out is not None:
+            held_out.curve = LossCurve(saved["held_out_names"], saved["held_out_rows"])
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
-    writer = _event_writer(layout, item.stage, first_step) if context.rank == 0 and steps else None
+    events = Events(layout, item.stage, first_step) if context.rank == 0 and steps else None
 
+    def measure(steps_done: int) -> None:
+        if held_out is None:
+            return
+        values = held_out.measure(ema.average)
+        held_out.curve.add(steps_done, stopwatch.seconds, values)
+        context.report({"held_out": values["held_out"]})
+        if events is not None:
+            events.add(steps_done, values)
+
+    if first_step == 0:
+        measure(0)
     for step, batch in _batches(item, recipe, context, first_step, steps):
         generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
         for group in optimiser.param_groups:
@@ -127,9 +107,10 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
             values = {name: float(value.detach()) for name, value in losses.items()}
             curve.add(step, stopwatch.seconds, values)
             context.report(values)
-            if writer is not None:
-                for name, value in values.items():
-                    writer.add_scalar(f"{item.stage}/{name}", value, step)
+            if events is not None:
+                events.add(step, values)
+        if held_out is not None and ((step + 1) % settings.held_out_every == 0 or last):
+            measure(step + 1)
         if (step + 1) % settings.checkpoint_every == 0 and not last and context.rank == 0:
             state = {
                 "seconds": stopwatch.seconds,
@@ -140,9 +121,11 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 "curve_names": curve.names,
                 "curve_rows": curve.rows,
             }
+            if held_out is not None:
+                state |= {"held_out_names": held_out.curve.names, "held_out_rows": held_out.curve.rows}
             checkpoints.save(step + 1, state)
-    if writer is not None:
-        writer.close()
+    if events is not None:
+        events.close()
     context.barrier()
     if context.rank != 0:
         return None
@@ -152,16 +135,19 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     notes = recipe.save(model.eval(), staged)
     publish_folder(staged, folder / "weights")
     publish_text(folder / "loss.csv", curve.to_csv())
+    if held_out is not None:
+        publish_text(folder / "held_out.csv", held_out.curve.to_csv())
     report = publish_entry(
         item,
         stopwatch,
-        avatars=recipe.avatars,
+        avatars=avatars,
         # The loss curve holds seconds, so it is no part of what the next stage depends on.
         outputs=names(folder / "weights"),
         packages=("torch", "diffusers", "transformers"),
         inputs=inputs,
         metrics={
             **curve.last(),
+            **(held_out.curve.last() if held_out is not None else {}),
             "steps": float(steps),
             "startup_s": round(startup_s, 2),
             "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
@@ -191,9 +177,3 @@ def _batches(
             if step + PREFETCHED_BATCHES < steps:
                 waiting.append(pool.submit(load, step + PREFETCHED_BATCHES))
             yield step, {name: value.to(context.device, non_blocking=True) for name, value in ready.items()}
-
-
-def _event_writer(layout: RunLayout, name: str, first_step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(layout.model(name) / "tensorboard"), purge_step=first_step)

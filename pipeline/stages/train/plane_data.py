@@ -13,7 +13,7 @@ from pipeline.config.models import DiffusionConfig, UNetConfig
 from pipeline.io.plane_store import Level, PlaneStatistics, PlaneStore
 from pipeline.run.run import Run
 from pipeline.stages.latents import load_latents
-from pipeline.stages.train.recipe import learnable
+from pipeline.stages.train.recipe import Places, learnable, measured
 from rodin_models.checkpoint import save_state
 from rodin_models.diffusion.eigen_planes import ReadPlanes
 from rodin_models.diffusion.process import DiffusionSettings
@@ -22,26 +22,51 @@ from rodin_models.field.triplane import mirrored
 
 
 class PlaneData:
-    """The fitted avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more."""
+    """The fitted avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more.
 
-    def __init__(self, run: Run) -> None:
+    After them come the held-out avatars that the loss of ``stage`` is measured on.
+    """
+
+    def __init__(self, run: Run, stage: str) -> None:
         latents = load_latents(run.layout)
         fitted = run.plane_sources()
         self.avatars = tuple(avatar for avatar in learnable(run.config, fitted) if avatar in set(latents.avatars))
+        self.held_out = measured(run.config, set(fitted) & set(latents.avatars), stage)
         self.store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
         self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
+        """Those to learn from."""
+        self._all_latents = torch.cat((self.latents, latents.image[latents.rows(self.held_out)]))
 
     @property
     def rows(self) -> int:
-        """How many items there are: the avatars, and from ``len(avatars)`` on their mirror images in the same order."""
+        """How many items there are to learn from: the avatars, and from ``len(avatars)`` on their mirror images in the
+        same order. Held-out avatars have the rows from here on.
+        """
         return len(self.latents)
+
+    @property
+    def held_out_rows(self) -> Places:
+        """The rows of the held-out avatars."""
+        return np.arange(self.rows, self.rows + len(self.held_out))
+
+    def avatar(self, row: int) -> int:
+        """Whom a row shows."""
+        return self.held_out[row - self.rows] if row >= self.rows else self.avatars[row % len(self.avatars)]
+
+    def is_mirrored(self, row: int) -> bool:
+        """Whether a row is a mirror image."""
+        return len(self.avatars) <= row < self.rows
+
+    def latents_of(self, rows: Places) -> Tensor:
+        """Image latents of any rows (row, latent)."""
+        return self._all_latents[torch.from_numpy(rows)]
 
     def read(self, rows: Sequence[int] | np.ndarray, level: Level) -> Tensor:  # type: ignore[type-arg]
         """Planes of the given rows, float32 (batch, 3, channel, side, side)."""
-        count = len(self.avatars)
-        planes = torch.from_numpy(self.store.read_many([self.avatars[row % count] for row in rows], level)).float()
+        avatars = [self.avatar(int(row)) for row in rows]
+        planes = torch.from_numpy(self.store.read_many(avatars, level)).float()
         for place, row in enumerate(rows):
-            if row >= count:
+            if self.is_mirrored(int(row)):
                 planes[place] = mirrored(planes[place])
         return planes
 

@@ -18,7 +18,7 @@ from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.picture import picture
 from pipeline.stages.train.plane_data import PlaneData, save_model
-from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows
 from pipeline.stages.views import read_one
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
@@ -36,8 +36,8 @@ class RefinerRecipe:
 
     def __init__(self, run: Run, device: torch.device) -> None:
         self.run, self.device = run, device
-        self.data = PlaneData(run)
-        self.avatars = self.data.avatars
+        self.data = PlaneData(run, "refiner")
+        self.avatars, self.held_out = self.data.avatars, self.data.held_out
         self.decoder, _ = load_decoder(run.layout, device)
         self.settings = refiner_settings(run.config, self.data.latents.shape[1])
         clip = load_run_clip(run.layout, device)[0] if self.settings.perceptual_weight else None
@@ -53,9 +53,15 @@ class RefinerRecipe:
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows and views; view 0 stands for the frontal one."""
-        rows = draw_rows(generator, len(self.avatars), batch)
-        views = min(self.run.config.refiner.views_per_avatar, self.run.config.render.train_views)
-        return np.stack((rows, generator.integers(views + 1, size=batch)), 1)
+        return self._places(draw_rows(generator, len(self.avatars), batch), generator)
+
+    def draw_held_out(self, generator: np.random.Generator) -> Places:
+        """The rows of the held-out avatars, with a view of each."""
+        return self._places(self.data.held_out_rows, generator)
+
+    def levels(self) -> Levels:
+        """None: it knows no noise process."""
+        return ()
 
     def load(self, places: Places) -> Batch:
         """Rendered image, photograph, latent."""
@@ -63,11 +69,14 @@ class RefinerRecipe:
         return {
             "rendered": torch.stack([pair[0] for pair in pairs]),
             "target": torch.stack([pair[1] for pair in pairs]),
-            "latents": self.data.latents[torch.from_numpy(places[:, 0])],
+            "latents": self.data.latents_of(places[:, 0]),
         }
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
+    ) -> dict[str, Tensor]:
         """L1, and on patches the perceptual distance and the discriminator's terms."""
+        del time
         return training_loss(
             model,
             self.settings,
@@ -85,6 +94,10 @@ class RefinerRecipe:
         save_model(model, replace(self.settings, adversarial_weight=0.0), folder)
         return {}
 
+    def _places(self, rows: Places, generator: np.random.Generator) -> Places:
+        views = min(self.run.config.refiner.views_per_avatar, self.run.config.render.train_views)
+        return np.stack((rows, generator.integers(views + 1, size=len(rows))), 1)
+
     def _pair(self, row: int, view: int) -> tuple[Tensor, Tensor]:
         with self._lock:
             if (row, view) in self._images:
@@ -92,7 +105,7 @@ class RefinerRecipe:
                 return self._images[row, view]
             render = self.run.config.render
             number = render.frontal_view if view == 0 else view - 1
-            sample = read_one(self.run, self.avatars[row], number)
+            sample = read_one(self.run, self.data.avatar(row), number)
             pair = (self._render(row, sample).cpu(), self._photograph(sample))
             self._images[row, view] = pair
             while len(self._images) > KEPT_IMAGES:

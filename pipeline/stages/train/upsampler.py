@@ -16,9 +16,10 @@ from pipeline.stages.train.plane_data import (
     set_plane_statistics,
     unet_settings,
 )
-from pipeline.stages.train.recipe import Batch, Places, draw_rows
+from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
 from pipeline.stages.views import intrinsics, read_one, rgb_tensor
 from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
+from rodin_models.diffusion.process import Diffusion
 from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, enlarge, training_loss
 from rodin_models.field.rays import pixel_rays
 from rodin_models.field.render import planes_occupancy, render_rays
@@ -37,8 +38,8 @@ class UpsamplerRecipe:
 
     def __init__(self, run: Run, device: torch.device) -> None:
         self.run = run
-        self.data = PlaneData(run)
-        self.avatars = self.data.avatars
+        self.data = PlaneData(run, "upsampler")
+        self.avatars, self.held_out = self.data.avatars, self.data.held_out
         self.decoder, _ = load_decoder(run.layout, device)
         section, latent_dim = run.config.upsampler, self.data.latents.shape[1]
         self.settings = UpsamplerSettings(
@@ -69,9 +70,15 @@ class UpsamplerRecipe:
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Row, training view, and two draws for the place of the patch."""
-        rows = draw_rows(generator, self.data.rows, batch)
-        views = generator.integers(self.run.config.render.train_views, size=batch)
-        return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(batch, 2))), 1)
+        return self._places(draw_rows(generator, self.data.rows, batch), generator)
+
+    def draw_held_out(self, generator: np.random.Generator) -> Places:
+        """The rows of the held-out avatars, with a view and a patch of each."""
+        return self._places(self.data.held_out_rows, generator)
+
+    def levels(self) -> Levels:
+        """Of the noise process."""
+        return Diffusion(self.settings.diffusion).levels(NUM_LEVELS)
 
     def load(self, places: Places) -> Batch:
         """Planes, latents, and the patches with their cameras."""
@@ -79,22 +86,28 @@ class UpsamplerRecipe:
         batch = {
             "planes": self.data.read(rows, "planes"),
             "low": self.data.read(rows, "base_planes"),
-            "latents": self.data.latents[torch.from_numpy(rows)],
+            "latents": self.data.latents_of(rows),
         }
         if not self.settings.image_weight:
             return batch
         patches = [self._patch(*(int(number) for number in place)) for place in places]
         return batch | {name: torch.stack([patch[name] for patch in patches]) for name in patches[0]}
 
-    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
+    ) -> dict[str, Tensor]:
         """The diffusion loss on planes and, where it has weight, the squared error of the patches."""
         image_loss = self._image_loss(batch) if self.settings.image_weight else None
-        return training_loss(model, batch["planes"], batch["low"], batch["latents"], generator, image_loss)
+        return training_loss(model, batch["planes"], batch["low"], batch["latents"], generator, image_loss, time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""
         save_diffusion(model, self.settings, folder)
         return {}
+
+    def _places(self, rows: Places, generator: np.random.Generator) -> Places:
+        views = generator.integers(self.run.config.render.train_views, size=len(rows))
+        return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(len(rows), 2))), 1)
 
     def _detail(self) -> Tensor:
         """Deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
@@ -107,11 +120,11 @@ class UpsamplerRecipe:
 
     def _patch(self, row: int, view: int, *draws: int) -> Batch:
         """A patch of a training view, around a pixel that shows the avatar; of its mirror image for a mirrored row."""
-        sample = read_one(self.run, self.avatars[row % len(self.avatars)], view)
+        sample = read_one(self.run, self.data.avatar(row), view)
         camera = sample.record.camera
         picture, pose, (fx, fy, cx, cy) = rgb_tensor(sample, CPU), camera.matrix(), intrinsics(camera)
         mask = sample.rgba[..., 3] > 0
-        if row >= len(self.avatars):
+        if self.data.is_mirrored(row):
             reflect = np.diag((-1.0, 1.0, 1.0, 1.0))
             picture, mask, pose, cx = picture.flip(-1), mask[:, ::-1], reflect @ pose @ reflect, camera.width - cx
         side = min(self.run.config.upsampler.patch, camera.width, camera.height)

@@ -162,6 +162,13 @@ def test_where_a_run_stands(config, published):
     assert not stale(config, published)
 
 
+def test_held_out_avatars_that_a_loss_was_measured_on_are_not_learned_from(config, published):
+    avatars = (0, 1, 3, 5)
+    inputs = Run(published, config).inputs_of("base", avatars)
+    write_stage(published, "base", avatars, inputs, fingerprint=stage_fingerprints(config)["base"])
+    assert config.is_held_out(5) and survey(Run(published, config), stage_fingerprints(config))["base"].behind == 7
+
+
 def test_settings_make_their_own_stages_and_what_follows_stale(config, published):
     assert set(stale(config, published, "base.batch=3")) == {"base"}
     assert set(stale(config, published, "fit.steps=7")) == {"fit", "base"}

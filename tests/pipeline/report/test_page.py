@@ -119,7 +119,11 @@ def _report(**changes: object) -> ReportData:
                 seconds=24.2,
                 batch=2,
                 parameters=2_510_000,
-                curves=(LossCurve(name="loss", points=((0, 1.0), (30, 0.5), (60, 0.25))),),
+                curves=(
+                    LossCurve(name="loss", points=((0, 1.0), (30, 0.5), (60, 0.25))),
+                    LossCurve(name="held_out", points=((0, 1.0), (30, 0.75), (60, 0.875))),
+                ),
+                levels=(LossCurve(name="held_out_0.06", points=((0, 1.5), (30, 0.625), (60, 0.6875))),),
             ),
         ),
         "generated": (

@@ -276,3 +276,22 @@ def test_samples_are_clipped_around_their_centre() -> None:
     torch.testing.assert_close(sampled(30.0, centre), centre + 1)
     torch.testing.assert_close(sampled(10.5, centre), centre + 0.5)
     torch.testing.assert_close(sampled(30.0, None), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("spread", [None, 0.5])
+def test_levels_of_noise_share_the_draws_of_training(spread: float | None) -> None:
+    diffusion = Diffusion(DiffusionSettings(timesteps=40, snr_spread=spread))
+    times, shares = zip(*diffusion.levels(8), strict=True)
+    assert times == tuple((i + 0.5) / 8 for i in range(8)) and sum(shares) == pytest.approx(1)
+    drawn = diffusion.draw(torch.zeros(20_000, 1), torch.Generator().manual_seed(0)).step
+    counted = torch.bincount(drawn * 8 // 40, minlength=8) / 20_000
+    torch.testing.assert_close(counted, torch.tensor(shares), rtol=0, atol=0.015)
+
+
+def test_a_given_time_is_the_noise_of_all() -> None:
+    diffusion = Diffusion(DiffusionSettings(timesteps=40))
+    noised = diffusion.draw(torch.zeros(5, 3), torch.Generator().manual_seed(0), 0.5)
+    assert noised.step.tolist() == [19] * 5
+    assert diffusion.draw(torch.zeros(2, 3), torch.Generator(), 0.001).step.tolist() == [0, 0]
+    again = diffusion.draw(torch.zeros(5, 3), torch.Generator().manual_seed(0), 0.1)
+    assert torch.equal(noised.noise, again.noise) and not torch.equal(noised.noisy, again.noisy)
