@@ -212,31 +212,31 @@ def train(
 
 @app.command()
 def generate(
-    out: options.Out,
-    num: Annotated[int, typer.Option(min=1, help="Avatars to make from noise.")] = 4,
+    out: options.OutOfRun = None,
+    model: options.ModelOption = None,
+    to: options.ToAvatars = None,
+    num: Annotated[int, typer.Option(min=1, help="Avatars to make from noise or of a text.")] = 4,
     portrait: Annotated[Path | None, typer.Option(help="Image of a face to make an avatar of.")] = None,
     text: Annotated[str | None, typer.Option(help="Sentence to make an avatar of.")] = None,
     edit: Annotated[str | None, typer.Option(help="With --portrait: what to change, such as 'with glasses'.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Folder below samples/; made from the request by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Folder to make; named after the request by default.")] = None,
     set_: options.Settings = None,
 ) -> None:
-    """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip."""
+    """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip. Without --out by the weights
+    that come with this installation.
+    """
     with for_the_user():
-        if portrait is not None and text is not None:
-            raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
-        if edit is not None and portrait is None:
-            raise ConfigError("--edit changes a portrait: give one with --portrait")
+        if out is not None and (model is not None or to is not None):
+            raise ConfigError("--out RUN uses a run's models and writes below RUN/samples: leave out --model and --to")
+        from pipeline.commands.generate import generate as generate_avatars
         from pipeline.driver.display import simple_progress
-
-        run = _open(out, set_ or ())
-        from pipeline.run.model_folder import ModelFolder
-        from pipeline.stages.generate import Request, generate_request
+        from pipeline.stages.generate import Request
 
         request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name)
         with simple_progress("generate", "avatar") as progress:
-            folder = generate_request(
-                ModelFolder.of_run(run), request, progress, to=run.layout.samples, work=run.layout.work / "samples"
+            folder = generate_avatars(
+                request, out=out, model=model, to=to or Path("avatars"), settings=set_ or (), progress=progress
             )
         typer.echo(f"{folder}: planes, turntable and strip of each avatar")
 

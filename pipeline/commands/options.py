@@ -7,6 +7,16 @@ from typing import Annotated
 import typer
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
+OutOfRun = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run whose own models are used.", show_default=False)
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", help="Run, or folder of export models, whose models are used.", show_default=False),
+]
+ToAvatars = Annotated[
+    Path | None, typer.Option("--to", help="Without --out: folder to write below; avatars/.", show_default=False)
+]
 Preset = Annotated[
     str | None, typer.Option(help="demo, desk, paper or released; an existing run keeps its own configuration.")
 ]

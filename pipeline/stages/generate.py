@@ -27,7 +27,7 @@ from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSI
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
-from pipeline.images import decode_image, encode_png, over_white
+from pipeline.images import decode_image, encode_png, over_white, resized
 from pipeline.io.files import exists, names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
@@ -48,6 +48,8 @@ TURNTABLE_FPS = 24
 ELEVATION_DEG = 5.0
 SAMPLING_SHARE = 0.3
 """About how much of the time passes until an avatar's planes are there."""
+LEAST_SIDE, MOST_SIDE, MOST_ASPECT = 16, 1024, 8
+"""Of a portrait, in pixels; a larger one is made smaller."""
 SHEET = "sheet.png"
 SHEET_COLUMNS = 8
 NEUTRAL_TEXT = "a person"
@@ -135,11 +137,11 @@ def generate_request(
     final = to / request.folder_name
     if exists(final) and not names(final, "avatar-*/avatar.json"):
         raise DataError(f"{final} is there and holds no avatars: it is left alone; give another --name")
-    sampling = models.sampling
+    sampling, num = models.sampling, 1 if portrait is not None else request.num
     use_threads(sampling.threads)
     sampler = load_sampler(models, choose_device(sampling))
+    progress(0, num)
     staged = empty_folder(work / request.folder_name)
-    num = 1 if portrait is not None else request.num
     latents = _latents(sampler, request, portrait, num)
     cameras = turntable_rig(
         sampling.generate.views,
@@ -177,12 +179,23 @@ def generate_request(
 
 
 def read_portrait(path: Path) -> npt.NDArray[np.uint8]:
-    """A portrait over white, uint8 (row, column, 3); raises ``DataError`` when there is none or it is no image."""
+    """A portrait over white, uint8 (row, column, 3), made smaller where it is larger than anything reads.
+
+    Raises ``DataError`` when there is none, it is no image, or none that shows a face.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"portrait {path} cannot be read: {error.strerror}; give a PNG or JPEG of a face") from None
-    return over_white(decode_image(data, name=f"portrait {path}"))
+    rgb = over_white(decode_image(data, name=f"portrait {path}"))
+    height, width = rgb.shape[:2]
+    if min(height, width) < LEAST_SIDE or max(height, width) > MOST_ASPECT * min(height, width):
+        raise DataError(
+            f"portrait {path} has {width} x {height} pixels: a face takes at least {LEAST_SIDE} each way, and no side "
+            f"more than {MOST_ASPECT} times the other"
+        )
+    scale = MOST_SIDE / max(height, width)
+    return rgb if scale >= 1 else resized(rgb, round(width * scale), round(height * scale))
 
 
 def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8] | None, num: int) -> torch.Tensor:

@@ -1,0 +1,58 @@
+"""``rodin-pipe generate``: by a run's own models, by those of another folder, or by those of this installation."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.contracts.errors import ConfigError, ResourceError
+from pipeline.contracts.stage import Progress
+from pipeline.io.publish import TEMPORARY_SUFFIX
+from pipeline.run.existing import open_run
+from pipeline.run.model_folder import ModelFolder, open_models, open_released
+from pipeline.stages.generate import Request, generate_request
+
+MOST_CHARACTERS: Final = 1000
+"""Of a text or an edit. Captions have some 150, and an encoder reads no more than ``clip.max_tokens`` of them."""
+
+
+def generate(
+    request: Request, *, out: Path | None, model: Path | None, to: Path, settings: Sequence[str], progress: Progress
+) -> Path:
+    """Make what is asked for, below ``out/samples`` by the models of that run, else below ``to``; returns the folder.
+
+    Models are those of ``model``, or without it the released ones. Raises ``RodinError`` with one line.
+    """
+    check_request(request)
+    if out is not None:
+        run = open_run(out, settings)
+        layout = run.layout
+        return generate_request(
+            ModelFolder.of_run(run), request, progress, to=layout.samples, work=layout.work / "samples"
+        )
+    models = open_models(model, settings) if model is not None else open_released(settings)
+    to = to.resolve()
+    work = to / f".{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        return generate_request(models, request, progress, to=to, work=work)
+    except OSError as error:
+        raise ResourceError(f"{to} cannot be written ({error.strerror}): give another --to") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def check_request(request: Request) -> None:
+    """Raises ``ConfigError`` for what excludes each other, and for a text that is none or too long."""
+    if request.portrait is not None and request.text is not None:
+        raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
+    if request.edit is not None and request.portrait is None:
+        raise ConfigError("--edit changes a portrait: give one with --portrait")
+    for option, text in (("--text", request.text), ("--edit", request.edit)):
+        if text is not None and not text.strip():
+            raise ConfigError(f"{option} is empty: say what the person looks like")
+        if text is not None and len(text) > MOST_CHARACTERS:
+            raise ConfigError(
+                f"{option} has {len(text)} characters, {MOST_CHARACTERS} are the most: a sentence such as 'an old "
+                "woman with grey curly hair and round glasses' says what models understand"
+            )
