@@ -27,6 +27,10 @@ class TrainingConfig(Record):
     noise every time; 0 for none. No weight learns from them: at most they decide which weights are kept."""
     held_out_avatars: int = Field(32, ge=1)
     """Most held-out avatars that it is measured on: the first ones."""
+    keep: Literal["last", "best"] = "last"
+    """Which averaged weights are published: the last ones, or those with the lowest held-out loss."""
+    patience: int = Field(0, ge=0)
+    """Measurements without a lower held-out loss after which the training ends early; 0 for never."""
 
 
 class ClipConfig(TrainingConfig):

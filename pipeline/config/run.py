@@ -72,6 +72,13 @@ class RunConfig(Record):
                 f"clip.patch_size {self.clip.patch_size} must divide clip.image_size {self.clip.image_size}, "
                 f"and clip.heads {self.clip.heads} clip.width {self.clip.width}"
             )
+        for name in ("clip", "base", "upsampler", "latent", "refiner"):
+            model = getattr(self, name)
+            if not model.held_out_every and (model.keep == "best" or model.patience):
+                raise ValueError(
+                    f"{name}.keep {model.keep} and {name}.patience {model.patience} go by the held-out loss: set "
+                    f"{name}.held_out_every, the steps between its measurements, above 0"
+                )
         for name in ("base", "upsampler", "latent"):
             process, steps = getattr(self, name).diffusion, getattr(self.generate, f"{name}_steps")
             if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):

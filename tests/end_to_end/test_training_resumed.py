@@ -5,19 +5,29 @@ import shutil
 import time
 
 import pytest
-from support.commands import all_end, finish, kill, started, wait_until
+from support.commands import all_end, finish, kill, rodin_passes, started, wait_until
 from support.tiny import tree_hashes
 
+from pipeline.contracts.naming import RunLayout
 from pipeline.run.run import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_path):
+BEST = ("base.held_out_every=8", "base.keep=best")
+
+
+@pytest.mark.parametrize("settings", [(), BEST], ids=["last", "best"])
+def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_path, settings):
     weights = copied.model("base") / "weights"
     shutil.rmtree(copied.model("base"))
     shutil.rmtree(copied.root / "ledger" / "base")
-    command, log = ["train", "base", "--out", copied.root], tmp_path / "log.txt"
+    options = [word for setting in settings for word in ("--set", setting)]
+    command, log = ["train", "base", "--out", copied.root, *options], tmp_path / "log.txt"
+    undisturbed = finished.layout
+    if settings:
+        undisturbed = RunLayout(shutil.copytree(copied.root, tmp_path / "undisturbed"))
+        rodin_passes("train", "base", "--out", undisturbed.root, *options)
 
     checkpoints = copied.model("base") / "checkpoints"
     with started(*command, log=log) as driver:
@@ -29,13 +39,16 @@ def test_the_weights_are_those_of_an_undisturbed_training(finished, copied, tmp_
     killed_at = time.time()
     with started(*command, log=log) as driver:
         finish(driver, log=log)
-    assert tree_hashes(weights) == tree_hashes(finished.layout.model("base") / "weights")
+    assert tree_hashes(weights) == tree_hashes(undisturbed.model("base") / "weights")
     assert not checkpoints.exists()
     report = Run(copied, finished.config).stage_report("base")
     assert report.started_at < killed_at < report.finished_at, "it began anew instead of resuming"
 
-    def curve(layout):
-        with (layout.model("base") / "loss.csv").open(newline="") as handle:
-            return [(row["step"], row["loss"]) for row in csv.DictReader(handle)]
+    def curve(layout, loss):
+        with (layout.model("base") / f"{loss}.csv").open(newline="") as handle:
+            values = [(row["step"], row[loss]) for row in csv.DictReader(handle)]
+        assert len(values) > 2
+        return values
 
-    assert curve(copied) == curve(finished.layout) and len(curve(copied)) > 2
+    for loss in ("loss", "held_out") if settings else ("loss",):
+        assert curve(copied, loss) == curve(undisturbed, loss)

@@ -54,6 +54,9 @@ class Alone:
     def barrier(self) -> None:
         pass
 
+    def all_reduce_mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
 
 @dataclass(frozen=True)
 class Made:

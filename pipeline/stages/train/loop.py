@@ -70,21 +70,23 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         first_step, curve = saved["step"], LossCurve(saved["curve_names"], saved["curve_rows"])
         stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
         if held_out is not None:
-            held_out.curve = LossCurve(saved["held_out_names"], saved["held_out_rows"])
+            held_out.load_state_dict(saved["held_out"])
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
     events = Events(layout, item.stage, first_step) if context.rank == 0 and steps else None
 
-    def measure(steps_done: int) -> None:
-        if held_out is None:
-            return
-        values = held_out.measure(ema.average)
-        held_out.curve.add(steps_done, stopwatch.seconds, values)
-        context.report({"held_out": values["held_out"]})
-        if events is not None:
-            events.add(steps_done, values)
+    def measure(steps_done: int) -> bool:
+        """Whether the training is over by it, as all workers are told."""
+        over = False
+        if held_out is not None:
+            values = held_out.follow(steps_done, stopwatch.seconds, ema.average)
+            over = held_out.is_over
+            context.report({"held_out": values["held_out"]})
+            if events is not None:
+                events.add(steps_done, values)
+        return bool(context.all_reduce_mean(torch.tensor(float(over), device=context.device)) > 0)
 
-    if first_step == 0:
+    if recipe.held_out and first_step == 0:
         measure(0)
     for step, batch in _batches(item, recipe, context, first_step, steps):
         generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
@@ -103,14 +105,14 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         ema.update(model)
         context.progress(step + 1, steps)
         last = step + 1 == steps
+        if recipe.held_out and ((step + 1) % settings.held_out_every == 0 or last):
+            last = measure(step + 1) or last
         if step % settings.log_every == 0 or last:
             values = {name: float(value.detach()) for name, value in losses.items()}
             curve.add(step, stopwatch.seconds, values)
             context.report(values)
             if events is not None:
                 events.add(step, values)
-        if held_out is not None and ((step + 1) % settings.held_out_every == 0 or last):
-            measure(step + 1)
         if (step + 1) % settings.checkpoint_every == 0 and not last and context.rank == 0:
             state = {
                 "seconds": stopwatch.seconds,
@@ -122,14 +124,20 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 "curve_rows": curve.rows,
             }
             if held_out is not None:
-                state |= {"held_out_names": held_out.curve.names, "held_out_rows": held_out.curve.rows}
+                state["held_out"] = held_out.state_dict()
             checkpoints.save(step + 1, state)
+        if last:
+            if step + 1 < steps:
+                context.progress(steps, steps)
+            steps = step + 1
+            break
     if events is not None:
         events.close()
     context.barrier()
     if context.rank != 0:
         return None
-    ema.copy_to(model)
+    weights, measured = (ema.average, {}) if held_out is None else held_out.chosen(ema.average)
+    model.load_state_dict(weights)
     folder = layout.model(item.stage)
     staged = empty_folder(layout.work / "models" / item.stage)
     notes = recipe.save(model.eval(), staged)
@@ -147,7 +155,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         inputs=inputs,
         metrics={
             **curve.last(),
-            **(held_out.curve.last() if held_out is not None else {}),
+            **measured,
             "steps": float(steps),
             "startup_s": round(startup_s, 2),
             "parameters": float(sum(parameter.numel() for parameter in model.parameters())),

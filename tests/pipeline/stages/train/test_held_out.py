@@ -8,10 +8,13 @@ import torch
 from support.tiny import HELD_OUT, tiny_config, tree_hashes
 
 from pipeline.contracts.errors import DataError
+from pipeline.contracts.randomness import generator_for
 from pipeline.run.run import Run
 from pipeline.stages.device import seeded
 from pipeline.stages.report_data import _trained
+from pipeline.stages.train.held_out import HeldOut
 from pipeline.stages.train.recipes import make_recipe
+from pipeline.stages.work import WorkItem
 from rodin_models.checkpoint import load_state
 
 pytestmark = pytest.mark.seconds
@@ -19,6 +22,18 @@ pytestmark = pytest.mark.seconds
 CPU = torch.device("cpu")
 NOISED = ("base", "upsampler", "latent")
 TIMES = ("0.06", "0.19", "0.31", "0.44", "0.56", "0.69", "0.81", "0.94")
+
+
+class Stop(Exception):
+    """What a test ends a training with."""
+
+
+def stop_at(step):
+    def on_progress(done, total):
+        if done == step:
+            raise Stop
+
+    return on_progress
 
 
 def table(run, name, file="held_out.csv"):
@@ -71,12 +86,7 @@ def test_it_is_the_training_loss_of_the_published_weights_at_each_level_of_noise
     model = recipe.build(torch.Generator().manual_seed(0))
     model.load_state_dict(load_state(run.layout.model(name) / "weights")["model"])
     model.eval()
-    places = recipe.draw_held_out(np.random.default_rng(0))
-    if name == "upsampler":
-        # The patch of the measurement, by its own generator.
-        from pipeline.contracts.randomness import generator_for
-
-        places = recipe.draw_held_out(generator_for(run.config.seed, 0, "upsampler held out"))
+    places = recipe.draw_held_out(generator_for(run.config.seed, 0, f"{name} held out"))
     batch, last = recipe.load(places), table(run, name)[-1]
     for place, time in enumerate(TIMES):
         generator = seeded(run.config, 0, f"{name} held out", CPU)
@@ -105,3 +115,62 @@ def test_nobody_to_measure_on_is_told_before_any_step(made, tmp_path):
     run = made.copy_to(tmp_path / "run", "clip", settings=("clip.held_out_every=10",))
     with pytest.raises(DataError, match=r"clip\.held_out_every is 10, but there are too few held-out avatars"):
         run.train("clip")
+
+
+OVERSHOOTING = ("latent.steps=12", "latent.learning_rate=0.1", "latent.warmup_steps=0", "latent.held_out_every=2")
+"""A learning rate at which the loss turns within a few steps."""
+
+
+def test_the_best_weights_are_kept_and_an_interrupted_training_keeps_the_same(made, tmp_path):
+    settings = (*OVERSHOOTING, "latent.ema_decay=0.5", "latent.keep=best", "latent.checkpoint_every=1")
+    straight, stopped = (made.copy_to(tmp_path / name, "latent", settings=settings) for name in ("one", "two"))
+    report = straight.train("latent")
+    rows = table(straight, "latent")
+    best = min(rows, key=lambda row: row["held_out"])
+    assert 0 < best["step"] < 12, "else there is nothing to choose"
+    assert report.metrics["held_out_step"] == best["step"] and report.metrics["held_out"] == best["held_out"]
+    recipe = make_recipe("latent", straight.run, CPU)
+    model = recipe.build(torch.Generator().manual_seed(0))
+    weights = load_state(straight.layout.model("latent") / "weights")["model"]
+    model.load_state_dict(weights)
+    item = WorkItem(straight.run, "latent", "")
+    measured = HeldOut(item, recipe, model, CPU).measure(weights)
+    assert measured["held_out"] == pytest.approx(best["held_out"], rel=1e-6)
+
+    # Killed after the best ones, of which then only a checkpoint knows.
+    with pytest.raises(Stop):
+        stopped.train("latent", on_progress=stop_at(best["step"] + 3))
+    begun = []
+    stopped.train("latent", on_progress=lambda done, total: begun.append(done))
+    assert begun[0] == best["step"] + 3
+    assert tree_hashes(stopped.layout.model("latent") / "weights") == tree_hashes(
+        straight.layout.model("latent") / "weights"
+    )
+    assert table(stopped, "latent") == rows
+
+
+def test_a_training_without_gain_ends_early(made, tmp_path):
+    settings = (*OVERSHOOTING, "latent.ema_decay=0.5", "latent.steps=40", "latent.patience=2")
+    run = made.copy_to(tmp_path / "run", "latent", settings=(*settings, "latent.checkpoint_every=1"))
+    with pytest.raises(Stop):
+        run.train("latent", on_progress=stop_at(3))
+    told = []
+    report = run.train("latent", on_progress=lambda done, total: told.append((done, total)))
+    rows = table(run, "latent")
+    losses = [row["held_out"] for row in rows]
+    assert losses.index(min(losses)) == len(losses) - 3, "two measurements after the lowest"
+    assert report.metrics["steps"] == rows[-1]["step"] == report.metrics["held_out_step"] < 40
+    assert table(run, "latent", "loss.csv")[-1]["step"] == rows[-1]["step"] - 1
+    assert told[-1] == (40, 40), "nothing is left to do"
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(made):
+    config = tiny_config(made.config.render.python, "latent.held_out_every=1", "latent.patience=2")
+    item = WorkItem(Run(made.layout, config), "latent", "")
+    recipe = make_recipe("latent", item.run, CPU)
+    held_out = HeldOut(item, recipe, recipe.build(torch.Generator().manual_seed(0)), CPU)
+    for step, loss in enumerate((3.0, 2.0, float("nan"))):
+        held_out.curve.add(step, 0.0, {"held_out": loss})
+    assert held_out.since_best == 1 and not held_out.is_over
+    held_out.curve.add(3, 0.0, {"held_out": 2.0})
+    assert held_out.since_best == 2 and held_out.is_over
