@@ -50,6 +50,26 @@ class ClipConfig(TrainingConfig):
     max_tokens: int = Field(48, ge=8)
     picture_weight: float = Field(0.0, ge=0)
     """Weight of how well an image's latent draws the small frontal picture of its person, linearly."""
+    augment_exposure: float = Field(0.0, ge=0, le=3)
+    """Pictures that it learns from are lighter or darker by up to so many stops; photographs are less foreign then."""
+    augment_white_balance: float = Field(0.0, ge=0, le=2)
+    """Warmer or colder by up to so many stops of red against blue."""
+    augment_gamma: float = Field(0.0, ge=0, le=2)
+    """Colours to the power of 2 ** +-gamma."""
+    augment_contrast: float = Field(0.0, ge=0, lt=1)
+    """Contrast of 1 +- this."""
+    augment_shift: float = Field(0.0, ge=0, le=1)
+    """Moved by up to this share of half a side, each way."""
+    augment_scale: float = Field(0.0, ge=0, le=2)
+    """Larger or smaller by a factor of up to 1 + scale."""
+    augment_rotation_deg: float = Field(0.0, ge=0, le=180)
+    """Turned by up to so many degrees, either way."""
+    augment_background: float = Field(0.0, ge=0, le=1)
+    """Share of pictures before a random colour or gradient instead of white."""
+    augment_blur: float = Field(0.0, ge=0, le=10)
+    """Blurred by a Gaussian of up to so many hundredths of a side."""
+    augment_jpeg: float = Field(0.0, ge=0, le=10)
+    """Compressed by up to this times the steps of JPEG's quality 50."""
 
 
 class DiffusionConfig(Record):

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rodin_models.checkpoint import settings_from_dict
+from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -255,30 +256,6 @@ def paired_divergence(
     return (rows + columns) / 2
 
 
-class Augmented(NamedTuple):
-    """What :func:`augment` makes."""
-
-    rgb: Tensor
-    """(b, 3, h, w), in [0, 1] over white."""
-    is_mirrored: Tensor
-    """(b), which images were mirrored."""
-
-
-def augment(rgb: Float[Tensor, "b 3 h w"], generator: torch.Generator, *, zoom: float = 0.25) -> Augmented:
-    """Each image mirrored or not, zoomed by up to ``zoom`` and shifted by up to half of that, on white.
-
-    Colours stay: captions speak of them.
-    """
-    scale = 1 + zoom * (2 * torch.rand(len(rgb), generator=generator) - 1)
-    mirror = torch.where(torch.rand(len(rgb), generator=generator) < 0.5, -1.0, 1.0)
-    shift = zoom / 2 * (2 * torch.rand(len(rgb), 2, generator=generator) - 1)
-    theta = torch.zeros(len(rgb), 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = mirror * scale, scale, shift
-    grid = F.affine_grid(theta.to(rgb), list(rgb.shape), align_corners=False)
-    moved = 1 + F.grid_sample(rgb - 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return Augmented(moved, mirror.to(rgb.device) < 0)
-
-
 def training_loss(
     clip: Clip,
     rgb: Float[Tensor, "b 3 h w"],
@@ -286,6 +263,8 @@ def training_loss(
     generator: torch.Generator,
     frontal: Float[Tensor, "b 3 side side"] | None = None,
     picture_weight: float = 1.0,
+    augmentation: Augmentation = MIRROR_AND_ZOOM,
+    alpha: Float[Tensor, "b 1 h w"] | None = None,
 ) -> dict[str, Tensor]:
     """``loss`` (:func:`contrastive_loss` on augmented images) and the inverse temperature ``logit_scale``.
 
@@ -293,7 +272,7 @@ def training_loss(
     the share of these pictures' variance within the batch that the clip's ``picture`` layer, a linear read-out of the
     unit latents, leaves unexplained. Captions say little of a face; this makes the latent a likeness.
     """
-    seen = augment(rgb, generator)
+    seen = augment(rgb, generator, augmentation, alpha)
     latents = F.normalize(clip.image_embeddings(seen.rgb), dim=-1)
     texts = F.normalize(clip.text_embeddings(tokens), dim=-1)
     losses = {"loss": paired_divergence(latents, texts, tokens, _inverse_temperature(clip))}

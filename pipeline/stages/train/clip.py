@@ -15,6 +15,7 @@ from pipeline.people.caption import phrasings
 from pipeline.run.run import Run
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
+from rodin_models.image.augment import Augmentation
 from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
 
 CPU = torch.device("cpu")
@@ -45,6 +46,7 @@ class ClipRecipe:
         self.counts = np.array([len(of_avatar) for of_avatar in spoken])
         self.first = np.cumsum(self.counts) - self.counts
         self.settings = clip_settings(run.config)
+        self.augmentation = augmentation(run.config)
         learned = self.captions[: int(self.counts[: len(self.avatars)].sum())]
         try:
             self.tokenizer: Any = build_tokenizer(self.settings, learned)
@@ -98,29 +100,34 @@ class ClipRecipe:
         texts = torch.from_numpy(places[:, 2])
         learned = bool((texts < len(self.tokens)).all())
         tokens = self.tokens[texts] if learned else self.held_out_tokens[texts - len(self.tokens)]
-        batch = {"rgb": images.float() / 255, "tokens": tokens}
+        batch = {"rgb": images[:, :3].float() / 255, "tokens": tokens}
+        if self.augmentation.needs_alpha:
+            batch["alpha"] = images[:, 3:].float() / 255
         if self.picture_weight:
             batch["frontal"] = torch.stack([self._small_frontal(int(row)) for row in places[:, 0]])
         return batch
 
     def _picture(self, row: int, view: int) -> Tensor:
-        """uint8 (3, side, side) over white, no larger than is of use."""
+        """uint8 (3 or 4, side, side) over white, and alpha if it is of use; no larger than is of use."""
         with self._lock:
             kept = self._kept.get((row, view))
         if kept is not None:
             return kept
-        rgb = rgb_tensor(read_one(self.run, self._everyone[row], view), CPU)
+        sample = read_one(self.run, self._everyone[row], view)
+        pixels = rgb_tensor(sample, CPU)
+        if self.augmentation.needs_alpha:
+            pixels = torch.cat((pixels, torch.from_numpy(sample.rgba[None, ..., 3] / np.float32(255))))
         side = OVERSAMPLED * self.settings.image_size
-        if rgb.shape[-1] > side:
-            rgb = F.interpolate(rgb[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
-        picture = (rgb * 255).round().to(torch.uint8)
+        if pixels.shape[-1] > side:
+            pixels = F.interpolate(pixels[None], (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
+        picture = (pixels * 255).round().to(torch.uint8)
         with self._lock:
             if (len(self._kept) + 1) * picture.numel() <= KEPT_BYTES:
                 self._kept[row, view] = picture
         return picture
 
     def _small_frontal(self, row: int) -> Tensor:
-        frontal = self._picture(row, self.run.config.render.frontal_view).float() / 255
+        frontal = self._picture(row, self.run.config.render.frontal_view)[:3].float() / 255
         small: Tensor = F.interpolate(frontal[None], (PICTURE_SIDE, PICTURE_SIDE), mode="area")[0]
         return small
 
@@ -130,13 +137,39 @@ class ClipRecipe:
         """Contrastive, with equal captions as positives, and, by its weight, how well latents draw their people."""
         del time
         assert isinstance(model, Clip)
-        return training_loss(model, batch["rgb"], batch["tokens"], generator, batch.get("frontal"), self.picture_weight)
+        return training_loss(
+            model,
+            batch["rgb"],
+            batch["tokens"],
+            generator,
+            batch.get("frontal"),
+            self.picture_weight,
+            self.augmentation,
+            batch.get("alpha"),
+        )
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights, record, tokenizer; the encoder's hash is what latents are marked with."""
         assert isinstance(model, Clip)
         model.picture = None
         return {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
+
+
+def augmentation(config: RunConfig) -> Augmentation:
+    """How pictures are changed that it learns from, as the configuration says."""
+    clip = config.clip
+    return Augmentation(
+        exposure=clip.augment_exposure,
+        white_balance=clip.augment_white_balance,
+        gamma=clip.augment_gamma,
+        contrast=clip.augment_contrast,
+        shift=clip.augment_shift,
+        scale=clip.augment_scale,
+        rotation_deg=clip.augment_rotation_deg,
+        background=clip.augment_background,
+        blur=clip.augment_blur,
+        jpeg=clip.augment_jpeg,
+    )
 
 
 def clip_settings(config: RunConfig) -> ClipSettings:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from rodin_models.image.clip import (
     Clip,
     ClipSettings,
-    augment,
     build_clip,
     build_tokenizer,
     contrastive_loss,
@@ -127,20 +126,6 @@ def test_contrastive_loss_is_the_divergence_of_its_own_latents(clip: Clip, token
     scale = clip.network.logit_scale.exp()
     expected = paired_divergence(encode_images(clip, rgb), encode_texts(clip, tokenizer, CAPTIONS), tokens, scale)
     assert contrastive_loss(clip, rgb, tokens).item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_augmentation_keeps_white_and_shape_and_draws_from_its_generator() -> None:
-    rgb = torch.rand(4, 3, 16, 16, generator=_generator())
-    first = augment(rgb, _generator(1)).rgb
-    assert first.shape == rgb.shape
-    assert torch.equal(first, augment(rgb, _generator(1)).rgb)
-    assert not torch.allclose(first, augment(rgb, _generator(2)).rgb)
-    assert torch.allclose(augment(torch.ones(2, 3, 8, 8), _generator()).rgb, torch.ones(2, 3, 8, 8))
-    still, is_mirrored = augment(rgb, _generator(3), zoom=0.0)
-    flips = [torch.allclose(m, r.flip(-1), atol=1e-5) for m, r in zip(still, rgb, strict=True)]
-    same = [torch.allclose(m, r, atol=1e-5) for m, r in zip(still, rgb, strict=True)]
-    assert all(f != s for f, s in zip(flips, same, strict=True)) and any(flips) and any(same)
-    assert is_mirrored.tolist() == flips
 
 
 def test_it_learns_which_colour_a_caption_names(tokenizer: object) -> None:
