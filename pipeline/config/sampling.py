@@ -19,8 +19,8 @@ class Sampling(Record):
     """The run's: the noise of a request comes from it and from the request's own."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$")
     """Torch device; auto takes CUDA where there is one."""
-    threads: int = Field(2, ge=1)
-    """Torch threads. The last bits depend on it."""
+    threads: int = Field(2, ge=0)
+    """Torch threads, on which the last bits depend; 0 takes as many as there are cores."""
     planes: PlaneSpec
     distance: float = Field(gt=0)
     """Distance of the cameras from the origin in world units."""

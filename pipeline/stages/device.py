@@ -1,5 +1,7 @@
 """Records to tensors: what the stages that use torch share when they read renders and planes."""
 
+import os
+
 import torch
 
 from pipeline.config.run import RunConfig
@@ -26,8 +28,8 @@ def check_memory(stage: str, config: RunConfig, device: torch.device) -> None:
 
 
 def use_threads(threads: int) -> None:
-    """Set torch's thread count: the bytes of a CPU fit depend on it."""
-    torch.set_num_threads(threads)
+    """Set torch's thread count, 0 for as many as this process has cores: the bytes of a CPU fit depend on it."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def seeded(config: RunConfig | Sampling, index: int, purpose: str, device: torch.device) -> torch.Generator:

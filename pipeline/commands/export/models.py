@@ -59,7 +59,7 @@ def export_models(run: Run, folder: Path, *, linear_bytes: int = LINEAR_BYTES, m
             )
         record = ModelsRecord(
             schema_version=SCHEMA_VERSION,
-            sampling=run.config.sampling().model_copy(update={"device": "auto"}),
+            sampling=run.config.sampling().model_copy(update={"device": "auto", "threads": 0}),
             files={str(path.relative_to(temporary)): _facts(path) for path in files_below(temporary)},
             settings=shaping_settings(run.config),
             notes={"preset": run.config.preset, **package_versions(("rodin-pipe", "torch"))},

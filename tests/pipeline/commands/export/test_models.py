@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +64,14 @@ def test_it_is_safetensors_and_json_and_a_card(exported):
     assert sorted(path.name for path in exported.iterdir()) == ["README.md", "decoder", "models", MODELS_JSON]
 
 
+def test_a_wheel_would_hold_every_file(exported):
+    """By the patterns of pyproject for the folder where released weights lie."""
+    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["rodin_models.released"]
+    packed = {path for pattern in patterns for path in exported.glob(pattern)}
+    assert packed == {path for path in exported.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", ["decoder", *NETWORKS[1:]])
 def test_weights_come_back_in_float32_and_near(linear_run, exported, name):
     before, after = (
@@ -104,7 +114,7 @@ def test_samples_are_nearly_those_of_the_run(linear_run, exported):
 def test_what_sampling_must_know_comes_along(linear_run, exported):
     models = open_models(exported)
     config = linear_run.config
-    assert models.sampling == config.sampling().model_copy(update={"device": "auto"})
+    assert models.sampling == config.sampling().model_copy(update={"device": "auto", "threads": 0})
     assert models.record.settings["base.unet.multipliers"] == [1, 2]
     assert contradiction(config, models.record.settings) == ""
     assert {file.sha256 for file in models.record.files.values()} <= set(tree_hashes(exported).values())
