@@ -17,6 +17,9 @@ class TrainingConfig(Record):
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(100, ge=0)
+    """First steps, over which the learning rate rises."""
+    decay_share: float = Field(0.0, ge=0, le=1)
+    """Share of the steps, at the end, over which the learning rate falls linearly to about 0; at 0 it holds."""
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     checkpoint_every: int = Field(5000, ge=1, json_schema_extra=OPERATIONAL)
     """Steps between checkpoints; a restart goes on from the last."""

@@ -17,8 +17,13 @@ def make_optimiser(settings: TrainingConfig, model: nn.Module) -> torch.optim.Op
 
 
 def learning_rate(settings: TrainingConfig, step: int) -> float:
-    """Of a step, from 0 on: it rises linearly over the first ``warmup_steps``."""
-    return settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    """Of a step, from 0 on: it rises over the first ``warmup_steps``, holds, and falls over the last ``decay_share``.
+
+    Both linearly: the last of D falling steps has a rate of 1 / D.
+    """
+    rising = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    falling = min(1.0, (settings.steps - step) / max(1, round(settings.decay_share * settings.steps)))
+    return settings.learning_rate * min(rising, falling)
 
 
 def clip_gradients(model: nn.Module) -> bool:
