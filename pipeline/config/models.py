@@ -13,7 +13,10 @@ class TrainingConfig(Record):
 
     steps: int = Field(..., ge=1)
     batch: int = Field(..., ge=1)
-    """Items a step, over all workers."""
+    """Items that go through the model at once, over all workers."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are averaged in a step, which then sees ``batch`` times as many items in the memory of
+    one batch. Noise is drawn batch by batch; CLIP compares within a batch."""
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(100, ge=0)

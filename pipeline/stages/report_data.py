@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pipeline.config.models import TrainingConfig
 from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_avatar
@@ -124,12 +125,13 @@ def _failures(run: Run) -> tuple[FailureRow, ...]:
 def _trained(run: Run, name: str) -> TrainedModel:
     report = run.stage_report(name)
     assert report is not None, "evaluation follows training"
+    settings: TrainingConfig = getattr(run.config, name)
     measured = _curves(run.layout.model(name) / "held_out.csv")
     return TrainedModel(
         name=name,
         steps=int(report.metrics.get("steps") or 0),
         seconds=report.seconds,
-        batch=getattr(run.config, name).batch,
+        batch=settings.batch * settings.accumulate,
         parameters=int(parameters) if (parameters := report.metrics.get("parameters")) else None,
         note=f"worker there after {report.metrics.get('startup_s') or 0:.1f} s",
         curves=_curves(run.layout.model(name) / "loss.csv") + measured[:1],

@@ -35,6 +35,18 @@ class PatchDiscriminator(nn.Module):
         return scores
 
 
+def adversaries(model: nn.Module) -> tuple[list[nn.Parameter], ...]:
+    """The parameters of a model, and apart from them those of the discriminator that judges it, if there is one.
+
+    The two sides have losses of different size: what is done to a gradient as a whole is done to each.
+    """
+    judges = [module for module in model.modules() if isinstance(module, PatchDiscriminator)]
+    judging = [parameter for judge in judges for parameter in judge.parameters()]
+    known = {id(parameter) for parameter in judging}
+    judged = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return tuple(side for side in (judged, judging) if side)
+
+
 def adversarial_terms(
     discriminator: nn.Module, made: Float[Tensor, "b c h w"], real: Float[Tensor, "b c h w"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -88,14 +88,16 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
 
     if recipe.held_out and first_step == 0:
         measure(0)
-    for step, batch in _batches(item, recipe, context, first_step, steps):
+    for step, batches in _batches(item, recipe, context, first_step, steps):
         generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step)
-        with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
-            losses = objective(batch, generator)
         optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        losses = []
+        for batch in batches:
+            with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
+                losses.append(objective(batch, generator))
+            (losses[-1]["loss"] / len(batches)).backward()
         if not clip_gradients(model):
             raise DataError(
                 f"stage {item.stage}: the gradient of step {step} is not finite; lower {item.stage}.learning_rate "
@@ -108,7 +110,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         if recipe.held_out and ((step + 1) % settings.held_out_every == 0 or last):
             last = measure(step + 1) or last
         if step % settings.log_every == 0 or last:
-            values = {name: float(value.detach()) for name, value in losses.items()}
+            values = {name: sum(float(of[name].detach()) for of in losses) / len(losses) for name in losses[0]}
             curve.add(step, stopwatch.seconds, values)
             context.report(values)
             if events is not None:
@@ -168,15 +170,19 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
 
 def _batches(
     item: WorkItem, recipe: Recipe, context: Context, first_step: int, steps: int
-) -> Iterator[tuple[int, Batch]]:
-    """Batches from ``first_step`` on, read ahead by threads. Which items a step sees depends on the step alone."""
-    batch: int = getattr(item.config, item.stage).batch
-    share = batch // context.world_size
+) -> Iterator[tuple[int, list[Batch]]]:
+    """The batches of each step from ``first_step`` on, read ahead by threads.
 
-    def load(step: int) -> Batch:
+    Which items a step sees depends on the step alone, and not on how many batches share them.
+    """
+    settings: TrainingConfig = getattr(item.config, item.stage)
+    share = settings.batch // context.world_size
+
+    def load(step: int) -> list[Batch]:
         generator = generator_for(item.config.seed, step, f"{item.stage} batch")
-        places = recipe.draw(generator, batch)
-        return recipe.load(places[context.rank * share : (context.rank + 1) * share])
+        places = recipe.draw(generator, settings.batch * settings.accumulate)
+        firsts = range(context.rank * share, len(places), settings.batch)
+        return [recipe.load(places[first : first + share]) for first in firsts]
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting = [pool.submit(load, step) for step in range(first_step, min(first_step + PREFETCHED_BATCHES, steps))]
@@ -184,4 +190,7 @@ def _batches(
             ready = waiting.pop(0).result()
             if step + PREFETCHED_BATCHES < steps:
                 waiting.append(pool.submit(load, step + PREFETCHED_BATCHES))
-            yield step, {name: value.to(context.device, non_blocking=True) for name, value in ready.items()}
+            yield (
+                step,
+                [{name: value.to(context.device, non_blocking=True) for name, value in b.items()} for b in ready],
+            )

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from pipeline.config.models import TrainingConfig
+from rodin_models.image.discriminator import adversaries
 
 GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm."""
@@ -27,5 +28,6 @@ def learning_rate(settings: TrainingConfig, step: int) -> float:
 
 
 def clip_gradients(model: nn.Module) -> bool:
-    """Clip the gradient's norm; whether it is a finite number."""
-    return bool(torch.isfinite(nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)))
+    """Clip the gradient's norm, of a discriminator apart from what it judges; whether both are finite numbers."""
+    norms = [nn.utils.clip_grad_norm_(side, GRADIENT_NORM) for side in adversaries(model)]
+    return all(bool(torch.isfinite(norm)) for norm in norms)
