@@ -132,6 +132,8 @@ class BaseConfig(TrainingConfig):
     and learns what is left over."""
     components: int = Field(340, ge=1)
     """Most eigen-planes of that prediction."""
+    shown_share: float = Field(0.0, ge=0, le=1)
+    """Share of the loss that weighs texels by how much they show in pictures; the rest weighs all alike."""
 
 
 class UpsamplerUNetConfig(UNetConfig):

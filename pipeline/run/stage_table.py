@@ -169,7 +169,7 @@ STAGES: Final[dict[str, Stage]] = {
             work="pipeline.stages.encode:encode_avatars",
             total=lambda config: float(config.render.num_avatars),
         ),
-        _trained("base", reads=("fit", "encode")),
+        _trained("base", reads=("fit", "encode"), opens=("render", "decoder")),
         _trained("upsampler", reads=("fit", "decoder", "encode"), opens=("render",)),
         _trained("latent", reads=("encode",)),
         _trained("refiner", reads=("render", "fit", "decoder", "encode")),

@@ -22,6 +22,9 @@ from rodin_models.diffusion.normalisation import PlaneStatistics, floored
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings, evaluating
 from rodin_models.diffusion.unet import UNet, UNetSettings
 
+MOST_SHOWN = 20.0
+"""Greatest weight of a texel over the mean: a few texels of the outline would be most of the loss."""
+
 
 @dataclass(frozen=True)
 class BaseSettings:
@@ -108,6 +111,19 @@ class BaseModel(nn.Module):
         return self.statistics.normalise(predicted) * shown.view(-1, 1, 1, 1, 1)
 
 
+def weights_of_texels(
+    model: BaseModel, sensitivity: Float[Tensor, "3 channel side side"], share: float
+) -> Float[Tensor, "3 channel side side"]:
+    """Weights of mean 1 of the error of standardised texels: ``share`` by what the error does to pictures.
+
+    ``sensitivity`` is that of pictures to texels in their own units (:mod:`rodin_models.field.sensitivity`).
+    """
+    std = model.statistics.std if model.statistics.by_texel else model.statistics.std[..., None, None]
+    shown = sensitivity * std.square().to(sensitivity)
+    shown = (shown / shown.mean().clamp(min=1e-12)).clamp(max=MOST_SHOWN)
+    return 1 - share + share * shown / shown.mean().clamp(min=1e-12)
+
+
 def training_loss(
     model: nn.Module,
     planes: Float[Tensor, "batch 3 channel side side"],
@@ -115,10 +131,11 @@ def training_loss(
     generator: torch.Generator,
     predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
     time: float | None = None,
+    texel_weight: Float[Tensor, "3 channel side side"] | None = None,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss``, and the unweighted ``error``) on planes in their own units.
 
-    At the noise of ``time`` where one is given.
+    At the noise of ``time`` where one is given; ``texel_weight`` weighs the squared error of standardised texels.
     ``model`` is a :class:`BaseModel`, or one inside DistributedDataParallel.
     """
     base = unwrap(model, BaseModel)
@@ -127,6 +144,7 @@ def training_loss(
         base.statistics.normalise(planes),
         generator,
         time,
+        texel_weight,
     )
 
 

@@ -264,15 +264,18 @@ class Diffusion:
         x0: Float[Tensor, "batch *data"],
         generator: torch.Generator,
         time: float | None = None,
+        of_values: Float[Tensor, "*data"] | None = None,
     ) -> dict[str, Tensor]:
         """One draw of the training loss: ``loss`` is weighted, ``error`` is the plain mean squared error.
 
-        Steps are drawn, unless ``time`` says at which noise the loss is asked for.
+        Steps are drawn, unless ``time`` says at which noise the loss is asked for. ``of_values`` weighs the squared
+        error of each value of an item.
         """
         noisy, noise, step = self.draw(x0, generator, time)
         prediction = denoise(noisy, self.time(step)).float()
-        errors = (prediction - self.target(x0, noise, step)).square().flatten(1).mean(1)
-        return {"loss": (self.weight(step) * errors).mean(), "error": errors.mean().detach()}
+        squares = (prediction - self.target(x0, noise, step)).square()
+        errors = (squares if of_values is None else of_values * squares).flatten(1).mean(1)
+        return {"loss": (self.weight(step) * errors).mean(), "error": squares.mean().detach()}
 
     def sample(
         self,

@@ -56,6 +56,7 @@ SETTINGS = (
     "base.batch=2",
     "base.checkpoint_every=4",
     "base.linear=true",
+    "base.shown_share=0.9",
     "base.unet.width=8",
     "base.unet.multipliers=[1, 2]",
     "base.unet.attention_sides=[4]",

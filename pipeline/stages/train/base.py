@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.contracts.randomness import generator_for
 from pipeline.run.run import Run
+from pipeline.stages.device import seeded
+from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
@@ -15,10 +18,19 @@ from pipeline.stages.train.plane_data import (
     unet_settings,
 )
 from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
-from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss
+from pipeline.stages.views import intrinsics, read_one
+from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss, weights_of_texels
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.linear import LinearFit, fit_linear
 from rodin_models.diffusion.process import Diffusion
+from rodin_models.field.rays import image_rays
+from rodin_models.field.render import planes_occupancy
+from rodin_models.field.sensitivity import texel_sensitivity
+from rodin_models.field.triplane import mirrored
+
+CPU = torch.device("cpu")
+SHOWN_AVATARS, SHOWN_VIEWS, SHOWN_SIDE = 32, 3, 48
+"""Pictures that say how much each texel shows: of so many avatars, so many views of so many pixels a side."""
 
 
 class BaseRecipe:
@@ -27,7 +39,8 @@ class BaseRecipe:
     trains = True
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        del device
+        self.run, self.device = run, device
+        self.texel_weight: Tensor | None = None
         self.data = PlaneData(run, "base")
         self.avatars, self.held_out = self.data.avatars, self.data.held_out
         latent_dim = self.data.latents.shape[1]
@@ -61,6 +74,9 @@ class BaseRecipe:
         else:
             set_plane_statistics(model.statistics, self.data.statistics("base_planes"))
         model.condition.statistics.set_from(self.data.latents)
+        share = self.run.config.base.shown_share
+        if share:
+            self.texel_weight = weights_of_texels(model, self._sensitivity(), share).to(self.device)
         return model
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
@@ -87,7 +103,9 @@ class BaseRecipe:
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
     ) -> dict[str, Tensor]:
         """The diffusion loss."""
-        return training_loss(model, batch["planes"], batch["latents"], generator, batch.get("predicted"), time)
+        return training_loss(
+            model, batch["planes"], batch["latents"], generator, batch.get("predicted"), time, self.texel_weight
+        )
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings, and the linear model that it stands on."""
@@ -99,6 +117,35 @@ class BaseRecipe:
             "linear": f"{self.linear.model.settings.components} eigen-planes, ridge {self.linear.ridge:.3g}, explains "
             f"{self.linear.explained:.1%} of the variance of avatars that it has not seen"
         }
+
+    def _sensitivity(self) -> Tensor:
+        """Sensitivity of some pictures of some avatars to base texels (3, channel, side, side)."""
+        config, rows = self.run.config, min(SHOWN_AVATARS, len(self.avatars))
+        decoder, _ = load_decoder(self.run.layout, CPU)
+        decoder.requires_grad_(False)
+        total = torch.zeros((3, config.planes.channels, *2 * [config.planes.base_resolution]))
+        for row in range(rows):
+            planes = self.data.read([row], "base_planes")[0]
+            occupancy = planes_occupancy(planes, decoder)
+            views = generator_for(config.seed, row, "shown views").integers(config.render.train_views, size=SHOWN_VIEWS)
+            for view in views:
+                camera = read_one(self.run, self.avatars[row], int(view)).record.camera.resized(SHOWN_SIDE, SHOWN_SIDE)
+                total += texel_sensitivity(
+                    planes,
+                    decoder,
+                    image_rays(
+                        torch.from_numpy(camera.matrix()).float(),
+                        torch.tensor(intrinsics(camera)),
+                        camera.height,
+                        camera.width,
+                    ),
+                    occupancy,
+                    side=config.planes.resolution,
+                    samples=config.fit.samples,
+                    draws=2,
+                    generator=seeded(config, row, "shown signs", CPU),
+                )
+        return total + mirrored(total) if config.train.mirror else total
 
     def _predicted(self, places: Places, latents: Tensor) -> Tensor:
         """Of the avatars that it learned from, what it would have predicted had it not; held-out ones are new to it."""

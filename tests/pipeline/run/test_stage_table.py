@@ -58,7 +58,7 @@ def test_what_depends_on_what():
     assert stages_of("train") == ("clip", "encode", *trained_models()[1:])
     assert set(STAGES) - set(stages_of("run")) == {"own"}
     assert single_stages() == (*stages_of("train"), "generate", "evaluate")
-    assert {stage for stage in STAGES if not opens(stage, "render")} == {"base", "latent"}
+    assert {stage for stage in STAGES if not opens(stage, "render")} == {"latent"}
     assert {stage for stage in STAGES if opens(stage, "fit")} == {"fit", "base", "upsampler", "refiner", "evaluate"}
     assert [STAGES[stage].shown_command for stage in ("own", "encode", "generate")] == [
         "fit --own-decoder",

@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from rodin_models.checkpoint import settings_from_dict
-from rodin_models.diffusion.base import BaseModel, BaseSettings, sample, training_loss
+from rodin_models.diffusion.base import BaseModel, BaseSettings, sample, training_loss, weights_of_texels
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
@@ -156,3 +156,22 @@ def test_texels_that_hardly_change_keep_a_floor() -> None:
     deviation[0, 0, 0, 0] = 0.0
     model.set_texel_statistics(torch.zeros(3, 2, 8, 8), deviation)
     assert 0.05 < model.statistics.std[0, 0, 0, 0] < 0.15 and model.statistics.std[0, 0, 1, 1] == 1.0
+
+
+def test_texels_that_show_weigh_more_and_the_mean_weight_is_one() -> None:
+    model = BaseModel(LINEAR, seeded(0))
+    deviation = torch.ones(3, 2, 8, 8)
+    deviation[1] = 3.0
+    model.set_texel_statistics(torch.zeros(3, 2, 8, 8), deviation)
+    sensitivity = torch.zeros(3, 2, 8, 8)
+    sensitivity[:2, :, :4] = 1.0
+    weights = weights_of_texels(model, sensitivity, 0.8)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    torch.testing.assert_close(weights[2], torch.full((2, 8, 8), 0.2))
+    torch.testing.assert_close(weights[1, 0, 0, 0] - 0.2, 9 * (weights[0, 0, 0, 0] - 0.2))
+    assert torch.equal(weights_of_texels(model, sensitivity, 0.0), torch.ones(3, 2, 8, 8))
+    planes, latents = two_avatars()
+    plain = training_loss(model.eval(), planes, latents, seeded(1), planes, texel_weight=torch.ones(3, 2, 8, 8))
+    twice = training_loss(model, planes, latents, seeded(1), planes, texel_weight=torch.full((3, 2, 8, 8), 2.0))
+    torch.testing.assert_close(twice["loss"], 2 * plain["loss"])
+    assert twice["error"] == plain["error"] == training_loss(model, planes, latents, seeded(1), planes)["error"]
