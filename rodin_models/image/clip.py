@@ -111,10 +111,12 @@ class Clip(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
-    def add_picture(self, side: int, generator: torch.Generator) -> None:
-        """Give it the layer that draws frontal pictures of ``side`` pixels from latents."""
+    def add_picture(self, mean: Float[Tensor, "3 side side"], generator: torch.Generator) -> None:
+        """Give it the layer that draws small frontal pictures from latents; it begins around their ``mean``."""
         with initialised_from(generator):
-            self.picture = nn.Linear(self.dim, 3 * side * side)
+            self.picture = nn.Linear(self.dim, mean.numel())
+        with torch.no_grad():
+            self.picture.bias.copy_(mean.flatten())
 
     @property
     def dim(self) -> int:

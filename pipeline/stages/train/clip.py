@@ -69,7 +69,8 @@ class ClipRecipe:
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
         if self.picture_weight:
-            clip.add_picture(PICTURE_SIDE, generator)
+            mean = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))]).mean(0)
+            clip.add_picture(mean, generator)
         return clip
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:

@@ -154,7 +154,7 @@ def test_latents_learn_to_draw_who_is_seen_whichever_way_round(tokenizer: object
     tokens = tokenize(tokenizer, ["a red shirt"] * 6)
     with pytest.raises(ValueError, match="this clip has none"):
         training_loss(clip, rgb, tokens, _generator(), frontal)
-    clip.add_picture(4, _generator(1))
+    clip.add_picture(frontal.mean(0), _generator(1))
     once, twice = (training_loss(clip, rgb, tokens, _generator(3), frontal, weight) for weight in (1.0, 2.0))
     torch.testing.assert_close(twice["loss"] - once["loss"], once["picture"])
     optimizer = torch.optim.AdamW(clip.parameters(), 3e-3)
@@ -166,7 +166,7 @@ def test_latents_learn_to_draw_who_is_seen_whichever_way_round(tokenizer: object
         parts["loss"].backward()
         optimizer.step()
         losses.append(parts["picture"].item())
-    assert losses[0] > 0.95 and sum(losses[-20:]) / 20 < 0.9, "1 is what their mean leaves unexplained"
+    assert 0.95 < losses[0] < 1.6 and sum(losses[-20:]) / 20 < 0.9, "1 is what their mean leaves unexplained"
 
 
 def test_weights_come_from_the_generator_alone() -> None:
