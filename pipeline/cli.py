@@ -244,27 +244,26 @@ def generate(
 @app.command()
 def evaluate(
     out: options.Out,
+    model: options.Measured = None,
+    only: options.Only = None,
+    samples: options.Samples = None,
     set_: options.Settings = None,
     redo: options.Redo = None,
     address: options.Address = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Measure fits and generated avatars, and write the report page."""
+    """Measure fits and generated avatars, and write the report page. With --samples, --only or --model, measure at
+    length, against held-out people and baselines, into report/results.json instead; the same command goes on.
+    """
     with for_the_user():
-        from pipeline.commands.visit import visit_run
+        from pipeline.commands import evaluate as command
 
-        exit_unless(
-            visit_run(
-                "evaluate",
-                ("evaluate",),
-                out,
-                settings=set_,
-                redo=redo,
-                address=address,
-                dry_run=dry_run,
-                echo=typer.echo,
-            )
-        )
+        if model is not None or only or samples is not None:
+            if redo or address or dry_run:
+                raise ConfigError("--redo, --address and --dry-run are of the page, not of --samples, --only, --model")
+            command.measure(_open(out, set_ or ()), model, only or (), samples, set_ or (), echo=typer.echo)
+        else:
+            exit_unless(command.write_page(out, set_, redo, address, dry_run=dry_run, echo=typer.echo))
 
 
 @app.command()

@@ -118,10 +118,11 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "render": ("bpy", "anny", "scipy", "OpenEXR"),
     "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
     "view": ("trimesh", "scikit-image", "viser"),
+    "evaluate": ("opencv-python-headless",),
 }
 """Distributions by extra; one that several bring stands with the first."""
 
-MODULES: Final = {"skimage": "scikit-image"}
+MODULES: Final = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
 """Modules that are not called as their distribution is."""
 
 

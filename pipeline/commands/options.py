@@ -63,3 +63,13 @@ File = Annotated[
 ]
 To = Annotated[Path | None, typer.Option("--to", help="Folder to write the models to.", show_default=False)]
 LinearMib = Annotated[float, typer.Option("--linear-mib", min=0, help="MiB that eigen-planes may take.")]
+Measured = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", help="Measure these models, another run's or exported ones, on --out's people.", show_default=False
+    ),
+]
+Only = Annotated[list[str] | None, typer.Option(help="Measure at length, this section alone; may be repeated.")]
+Samples = Annotated[
+    int | None, typer.Option(min=4, help="Measure at length, with so many avatars from noise, such as 200.")
+]

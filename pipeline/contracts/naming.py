@@ -128,6 +128,11 @@ class RunLayout:
         """metrics.json and index.html."""
         return self.root / "report"
 
+    @property
+    def evaluation(self) -> Path:
+        """Pictures that a large evaluation keeps, to go on with: a folder for each state of the models."""
+        return self.root / "evaluation"
+
     def ledgers(self, stage: str) -> Path:
         """Folder of a stage's entries; ``driver`` has one of each visit."""
         return self.root / "ledger" / stage

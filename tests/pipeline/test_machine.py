@@ -91,5 +91,7 @@ def test_extras_are_those_of_the_project_and_name_what_a_missing_module_needs():
     for extra, packages in EXTRAS.items():
         brought = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in project["optional-dependencies"][extra]}
         assert set(packages) <= brought, f"[{extra}] brings what it is said to bring"
-    told = {module: extra_of(module) for module in ("bpy", "torch", "skimage", "viser", "zipp")}
-    assert told == {"bpy": "render", "torch": "train", "skimage": "view", "viser": "view", "zipp": "train"}
+    told = {module: extra_of(module) for module in ("bpy", "torch", "skimage", "viser", "cv2", "zipp")}
+    assert told == {
+        "bpy": "render", "torch": "train", "skimage": "view", "viser": "view", "cv2": "evaluate", "zipp": "train"
+    }  # fmt: skip
