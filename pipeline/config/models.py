@@ -24,6 +24,11 @@ class TrainingConfig(Record):
     decay_share: float = Field(0.0, ge=0, le=1)
     """Share of the steps, at the end, over which the learning rate falls linearly to about 0; at 0 it holds."""
     ema_decay: float = Field(0.9999, ge=0, lt=1)
+    """Of the averaged weights, which are measured and published."""
+    ema_lengths: tuple[float, ...] = ()
+    """Further averages, by power functions (EDM2), of which the one with the lowest held-out loss is published if it is
+    lower than theirs: lengths as a share of the training, 0.03 to 0.2. Until the end this takes 16 times the disk of
+    the weights."""
     checkpoint_every: int = Field(5000, ge=1, json_schema_extra=OPERATIONAL)
     """Steps between checkpoints; a restart goes on from the last."""
     log_every: int = Field(50, ge=1, json_schema_extra=OPERATIONAL)

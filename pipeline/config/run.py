@@ -74,11 +74,14 @@ class RunConfig(Record):
             )
         for name in ("clip", "base", "upsampler", "latent", "refiner"):
             model = getattr(self, name)
-            if not model.held_out_every and (model.keep == "best" or model.patience):
+            if not model.held_out_every and (model.keep == "best" or model.patience or model.ema_lengths):
                 raise ValueError(
-                    f"{name}.keep {model.keep} and {name}.patience {model.patience} go by the held-out loss: set "
-                    f"{name}.held_out_every, the steps between its measurements, above 0"
+                    f"{name}.keep {model.keep}, {name}.patience {model.patience} and {name}.ema_lengths "
+                    f"{list(model.ema_lengths)} go by the held-out loss: set {name}.held_out_every, the steps between "
+                    "its measurements, above 0"
                 )
+            if not all(0.03 <= length <= 0.2 for length in model.ema_lengths):
+                raise ValueError(f"{name}.ema_lengths {list(model.ema_lengths)} must lie in 0.03 to 0.2")
         for name in ("base", "upsampler", "latent"):
             process, steps = getattr(self, name).diffusion, getattr(self.generate, f"{name}_steps")
             if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):

@@ -1,5 +1,6 @@
 """Checkpoints of a training: what a restart goes on from, marked with the configuration and data that it is of."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,27 @@ class Checkpoints:
     folder: Path
     identity: dict[str, Any]
     """What its training depends on; checkpoints of another one are passed over."""
+    kept: int = KEPT_CHECKPOINTS
+    """How many of them, the newest ones."""
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Publish the state after ``step`` steps, and forget all but the newest ones."""
         staged = empty_folder(self.folder / f"step-{step:08d}.partial")
         save_state(staged, {"identity": self.identity, "step": step, **state})
         publish_folder(staged, self.folder / f"step-{step:08d}")
-        for old in names(self.folder, "step-????????")[:-KEPT_CHECKPOINTS]:
+        for old in names(self.folder, "step-????????")[: -self.kept]:
             forget(old)
 
     def latest(self) -> dict[str, Any] | None:
         """The newest state of the same training, with its ``step``, if there is one."""
+        return next(self.newest_first(), None)
+
+    def newest_first(self) -> Iterator[dict[str, Any]]:
+        """The states of the same training, each with its ``step``."""
         for path in reversed(names(self.folder, "step-????????")):
             tree: dict[str, Any] = load_state(path)
             if tree["identity"] == self.identity:
-                return tree
-        return None
+                yield tree
 
     def forget(self) -> None:
         """Remove them all, when what they were for is published."""

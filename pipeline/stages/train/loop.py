@@ -19,6 +19,7 @@ from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
+from pipeline.stages.train.averages import Averages
 from pipeline.stages.train.checkpoints import Checkpoints
 from pipeline.stages.train.curve import Events, LossCurve
 from pipeline.stages.train.held_out import HeldOut
@@ -61,6 +62,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     )
     curve = LossCurve()
     held_out = HeldOut(item, recipe, model, context.device) if recipe.held_out and context.rank == 0 else None
+    averages = Averages(model, settings, checkpoints) if settings.ema_lengths and held_out is not None else None
     first_step = 0
     saved = checkpoints.latest()
     if saved is not None:
@@ -71,6 +73,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
         if held_out is not None:
             held_out.load_state_dict(saved["held_out"])
+        if averages is not None:
+            averages.load_state_dict(saved["averages"])
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
     events = Events(layout, item.stage, first_step) if context.rank == 0 and steps else None
@@ -105,6 +109,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
             )
         optimiser.step()
         ema.update(model)
+        if averages is not None:
+            averages.follow(step + 1)
         context.progress(step + 1, steps)
         last = step + 1 == steps
         if recipe.held_out and ((step + 1) % settings.held_out_every == 0 or last):
@@ -127,6 +133,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
             }
             if held_out is not None:
                 state["held_out"] = held_out.state_dict()
+            if averages is not None:
+                state["averages"] = averages.state_dict()
             checkpoints.save(step + 1, state)
         if last:
             if step + 1 < steps:
@@ -139,6 +147,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     if context.rank != 0:
         return None
     weights, measured = (ema.average, {}) if held_out is None else held_out.chosen(ema.average)
+    if averages is not None and held_out is not None:
+        weights, measured = averages.lower(held_out, weights, measured, steps)
     model.load_state_dict(weights)
     folder = layout.model(item.stage)
     staged = empty_folder(layout.work / "models" / item.stage)

@@ -64,6 +64,7 @@ def test_layers_merge_in_order(tmp_path):
         ("latent.diffusion.min_snr=-1.0", ("latent.diffusion.min_snr", "-1.0")),
         ("refiner.adversarial_weight=-0.1", ("refiner.adversarial_weight", "-0.1")),
         ("base.keep=best", ("base.keep best", "set base.held_out_every")),
+        ("latent.ema_lengths=[0.1]", ("latent.ema_lengths [0.1]", "set latent.held_out_every")),
         ("clip.patience=3", ("clip.patience 3", "set clip.held_out_every")),
         ("generate.base_steps=7", ("generate.base_steps", "7")),
         ("refiner.input_side=4096", ("refiner.input_side",)),
