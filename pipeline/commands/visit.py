@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config.load import load_config
+from pipeline.config.load import load_config, read_run_toml
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.display import stage_display
 from pipeline.driver.request import Visit
@@ -11,6 +11,7 @@ from pipeline.driver.summary import describe_plan, describe_result
 from pipeline.driver.visit import carry_out, check
 from pipeline.io.files import exists
 from pipeline.run.run import Run
+from pipeline.run.start import with_start
 
 
 def visit_run(
@@ -37,6 +38,8 @@ def visit_run(
     if run_toml is None and preset is None and config_file is None:
         preset = "demo"
     config = load_config(run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders)
+    told_again = any(word.startswith("train.start_from=") for word in settings or ())
+    config = with_start(config, None if run_toml is None or told_again else read_run_toml(run_toml))
     visit = Visit(
         run=Run(layout, config),
         stages=stages,

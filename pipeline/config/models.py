@@ -227,6 +227,12 @@ class TrainConfig(Record):
     """Ray Train workers a model."""
     cpus_per_worker: int = Field(1, ge=1, json_schema_extra=OPERATIONAL)
     """CPUs and torch threads of a worker. The last bits depend on both, but a training may go on with others."""
+    start_from: str = Field("", json_schema_extra=OPERATIONAL)
+    """Decoder and models that are taken up: a run, a folder of ``export models``, or "released" for those that come
+    with this installation. Decoder, CLIP and eigen-planes stay as they are, the other models go on from them. Empty
+    begins from nothing."""
+    start_from_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Of their content; filled in when the configuration is made."""
     mirror: bool = False
     """Mirrored avatars are learned from too, by all models on planes or latents: twice as many people."""
     precision: Literal["float32", "bfloat16"] = "float32"

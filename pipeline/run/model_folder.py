@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import JsonValue
+
 from pipeline.config.load import sampling_with
 from pipeline.config.sampling import MODELS_JSON, ModelsRecord, Sampling
+from pipeline.config.shape import shaping_settings
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.files import exists, read_bytes, version
@@ -21,6 +24,7 @@ from pipeline.io.ledger import parse_record
 from pipeline.io.publish import sha256_file
 from pipeline.run.existing import open_run
 from pipeline.run.run import Run
+from pipeline.run.stage_table import trained_models
 
 RELEASED: Final = "released"
 """Stands for the weights that come with this installation."""
@@ -33,19 +37,22 @@ class ModelFolder:
 
     layout: RunLayout
     sampling: Sampling
+    settings: dict[str, JsonValue]
+    """The settings that shape them (:mod:`pipeline.config.shape`)."""
     record: ModelsRecord | None = None
     """Of weights that left their run; ``None`` for those in a run."""
 
     @classmethod
     def of_run(cls, run: Run) -> "ModelFolder":
         """The decoder and the models of a run, as far as they are there."""
-        return cls(run.layout, run.config.sampling())
+        return cls(run.layout, run.config.sampling(), shaping_settings(run.config))
 
     def why_missing(self, what: str) -> str:
         """What to do about weights that are not there."""
         if self.record is not None:
             return f"{self.layout.root} holds no {what}: {_REMEDY}"
-        return f"{self.layout.root} holds no {what}: run rodin-pipe train --out {self.layout.root} {what} first"
+        command = "fit" if what == "decoder" else f"train {what}"
+        return f"{self.layout.root} holds no {what}: run rodin-pipe {command} --out {self.layout.root} first"
 
 
 def released_folder() -> Path:
@@ -65,7 +72,7 @@ def open_models(root: Path, settings: Sequence[str] = ()) -> ModelFolder:
             return ModelFolder.of_run(open_run(root, settings))
         raise DataError(f"{root} holds no models: it has neither {MODELS_JSON} nor run.toml")
     record = read_models_record(root)
-    return ModelFolder(RunLayout(root), sampling_with(record.sampling, settings), record)
+    return ModelFolder(RunLayout(root), sampling_with(record.sampling, settings), record.settings, record)
 
 
 def open_released(settings: Sequence[str] = ()) -> ModelFolder:
@@ -99,7 +106,20 @@ def read_models_record(root: Path) -> ModelsRecord:
     return record
 
 
-def content_sha256(record: ModelsRecord) -> str:
-    """One hash over all files of a model folder."""
-    text = "".join(f"{name} {facts.sha256}\n" for name, facts in sorted(record.files.items()))
+def content_of(models: ModelFolder) -> str:
+    """One hash over the decoder and all models; raises ``DataError`` where a run has not made all of them."""
+    if models.record is not None:
+        hashes = {name: facts.sha256 for name, facts in models.record.files.items()}
+    else:
+        run = open_run(models.layout.root)
+        decoder = run.decoder_report()
+        if decoder is None:
+            raise DataError(models.why_missing("decoder"))
+        hashes = {"decoder": decoder.decoder_sha256}
+        for name in trained_models():
+            report = run.stage_report(name)
+            if report is None:
+                raise DataError(models.why_missing(name))
+            hashes |= report.outputs
+    text = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(hashes.items()))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -117,6 +117,7 @@ STAGES: Final[dict[str, Stage]] = {
                 "planes": ALL,
                 "decoder": ALL,
                 "fit": Fields(but=("steps", "min_psnr", "render_samples", "threads", "precision", "compile", "fused")),
+                "train": Fields(only=("start_from_sha256",)),
             },
             reads=("render",),
             ledger=DecoderReport,

@@ -185,7 +185,8 @@ def _stage_times(run: Run) -> tuple[StageTime, ...]:
         rows["fit"] = (*_span(fits), done, failed, "")
     decoder = run.decoder_report()
     if decoder is not None:
-        rows["decoder"] = (decoder.started_at, decoder.finished_at, len(decoder.avatars), 0, "")
+        note = "" if decoder.avatars else "taken as it was"
+        rows["decoder"] = (decoder.started_at, decoder.finished_at, len(decoder.avatars), 0, note)
     for stage in single_stages():
         report = run.stage_report(stage)
         if report is not None and stage != "evaluate":

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.errors import ConfigError, DataError
+from pipeline.contracts.errors import ConfigError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
-from rodin_models.checkpoint import has_state, load_state, settings_from_dict
+from pipeline.stages.train.start import model_tree
+from rodin_models.checkpoint import settings_from_dict
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.field.render import planes_occupancy
@@ -134,15 +135,6 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
                 f"generate.{name}_steps {steps} must divide the {process.timesteps} steps of model {name}"
             )
     return sampler
-
-
-def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
-    """A model's ``settings`` and its state dict ``model``; raises ``DataError`` where there are none."""
-    folder = models.layout.model(name) / "weights"
-    if not has_state(folder):
-        raise DataError(models.why_missing(name))
-    tree: dict[str, Any] = load_state(folder)
-    return tree
 
 
 def _to_bytes(image: Tensor) -> npt.NDArray[np.uint8]:

@@ -90,9 +90,14 @@ class LinearFit:
     unseen: Float[Tensor, "avatar component"]
     """Coefficients by equation (1), right, as if neither the avatar nor its mirror image had been seen."""
     ridge: float
-    """The chosen l."""
+    """The chosen l; 0 where the model was given."""
     explained: float
-    """Share of the variance of the coefficients that ``unseen`` explains; may be negative."""
+    """Share of the variance of the coefficients that ``unseen`` explains; may be negative. 0 where nobody knows."""
+
+    @classmethod
+    def of_strangers(cls, model: LinearModel, latents: Float[Tensor, "avatar dim"]) -> "LinearFit":
+        """A given model beside avatars that it has not learned from."""
+        return cls(model, model.latents.normalise(latents) @ model.weight, 0.0, 0.0)
 
 
 def fit_linear(

@@ -24,9 +24,11 @@ from pipeline.io.plane_store import name_decoder
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.machine import package_versions, processor_name
 from pipeline.run.run import decoder_sha256
+from pipeline.run.start import started_from
 from pipeline.stages.context import Alone, Context
 from pipeline.stages.device import check_memory, choose_device, seeded, use_threads
 from pipeline.stages.fit.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.stages.fit.given import take_decoder
 from pipeline.stages.fit.settings import decoder_settings, fit_features, fit_settings
 from pipeline.stages.views import read_views
 from pipeline.stages.work import WorkItem
@@ -55,9 +57,13 @@ def fit_decoder(item: WorkItem, progress: Progress) -> DecoderReport:
 def fit_decoder_share(item: WorkItem, context: Context) -> DecoderReport | None:
     """One rank's part of fitting the decoder on the avatars that were rendered; rank 0 publishes and returns it.
 
-    Raises ``DataError``, on all ranks, when fewer than ``decoder.min_avatars`` are there and when the fit diverges.
+    A run that starts from given models takes their decoder. Raises ``DataError``, on all ranks, when fewer than
+    ``decoder.min_avatars`` are there and when the fit diverges.
     """
     run, layout, config = item.run, item.layout, item.config
+    models = started_from(config)
+    if models is not None:
+        return take_decoder(item, models, context.progress) if context.rank == 0 else None
     assert context.world_size == config.decoder.workers, "the bytes depend on the number of workers"
     started_at, start = time.time(), time.monotonic()
     use_threads(config.decoder.threads)

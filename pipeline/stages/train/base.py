@@ -18,6 +18,7 @@ from pipeline.stages.train.plane_data import (
     unet_settings,
 )
 from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
+from pipeline.stages.train.start import given_linear
 from pipeline.stages.views import intrinsics, read_one
 from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss, weights_of_texels
 from rodin_models.diffusion.conditioning import ConditionSettings
@@ -59,7 +60,7 @@ class BaseRecipe:
         )
         self.linear: LinearFit | None = None
         if self.settings.linear:
-            self.linear = fit_linear(
+            self.linear = given_linear(run.config, self.data.latents) or fit_linear(
                 self.data.read_all("base_planes"),
                 self.data.latents,
                 run.config.base.components,
@@ -113,9 +114,12 @@ class BaseRecipe:
             save_diffusion(model, self.settings, folder)
             return {}
         save_diffusion(model, self.settings, folder, linear=self.linear.model.tree())
+        eigen_planes = f"{self.linear.model.settings.components} eigen-planes"
+        if not self.linear.ridge:
+            return {"linear": f"{eigen_planes}, taken as they were"}
         return {
-            "linear": f"{self.linear.model.settings.components} eigen-planes, ridge {self.linear.ridge:.3g}, explains "
-            f"{self.linear.explained:.1%} of the variance of avatars that it has not seen"
+            "linear": f"{eigen_planes}, ridge {self.linear.ridge:.3g}, explains {self.linear.explained:.1%} of the "
+            "variance of avatars that it has not seen"
         }
 
     def _sensitivity(self) -> Tensor:

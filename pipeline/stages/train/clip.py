@@ -13,6 +13,8 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
 from pipeline.run.run import Run
+from pipeline.run.start import started_from
+from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
 from rodin_models.image.augment import Augmentation
@@ -34,7 +36,9 @@ class ClipRecipe:
         del device
         self.run = run
         self.avatars = learnable(run.config, run.render_sources())
-        self.trains = not run.config.clip.pretrained
+        models = started_from(run.config)
+        self.given = None if models is None else load_run_clip(models.layout, CPU)
+        self.trains = self.given is None and not run.config.clip.pretrained
         held_out = measured(run.config, run.render_sources(), "clip")
         # Alone, or without training, there is nothing to tell apart.
         self.held_out = held_out if self.trains and len(held_out) > 1 else ()
@@ -49,7 +53,7 @@ class ClipRecipe:
         self.augmentation = augmentation(run.config)
         learned = self.captions[: int(self.counts[: len(self.avatars)].sum())]
         try:
-            self.tokenizer: Any = build_tokenizer(self.settings, learned)
+            self.tokenizer: Any = self.given[1] if self.given else build_tokenizer(self.settings, learned)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
         self.tokens = tokenize(self.tokenizer, learned)
@@ -60,10 +64,13 @@ class ClipRecipe:
         self._lock = Lock()
 
     def build(self, generator: torch.Generator) -> nn.Module:
-        """The CLIP, pretrained where the configuration says so.
+        """The CLIP, the one that the run starts from or a pretrained one where the configuration says so.
 
         Raises ``DataError`` where there is none that can be used.
         """
+        if self.given is not None:
+            given: nn.Module = self.given[0]
+            return given
         try:
             clip = build_clip(self.settings, generator)
         except ValueError as error:

@@ -26,6 +26,7 @@ from pipeline.stages.train.held_out import HeldOut
 from pipeline.stages.train.optimiser import clip_gradients, learning_rate, make_optimiser
 from pipeline.stages.train.recipe import Batch, Objective, Recipe
 from pipeline.stages.train.recipes import make_recipe
+from pipeline.stages.train.start import take_up
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import Ema
 
@@ -53,7 +54,10 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         )
     avatars = (*recipe.avatars, *recipe.held_out)
     inputs = run.inputs_of(item.stage, avatars)
-    model = recipe.build(seeded(config, 0, f"{item.stage} weights", CPU)).to(context.device)
+    model = recipe.build(seeded(config, 0, f"{item.stage} weights", CPU))
+    if recipe.trains:
+        take_up(config, item.stage, model)
+    model.to(context.device)
     steps = settings.steps if recipe.trains else 0
     ema = Ema(model, settings.ema_decay)
     optimiser = make_optimiser(settings, model)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from support.tiny import tiny_config
@@ -11,7 +12,7 @@ from pipeline.config.sampling import MODELS_JSON, FileFacts, ModelsRecord
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.run import model_folder
-from pipeline.run.model_folder import content_sha256, open_models, open_released
+from pipeline.run.model_folder import content_of, open_models, open_released
 
 CONTENT = b"weights"
 
@@ -126,12 +127,16 @@ def test_a_damaged_or_foreign_folder_is_one_line(folder, damage):
 
 
 def test_the_hash_of_the_content_follows_every_file(folder):
-    record = open_models(folder).record
-    (name,) = record.files
-    other = record.model_copy(update={"files": {name: FileFacts(size=7, sha256="0" * 64)}})
-    moved = record.model_copy(update={"files": {"models/latent/weights/state.json": record.files[name]}})
-    assert len({content_sha256(one) for one in (record, other, moved)}) == 3
-    assert content_sha256(record) == content_sha256(open_models(folder).record)
+    models = open_models(folder)
+    (name,) = models.record.files
+
+    def of(**files):
+        return content_of(replace(models, record=models.record.model_copy(update={"files": files})))
+
+    facts, other = models.record.files[name], FileFacts(size=7, sha256="0" * 64)
+    assert len({of(a=facts), of(a=other), of(b=facts), of(a=facts, b=other)}) == 4
+    assert of(a=facts, b=other) == of(b=other, a=facts)
+    assert content_of(models) == content_of(open_models(folder))
 
 
 def test_an_installation_without_weights_says_so(tmp_path, monkeypatch, folder):
