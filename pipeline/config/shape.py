@@ -26,6 +26,7 @@ SHAPING: Final[tuple[str, ...]] = (
     "clip.heads",
     "clip.latent_dim",
     "clip.max_tokens",
+    "clip.likeness",
     "base.unet",
     "base.diffusion",
     "base.linear",

@@ -37,7 +37,6 @@ from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
-from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.image.clip import encode_images, encode_texts
 
 CPU = torch.device("cpu")
@@ -52,8 +51,6 @@ LEAST_SIDE, MOST_SIDE, MOST_ASPECT = 16, 1024, 8
 """Of a portrait, in pixels; a larger one is made smaller."""
 SHEET = "sheet.png"
 SHEET_COLUMNS = 8
-NEUTRAL_TEXT = "a person"
-"""What an edit is the difference to: ``a person with glasses`` minus ``a person``."""
 
 
 @dataclass(frozen=True)
@@ -203,10 +200,7 @@ def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8]
     if portrait is not None:
         rgb = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float().to(sampler.device) / 255
         found = encode_images(sampler.clip, rgb)
-        if request.edit is None:
-            return found
-        source, target = encode_texts(sampler.clip, sampler.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {request.edit}"])
-        return edit_latent(found, source[None], target[None], sampler.sampling.generate.edit_strength)
+        return found if request.edit is None else sampler.edited(found, request.edit)
     text = None
     if request.text is not None:
         text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])

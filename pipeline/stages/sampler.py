@@ -19,11 +19,15 @@ from pipeline.stages.train.refiner import render_rgba
 from pipeline.stages.train.start import model_tree
 from rodin_models.checkpoint import settings_from_dict
 from rodin_models.diffusion import base, latent, upsampler
+from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.field.render import planes_occupancy
+from rodin_models.image.clip import encode_texts
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
 
 CPU = torch.device("cpu")
+NEUTRAL_TEXT = "a person"
+"""What an edit is the difference to: ``a person with glasses`` minus ``a person``."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Sampler:
     decoder: Any
 
     def latents(self, num: int, text: Tensor | None, generator: torch.Generator) -> Tensor:
-        """``num`` image latents (num, latent) of unit length, from noise or from one text latent (1, latent)."""
+        """``num`` image latents (num, latent), from noise or from one text latent (1, text latent)."""
         drawn = latent.sample(
             self.latent,
             None if text is None else text.expand(num, -1),
@@ -52,7 +56,16 @@ class Sampler:
             guidance=1.0 if text is None else self.sampling.generate.guidance,
             generator=generator,
         )
-        return torch.nn.functional.normalize(drawn, dim=-1)
+        return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
+
+    def edited(self, latents: Tensor, edit: str) -> Tensor:
+        """Image latents (num, latent) moved by what ``edit``, such as "with glasses", adds to a person."""
+        source, target = encode_texts(self.clip, self.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {edit}"])
+        strength = self.sampling.generate.edit_strength
+        if self.clip.likeness is not None:
+            moved: Tensor = self.clip.likeness.edited(latents, source[None], target[None], strength)
+            return moved
+        return edit_latent(latents, source[None], target[None], strength)
 
     def planes(self, latents: Tensor, generator: torch.Generator) -> Tensor:
         """Full planes (num, 3, channel, side, side), float16 as they would be stored."""

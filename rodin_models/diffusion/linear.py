@@ -1,13 +1,8 @@
 """The linear model: base planes from an image latent by ridge regression on eigen-planes.
 
-The baseline that a network has to beat, and what the base diffusion stands on: it learns what this leaves over. With Z
-the standardised latents of N avatars, A their coefficients and H = Z (Z^T Z + l I)^-1 Z^T + 1/N,
-
-    W = (Z^T Z + l I)^-1 Z^T A,    predicted A^ = H A,    without rows g:  A_g - (I - H_gg)^-1 (A_g - A^_g)          (1)
-
-The last is what a fit on all others predicts for the rows g of one person, exactly (Allen 1974, PRESS, for a row), so
-what is left over of the people that it learned from is as large as for strangers. A person's mirror image is the same
-person: left in, it would give them away. l is the one of a grid with the smallest such error.
+The baseline that a network has to beat, and what the base diffusion stands on: it learns what this leaves over. What
+is left over of the avatars that it learned from is taken as if they had not been seen (:mod:`rodin_models.ridge`), so
+it is as large as for strangers.
 """
 
 from collections.abc import Mapping
@@ -15,16 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from einops import rearrange
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rodin_models.checkpoint import settings_from_dict
 from rodin_models.diffusion.eigen_planes import EigenPlanes, ReadPlanes, principal_components
 from rodin_models.diffusion.normalisation import LatentStatistics
-
-RIDGES = tuple(10.0 ** (power / 2) for power in range(-4, 13))
-"""The grid of l, 0.01 to 10^6: a standardised latent of N avatars has a sum of squares of N in each coordinate."""
+from rodin_models.ridge import fit_ridge
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class LinearFit:
 
     model: LinearModel
     unseen: Float[Tensor, "avatar component"]
-    """Coefficients by equation (1), right, as if neither the avatar nor its mirror image had been seen."""
+    """Coefficients as if neither the avatar nor its mirror image had been seen."""
     ridge: float
     """The chosen l; 0 where the model was given."""
     explained: float
@@ -117,36 +109,12 @@ def fit_linear(
     model = LinearModel(LinearSettings(shape, len(eigen.spread), latents.shape[1]))  # type: ignore[arg-type]
     model.eigen = eigen
     model.latents.set_from(latents)
-    z = model.latents.normalise(latents).double()
-    total = coefficients.square().sum()
-    tried = [
-        (float((coefficients - _unseen(z, coefficients, ridge, people)).square().sum()), ridge) for ridge in RIDGES
-    ]
-    error, ridge = min(tried)
-    unseen = _unseen(z, coefficients, ridge, people).float()
-    model.weight.copy_(_weight(z, coefficients, ridge))
+    found = fit_ridge(model.latents.normalise(latents).double(), coefficients, people)
+    model.weight.copy_(found.weight)
+    unseen = found.unseen.float()
     squares = torch.zeros(shape, dtype=torch.float64)
     for first in range(0, num, 64):
         planes = read(first, min(first + 64, num)).float()
         squares += (planes - eigen.planes(unseen[first : first + len(planes)])).double().square().sum(0)
     model.residual.copy_((squares / num).sqrt())
-    return LinearFit(model.requires_grad_(False).eval(), unseen, ridge, float(1 - error / total) if total > 0 else 0.0)
-
-
-def _weight(
-    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float
-) -> Float64[Tensor, "dim component"]:
-    square = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
-    return torch.linalg.solve(square, z.T @ coefficients)
-
-
-def _unseen(
-    z: Float64[Tensor, "avatar dim"], coefficients: Float64[Tensor, "avatar component"], ridge: float, people: int
-) -> Float64[Tensor, "avatar component"]:
-    """Equation (1), right; the rows of a person lie ``people`` apart."""
-    square = z.T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
-    rest = rearrange(coefficients - z @ _weight(z, coefficients, ridge), "(g person) c -> person g c", person=people)
-    own = rearrange(z, "(g person) d -> person g d", person=people)
-    hat = own @ torch.linalg.solve(square, own.mT) + 1 / len(z)
-    unexplained = torch.linalg.solve((1 + 1e-9) * torch.eye(hat.shape[-1], dtype=z.dtype) - hat, rest)
-    return coefficients - rearrange(unexplained, "person g c -> (g person) c")
+    return LinearFit(model.requires_grad_(False).eval(), unseen, found.ridge, found.explained)

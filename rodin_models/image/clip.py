@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from rodin_models.checkpoint import settings_from_dict
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
+from rodin_models.image.likeness import Likeness
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -81,6 +82,8 @@ class ClipSettings:
     """Largest number of tokens; 256 of them are the bytes, so that any text can be read."""
     max_tokens: int = 64
     """Tokens of a caption, start and end included; what is longer is cut before the end token."""
+    likeness: int = 0
+    """Principal components of frontal pictures that are the image latent in place of the contrastive one; 0: none."""
     pretrained: str | None = None
     """A folder with config.json, model.safetensors and tokenizer.json, or a hub name."""
 
@@ -108,6 +111,8 @@ class Clip(nn.Module):
         self.network = network
         self.picture: nn.Linear | None = None
         """Draws small frontal pictures from latents while training; no part of what is saved."""
+        self.likeness: Likeness | None = None
+        """Encodes images where there is one."""
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
@@ -171,7 +176,9 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
 
     if settings.pretrained is not None:
         try:
-            return Clip(CLIPModel.from_pretrained(settings.pretrained, use_safetensors=True)).eval()
+            return _with_likeness(
+                Clip(CLIPModel.from_pretrained(settings.pretrained, use_safetensors=True)), settings
+            ).eval()
         except (OSError, ValueError) as error:
             raise _not_found(settings.pretrained, error) from error
     text = {
@@ -197,7 +204,13 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
     }
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.latent_dim)
     with initialised_from(generator):
-        return Clip(CLIPModel(config))
+        return _with_likeness(Clip(CLIPModel(config)), settings)
+
+
+def _with_likeness(clip: Clip, settings: ClipSettings) -> Clip:
+    if settings.likeness:
+        clip.likeness = Likeness(settings.likeness, clip.dim)
+    return clip
 
 
 def build_tokenizer(settings: ClipSettings, captions: Iterable[str]) -> Any:
@@ -295,7 +308,9 @@ def _inverse_temperature(clip: Clip) -> Tensor:
 
 @torch.no_grad()
 def encode_images(clip: Clip, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-    """Unit latents of images in [0, 1] over white."""
+    """Latents of images in [0, 1] over white: likenesses where the clip has them, unit contrastive latents if not."""
+    if clip.likeness is not None:
+        return clip.likeness.encode(rgb)
     return F.normalize(clip.image_embeddings(rgb), dim=-1)
 
 
@@ -362,13 +377,14 @@ def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
                 )
             )
         )
-    clip.load_state_dict(weights)
+    settings = settings_from_dict(ClipSettings, record["settings"])
+    _with_likeness(clip, settings).load_state_dict(weights)
     found = encoder_sha256(clip, tokenizer)
     if found != record["encoder_sha256"]:
         raise ValueError(
             f"the CLIP in {folder} hashes to {found[:12]}, its record says {record['encoder_sha256'][:12]}"
         )
-    return clip.eval(), tokenizer, settings_from_dict(ClipSettings, record["settings"])
+    return clip.eval(), tokenizer, settings
 
 
 def _architecture(clip: Clip) -> dict[str, Any]:

@@ -44,6 +44,7 @@ SETTINGS = (
     "clip.steps=3",
     "clip.batch=4",
     "clip.picture_weight=1.0",
+    "clip.likeness=6",
     "clip.augment_exposure=0.5",
     "clip.augment_background=0.5",
     "clip.image_size=16",

@@ -19,10 +19,9 @@ from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learn
 from pipeline.stages.views import read_one, rgb_tensor
 from rodin_models.image.augment import Augmentation
 from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
+from rodin_models.image.likeness import small
 
 CPU = torch.device("cpu")
-PICTURE_SIDE = 32
-"""Pixels of a side of the small frontal pictures that latents are asked to draw."""
 OVERSAMPLED = 2
 """Pictures are kept at this many times the side that the encoder sees, since augmentation zooms into them."""
 KEPT_BYTES = 512 * 2**20
@@ -78,6 +77,12 @@ class ClipRecipe:
         if self.picture_weight:
             mean = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))]).mean(0)
             clip.add_picture(mean, generator)
+        if clip.likeness is not None:
+            frontal = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))])
+            try:
+                clip.likeness.fit(torch.cat((frontal, frontal.flip(-1))))
+            except ValueError as error:
+                raise DataError(f"clip.likeness {self.settings.likeness}: {error}; lower it") from None
         return clip
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
@@ -136,8 +141,19 @@ class ClipRecipe:
 
     def _small_frontal(self, row: int) -> Tensor:
         frontal = self._picture(row, self.run.config.render.frontal_view)[:3].float() / 255
-        small: Tensor = F.interpolate(frontal[None], (PICTURE_SIDE, PICTURE_SIDE), mode="area")[0]
-        return small
+        return small(frontal[None])[0]
+
+    @torch.no_grad()
+    def _fit_text(self, clip: Clip) -> dict[str, str]:
+        """Give likenesses their way from the texts as they are encoded now."""
+        if clip.likeness is None:
+            return {}
+        device = clip.mean.device
+        tokens = self.tokens[torch.from_numpy(self.first[: len(self.avatars)])].to(device)
+        frontal = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))]).to(device)
+        texts = F.normalize(clip.text_embeddings(tokens), dim=-1)
+        explained = clip.likeness.fit_text(clip.likeness.encode(frontal), texts)
+        return {"likeness": f"captions explain {explained:.1%} of the variance of small frontal pictures of strangers"}
 
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
@@ -160,7 +176,8 @@ class ClipRecipe:
         """Weights, record, tokenizer; the encoder's hash is what latents are marked with."""
         assert isinstance(model, Clip)
         model.picture = None
-        return {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
+        notes = self._fit_text(model)
+        return notes | {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
 
 
 def augmentation(config: RunConfig) -> Augmentation:
@@ -194,5 +211,6 @@ def clip_settings(config: RunConfig) -> ClipSettings:
         text_heads=clip.heads,
         latent_dim=clip.latent_dim,
         max_tokens=clip.max_tokens,
+        likeness=clip.likeness,
         pretrained=clip.pretrained or None,
     )

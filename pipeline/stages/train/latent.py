@@ -38,7 +38,7 @@ class LatentRecipe:
             dim=dim,
             width=section.width,
             layers=section.layers,
-            condition=ConditionSettings(dim=dim, dropout=section.text_dropout),
+            condition=ConditionSettings(dim=self.text.shape[1], dropout=section.text_dropout),
             diffusion=diffusion_settings(section.diffusion),
         )
 

@@ -247,10 +247,14 @@ def test_a_training_view_changes_the_decoder(made, tmp_path):
     assert tree_hashes(run.layout.decoder) != tree_hashes(made.layout.decoder)
 
 
-def test_latents_are_of_every_avatar_and_of_unit_length(made):
+def test_latents_are_of_every_avatar_and_of_unit_length_where_they_are_contrastive(made, tmp_path):
     latents = load_latents(made.layout)
     assert latents.avatars == tuple(range(6))
-    for values in (latents.image, latents.text):
+    assert latents.image.shape == (6, made.config.clip.likeness) == latents.mirrored.shape
+    contrastive = made.copy_to(tmp_path / "run", "clip", "encode", settings=("clip.likeness=0",))
+    contrastive.train("clip")
+    contrastive.encode()
+    for values in (latents.text, load_latents(contrastive.layout).image):
         assert values.shape == (6, made.config.clip.latent_dim)
         assert torch.allclose(values.norm(dim=1), torch.ones(6), atol=1e-5)
     assert latents.image[latents.rows((4, 1))].equal(latents.image[[4, 1]])
