@@ -218,6 +218,9 @@ def generate(
     num: Annotated[int, typer.Option(min=1, help="Avatars to make from noise or of a text.")] = 4,
     portrait: Annotated[Path | None, typer.Option(help="Image of a face to make an avatar of.")] = None,
     text: Annotated[str | None, typer.Option(help="Sentence to make an avatar of.")] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="The portrait is framed as renders are, over white: change nothing.")
+    ] = False,
     edit: Annotated[str | None, typer.Option(help="With --portrait: what to change, such as 'with glasses'.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
     name: Annotated[str | None, typer.Option(help="Folder to make; named after the request by default.")] = None,
@@ -233,7 +236,7 @@ def generate(
         from pipeline.driver.display import simple_progress
         from pipeline.stages.generate import Request
 
-        request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name)
+        request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name, as_is=as_is)
         with simple_progress("generate", "avatar") as progress:
             folder = generate_avatars(
                 request, out=out, model=model, to=to or Path("avatars"), settings=set_ or (), progress=progress

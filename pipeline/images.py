@@ -4,6 +4,7 @@ Nothing is written here: callers publish the bytes. Arrays are uint8, (height, w
 """
 
 import io
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +45,23 @@ def encode_png(image: Pixels, *, optimize: bool = True) -> bytes:
 def decode_image(data: bytes, *, name: str) -> Pixels:
     """RGBA pixels of a PNG, JPEG or WebP file that a user gave, turned as its EXIF says; opaque where it has no alpha.
 
-    Raises ``DataError`` that mentions ``name``.
+    Raises ``DataError`` that mentions ``name``, also for more pixels than Pillow takes for harmless, some 90 million.
     """
     from PIL import ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         reason = "no PNG, JPEG or WebP image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{name} cannot be read as an image: {reason}; give a PNG, JPEG or WebP file") from error
 

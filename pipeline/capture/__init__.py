@@ -1,1 +1,1 @@
-"""Captures in place of renders: masks, where their world lies in ours, how they become shards."""
+"""Captures in place of renders: masks, where their world lies in ours, how they become shards; and portraits."""

@@ -48,6 +48,8 @@ def check_request(request: Request) -> None:
         raise ConfigError("--portrait and --text exclude each other; to change a portrait use --edit")
     if request.edit is not None and request.portrait is None:
         raise ConfigError("--edit changes a portrait: give one with --portrait")
+    if request.as_is and request.portrait is None:
+        raise ConfigError("--as-is is about a portrait: give one with --portrait")
     for option, text in (("--text", request.text), ("--edit", request.edit)):
         if text is not None and not text.strip():
             raise ConfigError(f"{option} is empty: say what the person looks like")

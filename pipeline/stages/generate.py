@@ -5,7 +5,7 @@ frontal view and caption; the command ``rodin-pipe generate`` makes whatever is 
 
 Each avatar gets a folder below ``samples/``: ``planes.npy`` (float16, as the plane store holds them), ``latent.npy``,
 a turntable, a strip of views rendered and refined, the frontal image, and ``avatar.json`` that says how it was made.
-Of several, ``sheet.png`` shows the frontal images side by side.
+Of several, ``sheet.png`` shows the frontal images side by side, and ``portrait.png`` what was made of a portrait.
 """
 
 import hashlib
@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.capture.portrait import Portrait, frontal_frame, read_portrait
 from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
-from pipeline.images import decode_image, encode_png, over_white, resized
+from pipeline.images import encode_png, over_white
 from pipeline.io.files import exists, names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
@@ -47,8 +48,9 @@ TURNTABLE_FPS = 24
 ELEVATION_DEG = 5.0
 SAMPLING_SHARE = 0.3
 """About how much of the time passes until an avatar's planes are there."""
-LEAST_SIDE, MOST_SIDE, MOST_ASPECT = 16, 1024, 8
-"""Of a portrait, in pixels; a larger one is made smaller."""
+PORTRAIT = "portrait.png"
+"""A portrait as given and, beside it, as it is read, where they differ."""
+PORTRAIT_TILE = 384
 SHEET = "sheet.png"
 SHEET_COLUMNS = 8
 
@@ -63,6 +65,8 @@ class Request:
     edit: str | None = None
     seed: int = 0
     name: str | None = None
+    as_is: bool = False
+    """The portrait is framed as renders are, over white: nothing is done to it."""
 
     @property
     def source(self) -> str:
@@ -114,8 +118,8 @@ def run_requests(run: Run) -> list[Request]:
     publish_bytes(portrait, encode_png(over_white(sample.rgba)))
     return [
         *requests,
-        Request(num=1, portrait=portrait, name="portrait"),
-        Request(num=1, portrait=portrait, edit="with glasses", name="edit"),
+        Request(num=1, portrait=portrait, name="portrait", as_is=True),
+        Request(num=1, portrait=portrait, edit="with glasses", name="edit", as_is=True),
         Request(num=1, text=sample.record.caption, name="text"),
     ]
 
@@ -125,10 +129,11 @@ def generate_request(
 ) -> Path:
     """Make what is asked for in ``work`` and publish it as ``to/<name>``, whole or not at all; returns that folder.
 
-    Raises ``DataError`` for a portrait that is no image, a model that is not there, or a folder of that name that
-    holds something else, ``ConfigError`` for a request that cannot be.
+    Raises ``DataError`` for a portrait that is no image or shows no face, a model that is not there, or a folder of
+    that name that holds something else, ``ConfigError`` for a request that cannot be, ``ResourceError`` for a package
+    that preparing a portrait takes.
     """
-    portrait = read_portrait(request.portrait) if request.portrait is not None else None
+    portrait = _portrait(request, models.sampling)
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
         raise DataError(f"--name {request.folder_name!r} is no plain folder name")
     final = to / request.folder_name
@@ -139,7 +144,10 @@ def generate_request(
     sampler = load_sampler(models, choose_device(sampling))
     progress(0, num)
     staged = empty_folder(work / request.folder_name)
-    latents = _latents(sampler, request, portrait, num)
+    if portrait is not None and portrait.is_changed:
+        pair = contact_sheet((portrait.before, portrait.rgb), columns=2, tile=PORTRAIT_TILE, labels=("given", "read"))
+        (staged / PORTRAIT).write_bytes(encode_png(pair))
+    latents = _latents(sampler, request, portrait.rgb if portrait is not None else None, num)
     cameras = turntable_rig(
         sampling.generate.views,
         elevation_deg=ELEVATION_DEG,
@@ -165,7 +173,8 @@ def generate_request(
             rendered, refined = sampler.images(planes, latents[index], cameras, on_image)
             folder = staged / f"avatar-{index:03d}"
             folder.mkdir()
-            _write_avatar(folder, sampling, request, index, planes, latents[index], rendered, refined)
+            done = portrait.done if portrait is not None else ""
+            _write_avatar(folder, sampling, request, done, index, planes, latents[index], rendered, refined)
             fronts.append(refined[0][..., :3])
     if num > 1:
         sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
@@ -175,24 +184,11 @@ def generate_request(
     return final
 
 
-def read_portrait(path: Path) -> npt.NDArray[np.uint8]:
-    """A portrait over white, uint8 (row, column, 3), made smaller where it is larger than anything reads.
-
-    Raises ``DataError`` when there is none, it is no image, or none that shows a face.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"portrait {path} cannot be read: {error.strerror}; give a PNG or JPEG of a face") from None
-    rgb = over_white(decode_image(data, name=f"portrait {path}"))
-    height, width = rgb.shape[:2]
-    if min(height, width) < LEAST_SIDE or max(height, width) > MOST_ASPECT * min(height, width):
-        raise DataError(
-            f"portrait {path} has {width} x {height} pixels: a face takes at least {LEAST_SIDE} each way, and no side "
-            f"more than {MOST_ASPECT} times the other"
-        )
-    scale = MOST_SIDE / max(height, width)
-    return rgb if scale >= 1 else resized(rgb, round(width * scale), round(height * scale))
+def _portrait(request: Request, sampling: Sampling) -> Portrait | None:
+    if request.portrait is None:
+        return None
+    frame = None if request.as_is else frontal_frame(sampling.distance, sampling.fov_deg)
+    return read_portrait(request.portrait, frame)
 
 
 def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8] | None, num: int) -> torch.Tensor:
@@ -211,6 +207,7 @@ def _write_avatar(
     folder: Path,
     sampling: Sampling,
     request: Request,
+    prepared: str,
     index: int,
     planes: torch.Tensor,
     latent: torch.Tensor,
@@ -235,6 +232,7 @@ def _write_avatar(
         "source": request.source,
         "prompt": request.text or request.edit or "",
         "portrait": str(request.portrait) if request.portrait else None,
+        "portrait_prepared": prepared,
         "seed": request.seed,
         "index": index,
         "guidance": sampling.generate.guidance,

@@ -26,7 +26,8 @@ ELSEWHERE = {
     "commands/export/models.py": "the folder that was asked for",
     "commands/export/export.py": "the size of the file that was asked for",
     "driver/visit.py": "whether there is a GPU",
-    "stages/generate.py": "the portrait, which is the user's",
+    "capture/portrait.py": "the portrait, which is the user's",
+    "stages/generate.py": "arrays in memory",
 }
 """What touches other files than a run's, and which."""
 

@@ -5,14 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
+from skimage.data import astronaut
 from support.commands import rodin_passes, rodin_refuses
 
 from pipeline.commands.export.models import export_models
 from pipeline.config.load import load_config
-from pipeline.contracts.errors import DataError
 from pipeline.run import model_folder
-from pipeline.stages.generate import MOST_SIDE, read_portrait
+from pipeline.stages.generate import PORTRAIT_TILE
 
 pytestmark = pytest.mark.seconds
 
@@ -32,8 +32,11 @@ def installed(weights, monkeypatch):
 
 @pytest.fixture
 def portrait(tmp_path):
+    """An ellipse of skin over white, in which no face is found."""
     path = tmp_path / "face.png"
-    Image.new("RGB", (40, 50), (200, 150, 120)).save(path)
+    image = Image.new("RGB", (40, 50), "white")
+    ImageDraw.Draw(image).ellipse((8, 10, 32, 44), (200, 150, 120))
+    image.save(path)
     return path
 
 
@@ -62,6 +65,28 @@ def test_released_weights_make_avatars_of_every_source(installed, tmp_path, monk
         planes = np.load(one / "planes.npy", allow_pickle=False)
         assert planes.shape == (3, 4, 16, 16) and np.isfinite(planes.astype(float)).all()
     assert (folder / "sheet.png").exists() == (num > 1)
+
+
+def test_a_photograph_is_prepared_and_shown_before_and_after(installed, tmp_path):
+    path = tmp_path / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    rodin_passes("generate", "--portrait", path, "--to", tmp_path / "to", "--name", "a")
+    rodin_passes("generate", "--portrait", path, "--to", tmp_path / "to", "--name", "b", "--as-is")
+    prepared = {name: record(tmp_path / "to" / name / "avatar-000")["portrait_prepared"] for name in "ab"}
+    assert prepared == {"a": "face of 98 pixels found, framed, background removed", "b": "taken as it is"}
+    with Image.open(tmp_path / "to" / "a" / "portrait.png") as pair:
+        assert pair.width == 2 * (PORTRAIT_TILE + 6) + 6
+    assert not (tmp_path / "to" / "b" / "portrait.png").exists(), "nothing was changed"
+    latents = [np.load(tmp_path / "to" / name / "avatar-000" / "latent.npy") for name in "ab"]
+    assert not np.allclose(*latents, atol=1e-4)
+
+
+def test_a_picture_without_a_face_is_told_and_nothing_is_written(installed, tmp_path):
+    path = tmp_path / "wall.jpg"
+    Image.new("RGB", (300, 200), (120, 110, 90)).save(path)
+    said = rodin_refuses("generate", "--portrait", path, "--to", tmp_path / "to")
+    assert "no face was found in its 300 x 200 pixels" in said and "--as-is" in said
+    assert not (tmp_path / "to").exists()
 
 
 def test_the_sheet_shows_all_from_the_front(installed, tmp_path):
@@ -135,26 +160,9 @@ def test_a_damaged_folder_is_told_and_nothing_is_written(weights, tmp_path):
         (("--text", " "), "--text is empty"),
         (("--text", "old " * 10_000), "--text has 40000 characters, 1000 are the most"),
         (("--portrait", "nowhere.png"), "nowhere.png cannot be read"),
+        (("--as-is", "--num", "1"), "--as-is is about a portrait"),
     ],
 )
 def test_requests_that_cannot_be(installed, tmp_path, words, said):
     (tmp_path / "run.toml").write_text(load_config(preset="demo").to_toml())
     assert said in rodin_refuses("generate", *(str(tmp_path) if word == "RUN" else word for word in words))
-
-
-def test_portraits_of_any_size_are_told_or_made_smaller(tmp_path):
-    def read(width, height):
-        path = tmp_path / f"{width}x{height}.png"
-        Image.new("RGB", (width, height), (200, 100, 50)).save(path)
-        return read_portrait(path)
-
-    assert read(16, 20).shape == (20, 16, 3)
-    assert read(3000, 2000).shape == (round(MOST_SIDE * 2 / 3), MOST_SIDE, 3)
-    assert (read(3000, 2000) == (200, 100, 50)).all()
-    for width, height in ((1, 1), (15, 100), (20_000, 1), (20_000, 2000)):
-        with pytest.raises(DataError, match=rf"has {width} x {height} pixels"):
-            read(width, height)
-    monkey = tmp_path / "bomb.png"
-    Image.new("1", (20_000, 20_000)).save(monkey)
-    with pytest.raises(DataError, match=r"bomb\.png cannot be read as an image"):
-        read_portrait(monkey)
