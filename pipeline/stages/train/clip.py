@@ -145,8 +145,8 @@ class ClipRecipe:
 
     @torch.no_grad()
     def _fit_text(self, clip: Clip) -> dict[str, str]:
-        """Give likenesses their way from the texts as they are encoded now."""
-        if clip.likeness is None:
+        """Give likenesses their way from the texts as they are encoded now; those of a given CLIP have theirs."""
+        if clip.likeness is None or self.given is not None:
             return {}
         device = clip.mean.device
         tokens = self.tokens[torch.from_numpy(self.first[: len(self.avatars)])].to(device)
