@@ -18,6 +18,8 @@ class TrainingConfig(Record):
     """Batches whose gradients are averaged in a step, which then sees ``batch`` times as many items in the memory of
     one batch. Noise is drawn batch by batch; CLIP compares within a batch."""
     learning_rate: float = Field(1e-4, gt=0)
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """What moves the weights: AdamW all of them, or Muon the kernels inside of the network and AdamW the rest."""
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(100, ge=0)
     """First steps, over which the learning rate rises."""

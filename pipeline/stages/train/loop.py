@@ -23,7 +23,7 @@ from pipeline.stages.train.averages import Averages
 from pipeline.stages.train.checkpoints import Checkpoints
 from pipeline.stages.train.curve import Events, LossCurve
 from pipeline.stages.train.held_out import HeldOut
-from pipeline.stages.train.optimiser import clip_gradients, learning_rate, make_optimiser
+from pipeline.stages.train.optimiser import Optimiser, clip_gradients
 from pipeline.stages.train.recipe import Batch, Objective, Recipe
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
@@ -60,7 +60,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     model.to(context.device)
     steps = settings.steps if recipe.trains else 0
     ema = Ema(model, settings.ema_decay)
-    optimiser = make_optimiser(settings, model)
+    optimiser = Optimiser(settings, model)
     checkpoints = Checkpoints(
         layout.model(item.stage) / "checkpoints", {"fingerprint": item.fingerprint, "inputs": inputs}
     )
@@ -98,9 +98,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         measure(0)
     for step, batches in _batches(item, recipe, context, first_step, steps):
         generator = seeded(config, step, f"{item.stage} rank {context.rank}", CPU)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings, step)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         losses = []
         for batch in batches:
             with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
@@ -111,7 +109,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 f"stage {item.stage}: the gradient of step {step} is not finite; lower {item.stage}.learning_rate "
                 f"{settings.learning_rate} and go on from the last checkpoint"
             )
-        optimiser.step()
+        optimiser.step(step)
         ema.update(model)
         if averages is not None:
             averages.follow(step + 1)
