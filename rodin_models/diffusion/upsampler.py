@@ -5,8 +5,8 @@ enlarged and degraded by condition augmentation. What the UNet returns is added 
 still a prediction of x_0 and starts from bicubic interpolation. The loss is L2 on planes, plus an image loss on what
 a callable makes of the predicted planes: it renders patches and compares them; no renderer is known here.
 
-Not in the paper: with ``residual``, what is diffused is what bicubic enlargement leaves over (equation 10 of
-``process``), each texel in units of how large that is.
+Not in the paper: with ``residual``, what is diffused is what bicubic enlargement and people's mean detail leave over
+(equation 10 of ``process``), each texel in units of how large that is. Everybody has eyes at nearly the same place.
 """
 
 from collections.abc import Callable
@@ -102,12 +102,13 @@ class UpsamplerModel(nn.Module):
         self.condition = Condition(settings.condition)
         self.unet = UNet(settings.unet, generator)
 
-    def set_detail(self, deviation: Float[Tensor, "3 channel side side"]) -> None:
-        """Take the deviation of what enlargement leaves over, in the planes' units; after ``statistics``."""
+    def set_detail(
+        self, mean: Float[Tensor, "3 channel side side"], deviation: Float[Tensor, "3 channel side side"]
+    ) -> None:
+        """Take mean and deviation of what enlargement leaves over, in the planes' units; after ``statistics``."""
         if self.detail is None:
             raise ValueError("this upsampler diffuses whole planes, not what enlargement leaves over")
-        mean = self.statistics.mean[..., None, None].expand_as(deviation)
-        self.detail.set(mean, floored(deviation))
+        self.detail.set(self.statistics.mean[..., None, None] + mean, floored(deviation))
 
     @property
     def diffused(self) -> PlaneStatistics:
@@ -117,8 +118,10 @@ class UpsamplerModel(nn.Module):
     def centre(
         self, enlarged: Float[Tensor, "batch 3 channel side side"]
     ) -> Float[Tensor, "batch 3 channel side side"]:
-        """Enlarged planes, standardised by channel, as the diffused ones are standardised."""
-        return enlarged if self.detail is None else self.detail.normalise(self.statistics.denormalise(enlarged))
+        """What enlarged planes, standardised by channel, make one expect: with a residual, they and the mean detail."""
+        if self.detail is None:
+            return enlarged
+        return (self.statistics.denormalise(enlarged) - self.statistics.mean[..., None, None]) / self.detail.std
 
     def forward(
         self,

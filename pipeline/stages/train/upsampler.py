@@ -64,7 +64,7 @@ class UpsamplerRecipe:
         model = UpsamplerModel(self.settings, generator)
         set_plane_statistics(model.statistics, self.data.statistics("planes"))
         if self.settings.residual:
-            model.set_detail(self._detail())
+            model.set_detail(*self._detail())
         model.condition.statistics.set_from(self.data.latents)
         return model
 
@@ -109,14 +109,16 @@ class UpsamplerRecipe:
         views = generator.integers(self.run.config.render.train_views, size=len(rows))
         return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(len(rows), 2))), 1)
 
-    def _detail(self) -> Tensor:
-        """Deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
+    def _detail(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
         side = self.settings.unet.side
-        squares = torch.zeros((3, self.settings.unet.in_channels, side, side), dtype=torch.float64)
+        total, squares = torch.zeros((2, 3, self.settings.unet.in_channels, side, side), dtype=torch.float64)
         for row in range(self.data.rows):
-            enlarged = enlarge(self.data.read([row], "base_planes"), side)
-            squares += (self.data.read([row], "planes") - enlarged)[0].double().square()
-        return (squares / self.data.rows).sqrt().float()
+            rest = self.data.read([row], "planes") - enlarge(self.data.read([row], "base_planes"), side)
+            total += rest[0].double()
+            squares += rest[0].double().square()
+        mean = total / self.data.rows
+        return mean.float(), (squares / self.data.rows - mean.square()).clamp(min=0.0).sqrt().float()
 
     def _patch(self, row: int, view: int, *draws: int) -> Batch:
         """A patch of a training view, around a pixel that shows the avatar; of its mirror image for a mirrored row."""
