@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rodin_models.checkpoint import settings_from_dict
+from rodin_models.compact import KEPT_BELOW
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
 from rodin_models.image.likeness import Likeness
 from rodin_models.seeding import initialised_from
@@ -333,14 +334,15 @@ def encoder_sha256(clip: Clip, tokenizer: Any) -> str:
 def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, *, half: bool = False) -> str:
     """Write weights (safetensors), record (JSON) and tokenizer (JSON) into ``folder``; return the encoder's hash.
 
-    With ``half`` the weights take float16; ``clip`` is rounded to what will be read again, of which the hash is.
+    With ``half`` large weights take float16; ``clip`` is rounded to what will be read again, of which the hash is.
     """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}
     if half:
-        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+        large = {name for name, w in weights.items() if w.is_floating_point() and w.numel() >= KEPT_BELOW}
+        weights = {name: w.half() if name in large else w for name, w in weights.items()}
         clip.load_state_dict(weights)
     sha256 = encoder_sha256(clip, tokenizer)
     save_file(weights, folder / _WEIGHTS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rodin_models.compact import KEPT_BELOW
 from rodin_models.image.clip import (
     Clip,
     ClipSettings,
@@ -243,4 +244,6 @@ def test_weights_in_half_precision_come_back_as_what_was_hashed(tmp_path: Path, 
     back, tokenizer_back, settings = load_clip(tmp_path / "half")
     assert settings == TINY and encoder_sha256(back, tokenizer_back) == sha256
     for name, weight in back.state_dict().items():
-        assert weight.dtype == torch.float32 and weight.equal(before[name].half().float()), name
+        assert weight.dtype == torch.float32 and weight.equal(
+            before[name].half().float() if weight.numel() >= KEPT_BELOW else before[name]
+        ), name

@@ -70,6 +70,7 @@ def test_clip_is_taken_as_it_is_and_encodes(started, given):
     report = started.run.stage_report("clip")
     assert report.notes["encoder_sha256"] == sha256 == load_latents(started.layout).encoder_sha256
     assert report.metrics["steps"] == 0
+    assert clip.likeness is not None, "which would be fitted anew to texts of these avatars"
 
 
 @pytest.mark.parametrize("name", CONTINUED)
