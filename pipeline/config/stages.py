@@ -253,6 +253,11 @@ class GenerateConfig(Record):
     latent_steps: int = Field(50, ge=1)
     guidance: float = Field(2.0, ge=0)
     """Classifier-free guidance weight; 1 is none."""
+    text_guidance: float = Field(0.0, ge=0)
+    """The same of the latent that is drawn for a text; 0 for ``guidance``."""
+    left_over: float = Field(1.0, ge=0, le=1)
+    """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
+    less is nearer to what is expected, with less variety and less grain."""
     edit_strength: float = Field(1.0, ge=0)
     """Factor on the difference of text latents that an edit adds."""
     views: int = Field(48, ge=2)

@@ -48,12 +48,13 @@ class Sampler:
 
     def latents(self, num: int, text: Tensor | None, generator: torch.Generator) -> Tensor:
         """``num`` image latents (num, latent), from noise or from one text latent (1, text latent)."""
+        settings = self.sampling.generate
         drawn = latent.sample(
             self.latent,
             None if text is None else text.expand(num, -1),
             num_samples=num,
-            num_steps=self.sampling.generate.latent_steps,
-            guidance=1.0 if text is None else self.sampling.generate.guidance,
+            num_steps=settings.latent_steps,
+            guidance=1.0 if text is None else settings.text_guidance or settings.guidance,
             generator=generator,
         )
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
@@ -78,6 +79,7 @@ class Sampler:
             guidance=settings.guidance,
             generator=generator,
             predicted=None if self.linear is None else self.linear.predict(latents),
+            left_over=settings.left_over,
         )
         full = upsampler.sample(
             self.upsampler,

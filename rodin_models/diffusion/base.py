@@ -157,10 +157,12 @@ def sample(
     guidance: float,
     generator: torch.Generator,
     predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
+    left_over: float = 1.0,
 ) -> Float[Tensor, "batch 3 channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
-    ``predicted`` as in :meth:`BaseModel.forward`. Raises ``ValueError`` where there are not as many latents.
+    ``predicted`` as in :meth:`BaseModel.forward`; of how a sample differs from it the share ``left_over`` is kept.
+    Raises ``ValueError`` where there are not as many latents.
     """
     if latents is not None and latents.shape[0] != num_samples:
         raise ValueError(f"{latents.shape[0]} latents for {num_samples} samples")
@@ -180,4 +182,6 @@ def sample(
             model.statistics.mean.device,
             centre,
         )
+        if centre is not None:
+            planes = centre + left_over * (planes - centre)
         return model.statistics.denormalise(planes)

@@ -175,3 +175,25 @@ def test_texels_that_show_weigh_more_and_the_mean_weight_is_one() -> None:
     twice = training_loss(model, planes, latents, seeded(1), planes, texel_weight=torch.full((3, 2, 8, 8), 2.0))
     torch.testing.assert_close(twice["loss"], 2 * plain["loss"])
     assert twice["error"] == plain["error"] == training_loss(model, planes, latents, seeded(1), planes)["error"]
+
+
+def test_less_of_what_is_left_over_lies_nearer_to_the_prediction() -> None:
+    model = BaseModel(LINEAR, seeded(0))
+    planes, latents = two_avatars()
+    model.set_texel_statistics(torch.full((3, 2, 8, 8), 12.0), torch.ones(3, 2, 8, 8))
+    whole, half, none = (
+        sample(
+            model,
+            latents,
+            num_samples=2,
+            num_steps=5,
+            guidance=1.0,
+            generator=seeded(3),
+            predicted=planes,
+            left_over=share,
+        )
+        for share in (1.0, 0.5, 0.0)
+    )
+    assert (whole - planes).abs().mean() > 0.1
+    torch.testing.assert_close(half - planes, (whole - planes) / 2, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(none, planes)
