@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.config.models import TrainingConfig
-from pipeline.stages.train.checkpoints import Checkpoints
 from pipeline.stages.train.held_out import HeldOut
+from pipeline.stages.train.trace import Checkpoints
 from rodin_models.power_average import FOLLOWED, PowerAverages, combination, combined
 
 MOMENTS = 8

@@ -18,8 +18,8 @@ from torch.func import functional_call
 from pipeline.config.models import TrainingConfig
 from pipeline.contracts.randomness import generator_for
 from pipeline.stages.device import seeded
-from pipeline.stages.train.curve import LossCurve
 from pipeline.stages.train.recipe import Objective, Recipe
+from pipeline.stages.train.trace import LossCurve
 from pipeline.stages.work import WorkItem
 from rodin_models.diffusion.process import evaluating
 

@@ -20,13 +20,12 @@ from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
 from pipeline.stages.device import seeded, use_threads
 from pipeline.stages.train.averages import Averages
-from pipeline.stages.train.checkpoints import Checkpoints
-from pipeline.stages.train.curve import Events, LossCurve
 from pipeline.stages.train.held_out import HeldOut
 from pipeline.stages.train.optimiser import Optimiser, clip_gradients
 from pipeline.stages.train.recipe import Batch, Objective, Recipe
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
+from pipeline.stages.train.trace import Checkpoints, Events, LossCurve
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.checkpoint import Ema
 

@@ -5,8 +5,8 @@ import torch
 from support.tiny import tree_hashes
 
 from pipeline.stages.train.averages import Averages
-from pipeline.stages.train.checkpoints import Checkpoints
 from pipeline.stages.train.held_out import HeldOut
+from pipeline.stages.train.trace import Checkpoints
 from rodin_models.checkpoint import load_state
 
 pytestmark = pytest.mark.seconds
