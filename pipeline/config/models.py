@@ -137,6 +137,9 @@ class BaseConfig(TrainingConfig):
     diffusion: DiffusionConfig = DiffusionConfig()
     latent_dropout: float = Field(0.2, ge=0, le=1)
     """Share of items whose latent is dropped (0.2 in the paper)."""
+    early_share: float = Field(0.0, ge=0, lt=1)
+    """Averaged weights after this share of the steps are published beside the others, for ``generate.autoguidance``
+    (about 1/16 in Karras et al. 2024); 0 publishes none."""
     linear: bool = False
     """The model stands on a linear prediction from the latent (eigen-planes and a ridge regression, published with it)
     and learns what is left over."""

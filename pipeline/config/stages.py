@@ -258,6 +258,9 @@ class GenerateConfig(Record):
     left_over: float = Field(1.0, ge=0, le=1)
     """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
     less is nearer to what is expected, with less variety and less grain."""
+    autoguidance: float = Field(1.0, ge=1)
+    """Weight of guidance of the base model by its own early weights (``base.early_share``), at the same condition; 1 is
+    none. Best with little or no other guidance."""
     edit_strength: float = Field(1.0, ge=0)
     """Factor on the difference of text latents that an edit adds."""
     views: int = Field(48, ge=2)

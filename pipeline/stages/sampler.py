@@ -39,6 +39,8 @@ class Sampler:
     clip: Any
     tokenizer: Any
     latent: latent.LatentModel
+    early: base.BaseModel | None
+    """An early state of the base model, where it is guided by one."""
     base: base.BaseModel
     linear: LinearModel | None
     """What the base model stands on."""
@@ -80,6 +82,8 @@ class Sampler:
             generator=generator,
             predicted=None if self.linear is None else self.linear.predict(latents),
             left_over=settings.left_over,
+            early=self.early,
+            autoguidance=settings.autoguidance,
         )
         full = upsampler.sample(
             self.upsampler,
@@ -124,13 +128,20 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
     clip, tokenizer = load_run_clip(models.layout, device)
     decoder, _ = load_decoder(models.layout, device)
 
-    def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any]) -> Any:
+    def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any], weights: str = "model") -> Any:
         tree = model_tree(models, name)
         model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
-        model.load_state_dict(tree["model"])
+        model.load_state_dict(tree[weights])
         return model.to(device).eval().requires_grad_(False)
 
-    linear = model_tree(models, "base").get("linear")
+    of_base = model_tree(models, "base")
+    linear = of_base.get("linear")
+    autoguided = models.sampling.generate.autoguidance != 1
+    if autoguided and "early" not in of_base:
+        raise ConfigError(
+            f"generate.autoguidance is {models.sampling.generate.autoguidance}, but the base model of "
+            f"{models.layout.root} has no early weights: train it with base.early_share above 0, or set it to 1"
+        )
     sampler = Sampler(
         sampling=models.sampling,
         device=device,
@@ -138,6 +149,7 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         tokenizer=tokenizer,
         latent=load("latent", latent.LatentSettings, latent.LatentModel),
         base=load("base", base.BaseSettings, base.BaseModel),
+        early=load("base", base.BaseSettings, base.BaseModel, "early") if autoguided else None,
         linear=None if linear is None else LinearModel.from_tree(linear).to(device),
         upsampler=load("upsampler", upsampler.UpsamplerSettings, upsampler.UpsamplerModel),
         refiner=load("refiner", RefinerSettings, Refiner),

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from rodin_models.checkpoint import unwrap
-from rodin_models.diffusion.conditioning import Condition, ConditionSettings, guided
+from rodin_models.diffusion.conditioning import Condition, ConditionalDenoiser, ConditionSettings, autoguided, guided
 from rodin_models.diffusion.normalisation import PlaneStatistics, floored
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings, evaluating
 from rodin_models.diffusion.unet import UNet, UNetSettings
@@ -158,24 +158,30 @@ def sample(
     generator: torch.Generator,
     predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
     left_over: float = 1.0,
+    early: BaseModel | None = None,
+    autoguidance: float = 1.0,
 ) -> Float[Tensor, "batch 3 channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
     ``predicted`` as in :meth:`BaseModel.forward`; of how a sample differs from it the share ``left_over`` is kept.
-    Raises ``ValueError`` where there are not as many latents.
+    Away from what an ``early`` state of the model makes of the same condition leads ``autoguidance``, the weight g in
+    early + g (full - early) (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"). Raises
+    ``ValueError`` where there are not as many latents.
     """
     if latents is not None and latents.shape[0] != num_samples:
         raise ValueError(f"{latents.shape[0]} latents for {num_samples} samples")
     unet = model.settings.unet
 
-    def predict(noisy: Tensor, time: Tensor, condition: Tensor | None) -> Tensor:
-        prediction: Tensor = model(noisy, time, condition, predicted=predicted)
-        return prediction
+    def predict(by: BaseModel) -> ConditionalDenoiser:
+        return lambda noisy, time, condition: by(noisy, time, condition, predicted=predicted)
 
+    denoise = guided(predict(model), latents, guidance)
+    if early is not None:
+        denoise = autoguided(denoise, guided(predict(early.eval()), latents, 1.0), autoguidance)
     centre = None if predicted is None else model.statistics.normalise(predicted)
     with evaluating(model):
         planes = model.diffusion.sample(
-            guided(predict, latents, guidance),
+            denoise,
             (num_samples, 3, unet.in_channels, unet.side, unet.side),
             num_steps,
             generator,

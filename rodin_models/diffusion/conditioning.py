@@ -101,6 +101,18 @@ def guided(predict: ConditionalDenoiser, condition: Float[Tensor, "batch dim"] |
     return denoise
 
 
+def autoguided(full: Denoiser, early: Denoiser, weight: float) -> Denoiser:
+    """A denoiser that goes from an ``early`` state's prediction by ``weight`` towards the ``full`` one and beyond.
+
+    Both are of the same condition, so no variety is lost to it; see :func:`guide` for why any prediction will do.
+    """
+
+    def denoise(noisy: Tensor, time: Tensor) -> Tensor:
+        return full(noisy, time) if weight == 1 else guide(full(noisy, time), early(noisy, time), weight)
+
+    return denoise
+
+
 def edit_latent(
     latent: Float[Tensor, "batch dim"],
     text_source: Float[Tensor, "#batch dim"],

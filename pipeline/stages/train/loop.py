@@ -27,7 +27,7 @@ from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
 from pipeline.stages.train.trace import Checkpoints, Events, LossCurve
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
-from rodin_models.checkpoint import Ema
+from rodin_models.checkpoint import Ema, load_state, save_state
 
 PREFETCHED_BATCHES = 4
 CPU = torch.device("cpu")
@@ -66,6 +66,9 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     curve = LossCurve()
     held_out = HeldOut(item, recipe, model, context.device) if recipe.held_out and context.rank == 0 else None
     averages = Averages(model, settings, checkpoints) if settings.ema_lengths and held_out is not None else None
+    early_share: float = getattr(settings, "early_share", 0.0)
+    early_step = max(1, round(early_share * settings.steps)) if early_share else 0
+    early: dict[str, torch.Tensor] = {}
     first_step = 0
     saved = checkpoints.latest()
     if saved is not None:
@@ -74,6 +77,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         optimiser.load_state_dict(saved["optimiser"])
         first_step, curve = saved["step"], LossCurve(saved["curve_names"], saved["curve_rows"])
         stopwatch = Stopwatch(saved["started_at"], saved["seconds"])
+        early = saved.get("early", {})
         if held_out is not None:
             held_out.load_state_dict(saved["held_out"])
         if averages is not None:
@@ -112,6 +116,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         ema.update(model)
         if averages is not None:
             averages.follow(step + 1)
+        if step + 1 == early_step:
+            early = {name: weight.detach().to("cpu", copy=True) for name, weight in ema.average.items()}
         context.progress(step + 1, steps)
         last = step + 1 == steps
         if recipe.held_out and ((step + 1) % settings.held_out_every == 0 or last):
@@ -136,6 +142,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
                 state["held_out"] = held_out.state_dict()
             if averages is not None:
                 state["averages"] = averages.state_dict()
+            if early:
+                state["early"] = early
             checkpoints.save(step + 1, state)
         if last:
             if step + 1 < steps:
@@ -154,6 +162,8 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     folder = layout.model(item.stage)
     staged = empty_folder(layout.work / "models" / item.stage)
     notes = recipe.save(model.eval(), staged)
+    if early:
+        save_state(staged, {**load_state(staged), "early": early})
     publish_folder(staged, folder / "weights")
     publish_text(folder / "loss.csv", curve.to_csv())
     if held_out is not None:

@@ -197,3 +197,21 @@ def test_less_of_what_is_left_over_lies_nearer_to_the_prediction() -> None:
     assert (whole - planes).abs().mean() > 0.1
     torch.testing.assert_close(half - planes, (whole - planes) / 2, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(none, planes)
+
+
+def test_autoguidance_leads_from_an_early_state_to_the_model_and_beyond() -> None:
+    # One step of pure noise is the prediction of x_0, in which guidance is linear.
+    settings = replace(TINY, diffusion=DiffusionSettings(timesteps=100, prediction="x0"))
+    full, early = (BaseModel(settings, seeded(seed)) for seed in (0, 1))
+    for model in (full, early):
+        torch.nn.init.normal_(model.unet.last.weight, generator=seeded(2))
+    _, latents = two_avatars()
+
+    def drawn(model: BaseModel, **more: object) -> Tensor:
+        return sample(model, latents, num_samples=2, num_steps=1, guidance=1.0, generator=seeded(3), **more)  # type: ignore[arg-type]
+
+    one, two = drawn(full), drawn(early)
+    assert not torch.allclose(one, two, atol=1e-2)
+    torch.testing.assert_close(drawn(full, early=early, autoguidance=3.0), two + 3 * (one - two), rtol=1e-4, atol=1e-4)
+    assert torch.equal(drawn(full, early=early, autoguidance=1.0), one)
+    torch.testing.assert_close(drawn(full, early=full, autoguidance=3.0), one, rtol=1e-4, atol=1e-4)
