@@ -184,7 +184,10 @@ def training_loss(
     is not called elsewhere. Raises ``ValueError`` where they are missing.
     """
     dropped = torch.rand(len(latent), generator=generator) < settings.latent_drop
-    refined = refiner(degrade(rendered, settings.degradation, generator), latent, dropped.to(latent.device))
+    # Images are made worse in their own precision: antialiasing and its like know no bfloat16.
+    with torch.autocast(rendered.device.type, enabled=False):
+        worse = degrade(rendered, settings.degradation, generator)
+    refined = refiner(worse, latent, dropped.to(latent.device)).float()
     loss = (refined - target).abs().mean()
     parts = {"l1": loss.detach()}
     if settings.perceptual_weight > 0 or settings.adversarial_weight > 0:
