@@ -274,8 +274,9 @@ class Diffusion:
         noisy, noise, step = self.draw(x0, generator, time)
         prediction = denoise(noisy, self.time(step)).float()
         squares = (prediction - self.target(x0, noise, step)).square()
-        errors = (squares if of_values is None else of_values * squares).flatten(1).mean(1)
-        return {"loss": (self.weight(step) * errors).mean(), "error": squares.mean().detach()}
+        plain = squares.flatten(1).mean(1)
+        errors = plain if of_values is None else (of_values * squares).flatten(1).mean(1)
+        return {"loss": (self.weight(step) * errors).mean(), "error": plain.mean().detach()}
 
     def sample(
         self,

@@ -65,6 +65,7 @@ def test_every_figure_of_the_page_is_one_of_the_file():
         "13.50",
         "95",
         "2",
+        "13",
         "1970",
         "01",
     }

@@ -117,7 +117,7 @@ def test_nobody_to_measure_on_is_told_before_any_step(made, tmp_path):
         run.train("clip")
 
 
-OVERSHOOTING = ("latent.steps=12", "latent.learning_rate=0.1", "latent.warmup_steps=0", "latent.held_out_every=2")
+OVERSHOOTING = ("latent.steps=12", "latent.learning_rate=1.0", "latent.warmup_steps=0", "latent.held_out_every=2")
 """A learning rate at which the loss turns within a few steps."""
 
 
