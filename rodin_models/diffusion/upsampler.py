@@ -184,7 +184,9 @@ def training_loss(
 
     losses = upsampler.diffusion.loss(denoise, upsampler.diffused.normalise(planes), generator, time)
     if image_loss is not None:
-        image = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
+        # Planes are rendered in float32, whatever the network is computed in.
+        with torch.autocast(planes.device.type, enabled=False):
+            image = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
         losses["loss"] = losses["loss"] + upsampler.settings.image_weight * image
         losses["image"] = image.detach()
     return losses

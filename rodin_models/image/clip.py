@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from rodin_models.checkpoint import settings_from_dict
 from rodin_models.compact import KEPT_BELOW
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
-from rodin_models.image.likeness import Likeness
+from rodin_models.image.likeness import Likeness, squared
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -141,11 +141,8 @@ class Clip(nn.Module):
 
     def preprocess(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
         """Pad to a square with white, resize with antialiasing, normalise the channels. Differentiable."""
-        height, width = rgb.shape[-2:]
-        side = max(height, width)
-        left, top = (side - width) // 2, (side - height) // 2
-        square = F.pad(rgb, (left, side - width - left, top, side - height - top), value=1.0)
-        if side != self.image_size:
+        square = squared(rgb)
+        if square.shape[-1] != self.image_size:
             size = (self.image_size, self.image_size)
             square = F.interpolate(square, size, mode="bicubic", align_corners=False, antialias=True)
         return (square - self.mean) / self.std

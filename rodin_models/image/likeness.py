@@ -86,8 +86,12 @@ class Likeness(nn.Module):
 
 def small(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side side"]:
     """Pictures as :class:`Likeness` sees them: square, padded with white, by areas."""
+    return F.interpolate(squared(rgb), (SIDE, SIDE), mode="area")
+
+
+def squared(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 longer longer"]:
+    """Pictures padded with white to squares, in their middle."""
     height, width = rgb.shape[-2:]
-    longer = max(height, width)
-    left, top = (longer - width) // 2, (longer - height) // 2
-    square = F.pad(rgb, (left, longer - width - left, top, longer - height - top), value=1.0)
-    return F.interpolate(square, (SIDE, SIDE), mode="area")
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    return F.pad(rgb, (left, side - width - left, top, side - height - top), value=1.0)

@@ -1,5 +1,6 @@
 """CLIP from scratch on renders and captions, or a pretrained one."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -74,11 +75,12 @@ class ClipRecipe:
             clip = build_clip(self.settings, generator)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
+        if not self.picture_weight and clip.likeness is None:
+            return clip
+        frontal = self._small_frontals(range(len(self.avatars)))
         if self.picture_weight:
-            mean = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))]).mean(0)
-            clip.add_picture(mean, generator)
+            clip.add_picture(frontal.mean(0), generator)
         if clip.likeness is not None:
-            frontal = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))])
             try:
                 clip.likeness.fit(torch.cat((frontal, frontal.flip(-1))))
             except ValueError as error:
@@ -117,7 +119,7 @@ class ClipRecipe:
         if self.augmentation.needs_alpha:
             batch["alpha"] = images[:, 3:].float() / 255
         if self.picture_weight:
-            batch["frontal"] = torch.stack([self._small_frontal(int(row)) for row in places[:, 0]])
+            batch["frontal"] = self._small_frontals(places[:, 0])
         return batch
 
     def _picture(self, row: int, view: int) -> Tensor:
@@ -139,9 +141,10 @@ class ClipRecipe:
                 self._kept[row, view] = picture
         return picture
 
-    def _small_frontal(self, row: int) -> Tensor:
-        frontal = self._picture(row, self.run.config.render.frontal_view)[:3].float() / 255
-        return small(frontal[None])[0]
+    def _small_frontals(self, rows: Iterable[int]) -> Tensor:
+        """Small frontal pictures of rows, one by one (row, 3, side, side)."""
+        view = self.run.config.render.frontal_view
+        return torch.cat([small(self._picture(int(row), view)[None, :3].float() / 255) for row in rows])
 
     @torch.no_grad()
     def _fit_text(self, clip: Clip) -> dict[str, str]:
@@ -150,7 +153,7 @@ class ClipRecipe:
             return {}
         device = clip.mean.device
         tokens = self.tokens[torch.from_numpy(self.first[: len(self.avatars)])].to(device)
-        frontal = torch.stack([self._small_frontal(row) for row in range(len(self.avatars))]).to(device)
+        frontal = self._small_frontals(range(len(self.avatars))).to(device)
         texts = F.normalize(clip.text_embeddings(tokens), dim=-1)
         explained = clip.likeness.fit_text(clip.likeness.encode(frontal), texts)
         return {"likeness": f"captions explain {explained:.1%} of the variance of small frontal pictures of strangers"}

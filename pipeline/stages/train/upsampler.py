@@ -143,7 +143,7 @@ class UpsamplerRecipe:
     def _image_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         samples = self.run.config.fit.samples
 
-        def in_float32(predicted: Tensor) -> Tensor:
+        def image_loss(predicted: Tensor) -> Tensor:
             errors = []
             for i, planes in enumerate(predicted):
                 occupancy = planes_occupancy(batch["planes"][i], self.decoder, HULL_CELLS)
@@ -163,10 +163,5 @@ class UpsamplerRecipe:
                 truth = batch["patch"][i].permute(1, 2, 0).reshape(-1, 3)
                 errors.append((pixels.over(1.0) - truth).square().mean())
             return torch.stack(errors).mean()
-
-        def image_loss(predicted: Tensor) -> Tensor:
-            # The decoder's weights are float32, whatever the network is computed in.
-            with torch.autocast(predicted.device.type, enabled=False):
-                return in_float32(predicted.float())
 
         return image_loss
