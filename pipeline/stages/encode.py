@@ -21,7 +21,8 @@ BATCH = 64
 
 def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
     """Encode every rendered avatar with the run's CLIP and publish ``latents/``."""
-    from rodin_models.image.clip import encode_images, encode_texts, encoder_sha256
+    from rodin_models.image.clip import encode_images, encode_texts
+    from rodin_models.image.clip_file import encoder_sha256
 
     run, layout, config = item.run, item.layout, item.config
     known = item.published(StageReport)

@@ -51,7 +51,7 @@ def load_latents(layout: RunLayout) -> Latents:
 
 def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:
     """The run's CLIP in evaluation mode, and its tokenizer; raises ``DataError`` when there is none."""
-    from rodin_models.image.clip import load_clip
+    from rodin_models.image.clip_file import load_clip
 
     try:
         clip, tokenizer, _ = load_clip(layout.model("clip") / "weights")

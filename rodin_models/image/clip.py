@@ -11,11 +11,9 @@ is what the latent has to show.
 Left out: gathering the other workers' batches, and any fine-tuning schedule for pretrained weights.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +22,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rodin_models.checkpoint import settings_from_dict
-from rodin_models.compact import KEPT_BELOW
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
 from rodin_models.image.likeness import Likeness, squared
 from rodin_models.seeding import initialised_from
@@ -41,17 +37,7 @@ and pools at the largest id instead: the end token must not be number 2."""
 _PAD, _END, _START = range(3)
 _BYTES: Final = 256
 _MAX_LOGIT_SCALE: Final = math.log(100.0)
-_WEIGHTS, _RECORD, _TOKENIZER = "clip.safetensors", "clip.json", "tokenizer.json"
-_TOWER_KEYS = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "hidden_act",
-    "layer_norm_eps",
-)
-_TEXT_KEYS = (*_TOWER_KEYS, "vocab_size", "max_position_embeddings", "pad_token_id", "bos_token_id", "eos_token_id")
-_VISION_KEYS = (*_TOWER_KEYS, "num_channels", "image_size", "patch_size")
+_TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -174,7 +160,7 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
 
     if settings.pretrained is not None:
         try:
-            return _with_likeness(
+            return with_likeness(
                 Clip(CLIPModel.from_pretrained(settings.pretrained, use_safetensors=True)), settings
             ).eval()
         except (OSError, ValueError) as error:
@@ -202,10 +188,11 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
     }
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.latent_dim)
     with initialised_from(generator):
-        return _with_likeness(Clip(CLIPModel(config)), settings)
+        return with_likeness(Clip(CLIPModel(config)), settings)
 
 
-def _with_likeness(clip: Clip, settings: ClipSettings) -> Clip:
+def with_likeness(clip: Clip, settings: ClipSettings) -> Clip:
+    """The same CLIP, with room for likenesses where the settings ask for them."""
     if settings.likeness:
         clip.likeness = Likeness(settings.likeness, clip.dim)
     return clip
@@ -316,84 +303,6 @@ def encode_images(clip: Clip, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b
 def encode_texts(clip: Clip, tokenizer: Any, texts: Sequence[str]) -> Float[Tensor, "b d"]:
     """Unit latents of texts."""
     return F.normalize(clip.text_embeddings(tokenize(tokenizer, texts).to(clip.mean.device)), dim=-1)
-
-
-def encoder_sha256(clip: Clip, tokenizer: Any) -> str:
-    """Hash of everything a latent depends on: architecture, weights and tokenizer."""
-    digest = hashlib.sha256(json.dumps(_architecture(clip), sort_keys=True).encode())
-    digest.update(json.dumps(json.loads(tokenizer.to_str()), sort_keys=True).encode())
-    for name, weight in sorted(clip.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, *, half: bool = False) -> str:
-    """Write weights (safetensors), record (JSON) and tokenizer (JSON) into ``folder``; return the encoder's hash.
-
-    With ``half`` large weights take float16; ``clip`` is rounded to what will be read again, of which the hash is.
-    """
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}
-    if half:
-        large = {name for name, w in weights.items() if w.is_floating_point() and w.numel() >= KEPT_BELOW}
-        weights = {name: w.half() if name in large else w for name, w in weights.items()}
-        clip.load_state_dict(weights)
-    sha256 = encoder_sha256(clip, tokenizer)
-    save_file(weights, folder / _WEIGHTS)
-    tokenizer.save(str(folder / _TOKENIZER))
-    record = {"settings": asdict(settings), "architecture": _architecture(clip), "encoder_sha256": sha256}
-    (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return sha256
-
-
-def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
-    """What :func:`save_clip` wrote: model in evaluation mode with float32 weights, tokenizer, settings.
-
-    Raises ``ValueError`` where a file is missing or damaged, or the whole does not hash to what is recorded.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-    from transformers import CLIPConfig, CLIPModel
-
-    try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        weights = load_file(folder / _WEIGHTS)
-        tokenizer = Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"no complete CLIP in {folder}: {error}; train it again") from error
-    architecture = record["architecture"]
-    with initialised_from(torch.Generator()):
-        clip = Clip(
-            CLIPModel(
-                CLIPConfig(
-                    text_config=architecture["text"],
-                    vision_config=architecture["vision"],
-                    projection_dim=architecture["projection_dim"],
-                )
-            )
-        )
-    settings = settings_from_dict(ClipSettings, record["settings"])
-    _with_likeness(clip, settings).load_state_dict(weights)
-    found = encoder_sha256(clip, tokenizer)
-    if found != record["encoder_sha256"]:
-        raise ValueError(
-            f"the CLIP in {folder} hashes to {found[:12]}, its record says {record['encoder_sha256'][:12]}"
-        )
-    return clip.eval(), tokenizer, settings
-
-
-def _architecture(clip: Clip) -> dict[str, Any]:
-    """What of the config shapes the function: not the library's version, nor where the weights came from."""
-    config = clip.network.config
-    return {
-        "text": {key: getattr(config.text_config, key) for key in _TEXT_KEYS},
-        "vision": {key: getattr(config.vision_config, key) for key in _VISION_KEYS},
-        "projection_dim": config.projection_dim,
-    }
 
 
 def _pretrained_tokenizer(name: str) -> Any:

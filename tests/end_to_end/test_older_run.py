@@ -23,7 +23,7 @@ from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.latent import LatentModel, LatentSettings
 from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings
-from rodin_models.image.clip import load_clip
+from rodin_models.image.clip_file import load_clip
 
 RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0.tar.xz"
 

@@ -25,7 +25,7 @@ from pipeline.run.stage_table import trained_models
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.compact import compacted
 from rodin_models.diffusion.linear import LinearModel
-from rodin_models.image.clip import load_clip, save_clip
+from rodin_models.image.clip_file import load_clip, save_clip
 
 MOST_BYTES: Final = 48 * 2**20
 LINEAR_BYTES: Final = 16 * 2**20

@@ -19,7 +19,15 @@ from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
 from rodin_models.image.augment import Augmentation
-from rodin_models.image.clip import Clip, ClipSettings, build_clip, build_tokenizer, save_clip, tokenize, training_loss
+from rodin_models.image.clip import (
+    Clip,
+    ClipSettings,
+    build_clip,
+    build_tokenizer,
+    tokenize,
+    training_loss,
+)
+from rodin_models.image.clip_file import save_clip
 from rodin_models.image.likeness import small
 
 CPU = torch.device("cpu")

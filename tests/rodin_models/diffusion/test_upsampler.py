@@ -144,3 +144,18 @@ def test_with_a_residual_what_is_diffused_is_what_enlarging_and_the_mean_detail_
 def test_detail_belongs_to_a_residual() -> None:
     with pytest.raises(ValueError, match="diffuses whole planes"):
         UpsamplerModel(TINY, seeded(0)).set_detail(torch.zeros(3, 2, 8, 8), torch.ones(3, 2, 8, 8))
+
+
+def test_an_image_loss_is_taken_in_float32_whatever_the_network_is_computed_in() -> None:
+    planes, low, latents = pairs()
+    weight = torch.eye(8)
+    seen: list[torch.dtype] = []
+
+    def image_loss(predicted: Tensor) -> Tensor:
+        product = predicted @ weight
+        seen.extend((predicted.dtype, product.dtype))
+        return product.square().mean()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        training_loss(UpsamplerModel(TINY, seeded(0)), planes, low, latents, seeded(1), image_loss)["loss"].backward()
+    assert seen == [torch.float32, torch.float32]

@@ -16,13 +16,11 @@ from rodin_models.image.clip import (
     contrastive_loss,
     encode_images,
     encode_texts,
-    encoder_sha256,
-    load_clip,
     paired_divergence,
-    save_clip,
     tokenize,
     training_loss,
 )
+from rodin_models.image.clip_file import encoder_sha256, load_clip, save_clip
 
 TINY = ClipSettings(
     image_size=16, patch_size=4, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=2,

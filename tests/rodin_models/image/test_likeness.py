@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, encode_images, load_clip, save_clip
+from rodin_models.image.clip import ClipSettings, build_clip, build_tokenizer, encode_images
+from rodin_models.image.clip_file import load_clip, save_clip
 from rodin_models.image.likeness import MOST, SIDE, Likeness, small
 
 

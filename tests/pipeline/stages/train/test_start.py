@@ -16,7 +16,7 @@ from pipeline.stages.latents import load_latents, load_run_clip
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
 from rodin_models.checkpoint import load_state
-from rodin_models.image.clip import encoder_sha256
+from rodin_models.image.clip_file import encoder_sha256
 from rodin_models.image.refiner import Refiner
 
 pytestmark = pytest.mark.seconds
