@@ -95,8 +95,9 @@ def test_generate(finished, tmp_path, request_, num, source):
     Image.new("RGB", (40, 50), "white").save(portrait)
     words = [str(portrait) if word == "PORTRAIT" else word for word in request_]
     rodin_passes("generate", "--out", finished.layout.root, *words, "--name", f"test-{source}", "--seed", "3")
-    folders = sorted((finished.layout.samples / f"test-{source}").iterdir())
-    assert len(folders) == num
+    written = finished.layout.samples / f"test-{source}"
+    folders = sorted(path for path in written.iterdir() if path.is_dir())
+    assert len(folders) == num and (written / "sheet.png").exists() == (num > 1)
     planes = [np.load(folder / "planes.npy", allow_pickle=False) for folder in folders]
     for folder, array in zip(folders, planes, strict=True):
         assert array.shape == (3, 4, 16, 16) and array.dtype == np.float16 and np.isfinite(array).all()
