@@ -172,7 +172,7 @@ def _configured(out: Path, preset: str) -> Run:
 
 
 def _disk(out: Path, preset: str) -> Finding:
-    run = _configured(out, preset)
+    run = _configured(out, preset).snapshot()
     states = survey(run, stage_fingerprints(run.config))
     needed = sum(disk_bytes(run.config, stages_of("run"), states).values())
     free = free_bytes(run.layout.root)

@@ -37,6 +37,7 @@ def inspect_run(run: Run, *, verify: bool, sheet: bool, echo: Echo, attributes: 
 
     Returns False when ``verify`` found a file that is not what was published.
     """
+    run = run.snapshot()
     echo(f"run {run.layout.root}, preset {run.config.preset}, seed {run.config.seed}")
     _describe_stages(run, echo)
     _describe_failures(run, echo)

@@ -49,7 +49,7 @@ def visit_run(
         address=address,
     )
     if dry_run:
-        states, _ = check(visit)
+        states, _ = check(visit.snapshot())
         echo(describe_plan(visit, states))
         return True
     result = carry_out(visit, stage_display)

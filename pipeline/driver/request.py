@@ -1,6 +1,6 @@
 """What a command asks of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout
@@ -17,6 +17,10 @@ class Visit:
     redo: tuple[str, ...] = ()
     retry_failed: bool = False
     address: str | None = None
+
+    def snapshot(self) -> "Visit":
+        """This visit to the run as its ledgers are now (:meth:`pipeline.run.run.Run.snapshot`)."""
+        return replace(self, run=self.run.snapshot())
 
     @property
     def layout(self) -> RunLayout:

@@ -8,6 +8,7 @@ from pipeline.driver.survey import StageState
 from pipeline.driver.visit import VisitResult
 from pipeline.io.files import exists
 from pipeline.run.memory_check import memory_terms
+from pipeline.run.run import Run
 from pipeline.run.stage_table import stages_of
 
 OWN_LINES = 12
@@ -55,7 +56,7 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
     if report.failed_tasks or any(result.states[stage].failed for stage in visit.stages):
         lines.append(f"what failed, with logs:   rodin-pipe inspect --out {out}")
     if "own" in visit.stages:
-        lines += _own_lines(visit)
+        lines += _own_lines(result.run)
     page = visit.layout.report / "index.html"
     if exists(page):
         lines.append(f"report:                   {page}")
@@ -73,12 +74,12 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
     return "\n".join(lines)
 
 
-def _own_lines(visit: Visit) -> list[str]:
+def _own_lines(run: Run) -> list[str]:
     """Quality and folder of each avatar that has a decoder of its own; the first ones, where there are many."""
-    fits = [report.fit for report in visit.run.own_reports().values() if report.fit is not None]
+    fits = [report.fit for report in run.own_reports().values() if report.fit is not None]
     lines = [
         f"{format_avatar(fit.avatar)}: held-out PSNR {fit.psnr_db:.2f} dB over white, {fit.psnr_foreground_db:.2f} dB "
-        f"on the object, SSIM {fit.ssim:.4f}: {visit.layout.own / format_avatar(fit.avatar)}"
+        f"on the object, SSIM {fit.ssim:.4f}: {run.layout.own / format_avatar(fit.avatar)}"
         for fit in fits[:OWN_LINES]
     ]
-    return lines + ([f"and {len(fits) - OWN_LINES} more in {visit.layout.own}"] if len(fits) > OWN_LINES else [])
+    return lines + ([f"and {len(fits) - OWN_LINES} more in {run.layout.own}"] if len(fits) > OWN_LINES else [])

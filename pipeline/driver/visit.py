@@ -27,6 +27,7 @@ from pipeline.io.run_lock import run_lock
 from pipeline.machine import available_bytes, require_disk
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import require_memory, side_by_side
+from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES
 
 
@@ -38,10 +39,15 @@ class VisitResult:
     results: TaskResults
     states: dict[str, StageState]
     """After the visit."""
+    run: Run
+    """As its ledgers were after the visit."""
 
 
 def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
-    """Survey the run and refuse what cannot or must not be done; nothing is written."""
+    """Survey the run and refuse what cannot or must not be done; nothing is written.
+
+    Many questions: given a snapshot of the run, each ledger is read once.
+    """
     refuse_ingested(visit.run, visit.stages, visit.redo)
     fingerprints = stage_fingerprints(visit.config)
     states = survey(visit.run, fingerprints)
@@ -76,14 +82,18 @@ def carry_out(
     layout, config = visit.layout, visit.config
     make_folder(layout.root)
     with run_lock(layout.lock):
-        states, fingerprints = check(visit)
-        apply_redo(expand_redo(visit.redo, states), visit.run, fingerprints)
+        before = visit.snapshot()
+        states, fingerprints = check(before)
+        redo = expand_redo(visit.redo, states)
+        apply_redo(redo, visit.run, fingerprints)
+        if redo:  # their ledgers were forgotten
+            before = visit.snapshot()
         publish_text(layout.config, config.to_toml())
         started_at = time.time()
         with ray_session(visit.address) as session:
-            prepare_plane_store(visit)
+            prepare_plane_store(before)
             write_ledger(layout.ledger("driver", "ray"), _report(visit, started_at, session, {}, {}))
-            tasks = build_tasks(visit, fingerprints, session)
+            tasks = build_tasks(before, fingerprints, session)
             with display() as on_progress:
                 results = run_tasks(tasks, on_progress=on_progress, wait_for_nodes_s=node_wait_s(visit))
             stopping = time.monotonic()
@@ -94,7 +104,8 @@ def carry_out(
             end_redo(layout)
         report = _report(visit, started_at, session, seconds, failed, ray_stop_s=ray_stop_s)
         write_ledger(layout.ledger("driver", f"{int(started_at)}-{os.getpid()}"), report)
-        return VisitResult(report, results, survey(visit.run, fingerprints))
+        after = visit.run.snapshot()
+        return VisitResult(report, results, survey(after, fingerprints), after)
 
 
 def prepare_plane_store(visit: Visit) -> None:

@@ -42,14 +42,15 @@ def do_work(node: Node, inputs: tuple[Any, ...], progress: Progress) -> Any:
     Inputs give order only: what a stage reads it gets from ledgers. A stage that needs all of them is refused where
     one failed, since learning from what happens to be there would give another model than an undisturbed run.
     """
-    stage = STAGES[node.item.stage]
+    item = _as_it_begins(node.item)
+    stage = STAGES[item.stage]
     lost = next((given for given in inputs if isinstance(given, TaskFailed)), None)
     if lost is not None and stage.needs_all:
         raise DataError(f"stage {stage.name} waits for {lost.task}, which failed: {lost.reason}")
     if node.group is None:
-        return _named(stage.work)(node.item, progress)
-    known = node.item.published(stage.ledger)
-    if known is not None and node.item.done(known, progress):
+        return _named(stage.work)(item, progress)
+    known = item.published(stage.ledger)
+    if known is not None and item.done(known, progress):
         return known
     return _run(replace(node.item, requested_at=time.time()), node.group, progress)
 
@@ -64,7 +65,12 @@ def guarded(item: Any, context: Any) -> Any:
 
 def unguarded(item: Any, context: Any) -> Any:
     """One worker's part; whatever it raises ends the others, which would wait for it for ever."""
-    return _named(STAGES[item.stage].group_work)(item, context)
+    return _named(STAGES[item.stage].group_work)(_as_it_begins(item), context)
+
+
+def _as_it_begins(item: Any) -> Any:
+    """A work item whose run is as its ledgers are now; what it waits for is published."""
+    return replace(item, run=item.run.snapshot())
 
 
 def _named(function: str) -> Callable[..., Any]:

@@ -36,7 +36,7 @@ def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
 
 @lru_cache(maxsize=16_384)
 def _read_version(path: Path, record_type: type[AnyRecord], version: tuple[int, int, int]) -> AnyRecord:
-    """One published version of an entry: a survey reads each several times, and records cannot change."""
+    """One published version of an entry: who reads anew parses only what changed, and records cannot change."""
     del version
     return parse_record(path.read_bytes(), record_type, where=str(path), remedy=_REMEDY)
 

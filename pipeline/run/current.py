@@ -32,19 +32,20 @@ def why_stale(run: Run, entry: Entry, fingerprint: str) -> str:
         return ""
     if isinstance(entry, StageReport):
         return _other_inputs(run, entry)
-    sources = run.render_sources()
     if isinstance(entry, DecoderReport):
-        rendered = set(run.render_reports())
-        there = [a for a in entry.avatars if run.config.render.shard_of(a) in rendered]
-        return OTHER_RENDERS if any(entry.sources[format_avatar(a)] != sources.get(a) for a in there) else ""
+        rendered = [a for a in entry.avatars if run.render_report(run.config.render.shard_of(a)) is not None]
+        changed = any(entry.sources[format_avatar(a)] != run.render_source(a) for a in rendered)
+        return OTHER_RENDERS if changed else ""
     if isinstance(entry, OwnFitReport):
-        avatar = entry.fit.avatar if entry.fit is not None else entry.failure.avatar if entry.failure else -1
-        return OTHER_RENDERS if sources.get(avatar, entry.source_sha256) != entry.source_sha256 else ""
+        fitted = entry.fit or entry.failure
+        there = run.render_source(fitted.avatar) if fitted is not None else None
+        return OTHER_RENDERS if there not in (None, entry.source_sha256) else ""
     decoder = run.decoder_report()
     if decoder is not None and entry.decoder_sha256 != decoder.decoder_sha256:
         return OTHER_DECODER
-    if entry.shard in run.render_reports() and any(sources.get(fit.avatar) != fit.source_sha256 for fit in entry.fits):
-        return OTHER_RENDERS
+    if run.render_report(entry.shard) is not None:
+        changed = any(run.render_source(fit.avatar) != fit.source_sha256 for fit in entry.fits)
+        return OTHER_RENDERS if changed else ""
     return ""
 
 

@@ -5,11 +5,13 @@ those of now. Each item records the avatars that it read, so that extending a ru
 learned from 10 avatars stays what it was when there are 20.
 """
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.avatar import AvatarSpec
@@ -25,13 +27,50 @@ from pipeline.run.stage_table import STAGES
 DECODER_FILES = ("state.safetensors", "state.json")
 """What ``decoder/`` holds: tensors, and everything else."""
 
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+def _from_ledgers(
+    question: "Callable[Concatenate[Run, Given], Answer]",
+) -> "Callable[Concatenate[Run, Given], Answer]":
+    """A question that a snapshot reads ledgers for once, and answers from what it read after that."""
+
+    @functools.wraps(question)
+    def answer(run: "Run", /, *given: Given.args, **named: Given.kwargs) -> Answer:
+        if run.known is None:
+            return question(run, *given, **named)
+        key = (question.__name__, *given, *named.values())
+        if key not in run.known:
+            run.known[key] = question(run, *given, **named)
+        found: Answer = run.known[key]
+        return found
+
+    return answer
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder with its configuration; what its ledgers say is read anew at each question."""
+    """A run folder with its configuration; what its ledgers say is read anew at each question.
+
+    Of a :meth:`snapshot`, once. What it answers is not to be changed.
+    """
 
     layout: RunLayout
     config: RunConfig
+    known: dict[Hashable, Any] | None = field(default=None, compare=False, repr=False)
+    """Answers of a snapshot, by question; ``None`` in a run that reads anew."""
+
+    def snapshot(self) -> "Run":
+        """This run as its ledgers are now: each is read once, at the first question about it.
+
+        Whoever publishes or forgets something, or waits for others that do, takes another one afterwards.
+        """
+        return Run(self.layout, self.config, {})
+
+    def __reduce__(self) -> tuple[type["Run"], tuple[RunLayout, RunConfig]]:
+        """Another process, which begins later, reads for itself."""
+        return Run, (self.layout, self.config)
 
     @property
     def rendered(self) -> RunLayout:
@@ -42,15 +81,18 @@ class Run:
         """The shard that holds an avatar's photographs."""
         return self.rendered.shard(self.config.render.shard_of(avatar))
 
+    @_from_ledgers
     def render_reports(self) -> dict[int, RenderReport]:
         """Published render ledgers, by shard."""
         found = ((shard, self.render_report(shard)) for shard in range(self.config.render.num_shards))
         return {shard: report for shard, report in found if report is not None}
 
+    @_from_ledgers
     def render_report(self, shard: int) -> RenderReport | None:
         """The render ledger of a shard, if it is published."""
         return read_ledger(self.rendered.ledger("render", format_shard(shard)), RenderReport)
 
+    @_from_ledgers
     def fit_reports(self) -> dict[int, FitShardReport]:
         """Published fit ledgers, by shard."""
         found = (
@@ -59,20 +101,24 @@ class Run:
         )
         return {shard: report for shard, report in found if report is not None}
 
+    @_from_ledgers
     def own_reports(self) -> dict[int, OwnFitReport]:
         """Published ledgers of fits with a decoder of their own, by avatar; only those of the run's avatars."""
         found = read_ledgers(self.layout.ledgers("own"), OwnFitReport)
         reports = {parse_avatar(name): report for name, report in found.items()}
         return {avatar: report for avatar, report in reports.items() if avatar < self.config.render.num_avatars}
 
+    @_from_ledgers
     def decoder_report(self) -> DecoderReport | None:
         """The decoder's ledger, if it is published."""
         return read_ledger(self.layout.ledger("decoder", "decoder"), DecoderReport)
 
+    @_from_ledgers
     def stage_report(self, stage: str) -> StageReport | None:
         """The ledger of a stage that is one piece of work, if it is published."""
         return read_ledger(self.layout.ledger(stage, stage), StageReport)
 
+    @_from_ledgers
     def render_sources(self) -> dict[int, str]:
         """Hash of each rendered avatar's files, by index."""
         sources: dict[int, str] = {}
@@ -80,6 +126,12 @@ class Run:
             sources |= {avatar: report.avatar_sha256[format_avatar(avatar)] for avatar in report.done}
         return sources
 
+    def render_source(self, avatar: int) -> str | None:
+        """Hash of a rendered avatar's files; its shard's ledger alone is read."""
+        report = self.render_report(self.config.render.shard_of(avatar))
+        return report.avatar_sha256.get(format_avatar(avatar)) if report is not None else None
+
+    @_from_ledgers
     def specs(self) -> dict[int, AvatarSpec]:
         """Spec of each avatar of the published shards, failed ones too, by index."""
         specs: dict[int, AvatarSpec] = {}
@@ -87,6 +139,7 @@ class Run:
             specs |= dict(zip(self.config.render.avatars_of(shard), report.specs, strict=False))
         return specs
 
+    @_from_ledgers
     def plane_sources(self) -> dict[int, str]:
         """Hash of each fitted avatar's planes, by index; failed fits are not in it."""
         return {fit.avatar: fit.planes_sha256 for report in self.fit_reports().values() for fit in report.fits}

@@ -11,14 +11,22 @@ import torch
 from support.commands import rodin_passes
 from support.tiny import tree_hashes
 
+import pipeline.run.run as run_module
+from pipeline.commands.inspect import inspect_run
+from pipeline.commands.visit import visit_run
 from pipeline.config.load import read_run_toml
-from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.naming import RunLayout, format_shard
+from pipeline.contracts.stage import DriverReport
+from pipeline.driver.request import Visit
+from pipeline.driver.summary import describe_result
 from pipeline.driver.survey import survey
+from pipeline.driver.visit import VisitResult
 from pipeline.io.shards import read_avatar
 from pipeline.machine import package_versions, processor_name
 from pipeline.people.draw import draw_avatar
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
+from pipeline.run.stage_table import single_stages, stages_of
 from rodin_models.checkpoint import load_state, settings_from_dict
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.latent import LatentModel, LatentSettings
@@ -52,6 +60,40 @@ def test_its_fingerprints_are_those_of_now(older):
     assert len(ledgers) == 12
     for ledger in ledgers:
         assert json.loads(ledger.read_text())["fingerprint"] == now[ledger.parent.name], ledger
+
+
+def test_a_visit_reads_each_ledger_once(older, monkeypatch):
+    config, read = read_run_toml(older.config), []
+    for name in ("read_ledger", "read_ledgers"):
+        reader = getattr(run_module, name)
+        monkeypatch.setattr(run_module, name, lambda path, kind, reader=reader: read.append(path) or reader(path, kind))
+    shards = [older.ledger(stage, format_shard(shard)) for stage in ("render", "fit") for shard in (0, 1)]
+    whole = [older.ledger(stage, stage) for stage in ("decoder", *single_stages())]
+    each = sorted((*shards, *whole, older.ledgers("own")))
+    visit_run("run", stages_of("run"), older.root, dry_run=True, echo=lambda line: None)
+    assert sorted(read) == each and len(each) == 14
+
+    read.clear()
+    visit = Visit(Run(older, config), (*stages_of("run"), "own"), "run")
+    after = visit.run.snapshot()
+    report = DriverReport(
+        command="run",
+        started_at=0.0,
+        finished_at=1.0,
+        ray_start_s=0.0,
+        ray_stop_s=0.0,
+        stages={},
+        failed_tasks={},
+        cpus=1.0,
+        gpus=0.0,
+    )
+    states = survey(after, stage_fingerprints(config))
+    assert "   0/3" in describe_result(visit, VisitResult(report, {}, states, after))
+    assert sorted(read) == each
+
+    read.clear()
+    assert inspect_run(Run(older, config), verify=False, sheet=False, echo=lambda line: None)
+    assert sorted(read) == each
 
 
 def test_its_people_are_drawn_as_they_were(older):

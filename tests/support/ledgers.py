@@ -2,7 +2,7 @@
 
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.naming import format_avatar, format_shard
-from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport
+from pipeline.contracts.planes import DecoderReport, FitReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import AvatarFailure, RenderReport
 from pipeline.contracts.stage import StageReport
 from pipeline.io.ledger import write_ledger
@@ -82,6 +82,24 @@ def write_decoder(layout, avatars, sources="s", fingerprint="f"):
         processor="",
     )
     write_ledger(layout.ledger("decoder", "decoder"), report)
+
+
+def write_own(layout, avatar, fingerprint="f"):
+    """A fit with a decoder of its own that came to nothing, of renders such as ``s3``."""
+    report = OwnFitReport(
+        schema_version=SCHEMA_VERSION,
+        fingerprint=fingerprint,
+        source_sha256=f"s{avatar}",
+        fit=None,
+        failure=AvatarFailure(avatar=avatar, reason="none"),
+        views=(),
+        outputs={},
+        started_at=0.0,
+        finished_at=0.0,
+        versions={},
+        processor="",
+    )
+    write_ledger(layout.ledger("own", format_avatar(avatar)), report)
 
 
 def write_stage(layout, stage, avatars, inputs, outputs=None, fingerprint="f"):

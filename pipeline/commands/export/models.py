@@ -44,6 +44,7 @@ def export_models(run: Run, folder: Path, *, linear_bytes: int = LINEAR_BYTES, m
     where a model is missing, the folder holds something else or all take more than ``most_bytes``; then nothing is
     written.
     """
+    run = run.snapshot()
     _check_done(run)
     folder = folder.resolve()
     _check_free(folder)

@@ -1,10 +1,11 @@
 import hashlib
+import pickle
 
 import pytest
-from support.ledgers import write_fit, write_render, write_stage
+from support.ledgers import write_decoder, write_fit, write_own, write_render, write_stage
 
 from pipeline.config.load import load_config
-from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.people.draw import draw_avatar
 from pipeline.run.current import is_done, why_stale
 from pipeline.run.run import Run, decoder_sha256, digest
@@ -69,6 +70,46 @@ def test_the_renders_of_another_run(layout, tmp_path):
     assert Run(other, borrowed).rendered == layout
     assert Run(other, borrowed).render_sources() == Run(layout, CONFIG).render_sources()
     assert Run(other, borrowed).plane_sources() == {}
+
+
+ASKED = {
+    "render_reports": lambda run: sorted(run.render_reports()),
+    "render_report": lambda run: [run.render_report(shard) is not None for shard in range(3)],
+    "render_sources": lambda run: run.render_sources(),
+    "render_source": lambda run: [run.render_source(avatar) for avatar in range(6)],
+    "specs": lambda run: sorted(run.specs()),
+    "fit_reports": lambda run: sorted(run.fit_reports()),
+    "plane_sources": lambda run: run.plane_sources(),
+    "own_reports": lambda run: run.own_reports(),
+    "decoder_report": lambda run: run.decoder_report(),
+    "stage_report": lambda run: [run.stage_report(stage) is not None for stage in single_stages()],
+    "inputs_of": lambda run: run.inputs_of("base", (0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_snapshot_answers_from_what_it_read(layout, name):
+    ask, run = ASKED[name], Run(layout, CONFIG)
+    snapshot, never_asked = run.snapshot(), run.snapshot()
+    before = ask(run)
+    assert ask(snapshot) == before
+    write_render(layout, 2, (4, 5))
+    write_fit(layout, 0, (0, 1), planes="q")
+    write_fit(layout, 1, (3,))
+    write_decoder(layout, (0, 1))
+    write_stage(layout, "encode", (0, 1), {}, {"latents/state.json": "x"})
+    write_own(layout, 3)
+    now = ask(run)
+    assert now != before, "a run reads anew at each question"
+    assert ask(snapshot) == before and ask(never_asked) == ask(snapshot.snapshot()) == now
+    assert ask(pickle.loads(pickle.dumps(snapshot))) == now, "another process reads for itself"
+
+
+def test_one_avatars_renders_are_asked_of_its_shard_alone(layout):
+    run = Run(layout, CONFIG)
+    assert {a: source for a in range(6) if (source := run.render_source(a))} == run.render_sources()
+    layout.ledger("render", format_shard(0)).write_text("damaged")
+    assert run.render_source(3) == "s3"
 
 
 def test_the_hash_of_a_decoder(tmp_path):
