@@ -53,13 +53,14 @@ def build_person(spec: AvatarSpec) -> list[Part]:
         colours=fields.pop("colour"),
         fields={"rest": body.topology.rest, **fields},
     )
-    arms = bare_arms(skin, body) if CUTS[spec.garment.style].bare_arms else []
+    cut = CUTS[spec.garment.style]
+    arms = bare_arms(skin, body) if cut.bare_arms else []
     garment = build_garment(spec, body)
     obstacle = Obstacle.of_parts(body, garment)
     parts: list[Part] = [skin, *arms, *build_eyes(spec, body), *build_mouth(body), *garment]
     parts += [*build_glasses(spec, body), *build_earrings(spec, body), *build_hat(spec, body)]
     parts += [*build_brows(spec, body), *build_lashes(spec, body), *build_beard(spec, body)]
-    hair = build_hair(spec, body, obstacle)
+    hair = build_hair(spec, body, obstacle, cut.hair_below_chin_m)
     if spec.hat is not None:
         skin_only = Obstacle.of_parts(body, [])
         hair = [replace(part, points=press_hair(spec.hat, body, skin_only, part.points)) for part in hair]

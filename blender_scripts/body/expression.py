@@ -23,6 +23,8 @@ class Face:
     open_left: float = 1.0
     """Gap between the lids over the neutral face's."""
     open_right: float = 1.0
+    weary: float = 0.0
+    """How baggy it makes the lower lids, 0..1."""
 
 
 EXPRESSIONS: Final[dict[str, Face]] = {
@@ -152,7 +154,7 @@ EXPRESSIONS: Final[dict[str, Face]] = {
         }
     ),
     "tired": Face(
-        {"mouth-depression": 0.2, "eyebrows-left-inner-up": 0.25, "eyebrows-right-inner-up": 0.25}, 0.64, 0.64
+        {"mouth-depression": 0.2, "eyebrows-left-inner-up": 0.25, "eyebrows-right-inner-up": 0.25}, 0.64, 0.64, 1.0
     ),
     "sleepy": Face({"mouth-open": 0.08, "eyebrows-left-up": 0.25, "eyebrows-right-up": 0.25}, 0.38, 0.38),
     "pout": Face(

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from blender_scripts.body.expression import mixture
+from blender_scripts.body.expression import EXPRESSIONS, mixture
 from blender_scripts.geometry.arrays import Floats, smoothstep
 from blender_scripts.geometry.mesh import waves
 from pipeline.contracts.avatar import AvatarSpec
@@ -34,8 +34,9 @@ class Moved:
 
 
 def moved(spec: AvatarSpec) -> Moved:
-    """From the expression's units."""
+    """From the units of both expressions."""
     units, _, _ = mixture(spec)
+    mixed = [EXPRESSIONS[name] for name in (spec.expression, spec.second_expression) if name is not None]
 
     def mean(*names: str) -> float:
         return float(np.mean([units.get(name, 0.0) for name in names]))
@@ -47,7 +48,7 @@ def moved(spec: AvatarSpec) -> Moved:
         raised=min(1.0, lifted + 0.4 * mean(*(f"{brow}-extern-up" for brow in brows))),
         frown=mean(*(f"{brow}-down" for brow in brows)),
         snarl=mean("nose-left-elevation", "nose-right-elevation"),
-        weary=1.0 if "tired" in (spec.expression, spec.second_expression) else 0.0,
+        weary=max(face.weary for face in mixed),
     )
 
 

@@ -93,8 +93,7 @@ def paint_skin(
     colour = colour * (1 - cover) + cover * (0.6 * hair + 0.12 * tone)
     brows = (0.30 * spec.brows.density * brow)[:, None]
     colour = colour * (1 - brows) + brows * (0.6 * hair + 0.2 * tone)
-    # What is shaved still shows, bluish under fair skin.
-    shadow = np.clip((1.7 if spec.facial_hair.style == "none" else 1.0) * beard, 0, 1)[:, None]
+    shadow = np.clip(beard, 0, 1)[:, None]
     colour = colour * (1 - shadow) + shadow * (0.55 * hair + 0.25 * tone * np.array((0.85, 0.95, 1.05)))
     oily = blob(rest, (0.0, 7.0, 1.6), (0.16, 0.3, 0.3)) + blob(rest, (0.0, 7.8, 1.5), (0.4, 0.2, 0.4))
     roughness = 0.60 - 0.16 * skin.gloss * (0.6 + 0.8 * oily) + 0.02 * noise(rng, "slow")

@@ -4,6 +4,7 @@ Necklines are scalar fields on the base shape (decimetres): above 0 is inside th
 nape to the chest meets the neck only, never the shoulders, so no hole can open there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +74,8 @@ class Cut:
     """Such sleeves have the accent's colour where the cloth is plain."""
     yoke: bool = False
     """Sewn across the back."""
+    hair_below_chin_m: float = math.inf
+    """How far below the chin hair may hang: what is longer lies in a hood, and would come out of its underside."""
 
     @property
     def is_open(self) -> bool:
@@ -99,7 +102,7 @@ CUTS: Final[dict[GarmentStyle, Cut]] = {
     ),
     "hoodie": Cut(
         height=5.88, slope=0.46, hang=Hang(width=0.30, height_m=0.0100, count=1.0), offset_m=0.009, ease_m=0.014,
-        nap=1.3, raglan=0.3, trim=Hood(),
+        nap=1.3, raglan=0.3, trim=Hood(), hair_below_chin_m=0.05,
     ),
     "jumper": Cut(
         height=5.84, slope=0.47, bow=0.16, hang=Hang(width=0.28, height_m=0.0095, count=0.9), offset_m=0.008,

@@ -1,7 +1,9 @@
 """Brows, lashes, beards and moustaches: short strands on regions drawn on the base shape (decimetres)."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -15,6 +17,55 @@ from blender_scripts.hair.colour import pigment, strand_colours
 from pipeline.contracts.appearance import FacialHairStyle
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
+
+Place = Literal["cheeks and chin", "lip", "chin", "middle of the chin", "corners", "sideburns", "jaw"]
+"""Parts of the face that facial hair grows on: :func:`beard_region`."""
+WHOLE: Final[tuple[Place, ...]] = ("cheeks and chin", "lip", "sideburns")
+"""Where a full beard grows, and what a shaved man's trace shows of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beard:
+    """Numbers of one style."""
+
+    grows: tuple[Place, ...] = WHOLE
+    strands: int
+    longest_m: float
+    trimmed_m: float = math.inf
+    """What is longer is cut off."""
+    shadow: float
+    """How much of the skin below is tinted."""
+    shadow_by_length: float = 0.0
+    """How much more of it at full length."""
+    radius_m: float
+    lift: float = 0.75
+    """How steeply hairs leave the skin, 0..1."""
+    even: bool = False
+    """As long everywhere, and each hair by itself: too short to be otherwise."""
+    waxed: bool = False
+    """Over the lip swept outwards, the tips turning up."""
+
+
+BEARDS: Final[dict[FacialHairStyle, Beard]] = {
+    "stubble": Beard(
+        strands=5200, longest_m=0.0016, shadow=0.34, shadow_by_length=0.2, radius_m=0.00014, even=True,
+    ),
+    "moustache": Beard(grows=("lip",), strands=1700, longest_m=0.0085, shadow=0.42, radius_m=0.00022),
+    "handlebar": Beard(grows=("lip",), strands=1900, longest_m=0.011, shadow=0.42, radius_m=0.00022, waxed=True),
+    "goatee": Beard(
+        grows=("lip", "chin", "corners"), strands=3000, longest_m=0.013, shadow=0.45, radius_m=0.00023,
+    ),
+    "van dyke": Beard(
+        grows=("lip", "middle of the chin"), strands=2600, longest_m=0.015, shadow=0.45, radius_m=0.00023,
+    ),
+    "chin curtain": Beard(
+        grows=("jaw", "sideburns"), strands=6200, longest_m=0.012, shadow=0.42, radius_m=0.00024,
+    ),
+    "sideburns": Beard(grows=("sideburns",), strands=3000, longest_m=0.009, shadow=0.36, radius_m=0.00022),
+    "short": Beard(strands=10500, longest_m=0.0055, trimmed_m=0.007, shadow=0.44, radius_m=0.00019, lift=0.5),
+    "full": Beard(strands=10500, longest_m=0.022, shadow=0.52, radius_m=0.00025),
+}  # fmt: skip
+"""Of all that have facial hair: who has none has no style."""
 
 
 def _lean(roots: Floats, normals: Floats, along: Floats, lengths: Floats, lift: float, points: int) -> Floats:
@@ -99,8 +150,8 @@ def build_lashes(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     return [StrandPart(name="lashes", label="eyes", points=points, radii=radii, colours=colours)]
 
 
-def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
-    """Where facial hair of the spec's style grows, 0..1."""
+def beard_region(grows: Iterable[Place], rest: Floats, lips: Floats) -> Floats:
+    """The places where facial hair grows, together, 0..1."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     # The cheek line falls from the sideburn (x 0.7, y 7.15) to the corner of the mouth.
     cheek = np.interp(x, (0.0, 0.22, 0.32, 0.5, 0.66, 0.8), (6.50, 6.62, 6.70, 6.86, 7.08, 7.15))
@@ -125,64 +176,42 @@ def beard_region(spec: AvatarSpec, rest: Floats, lips: Floats) -> Floats:
     )
     soul = 1 - 0.75 * np.exp(-(((x - 0.17) / 0.06) ** 2)) * smoothstep(6.38, 6.44, y)
     curtain = jaw * np.maximum(smoothstep(0.30, 0.36, x), smoothstep(6.44, 6.36, y))
-    regions: dict[str, tuple[Floats, ...]] = {
-        "moustache": (upper,),
-        "handlebar": (upper,),
-        "goatee": (upper, chin, corner),
-        "van dyke": (upper, chin * smoothstep(0.24, 0.14, x)),
-        "chin curtain": (curtain, sideburn),
-        "sideburns": (sideburn,),
+    places: dict[Place, Floats] = {
+        "cheeks and chin": jaw * soul,
+        "lip": upper,
+        "chin": chin,
+        "middle of the chin": chin * smoothstep(0.24, 0.14, x),
+        "corners": corner,
+        "sideburns": sideburn,
+        "jaw": curtain,
     }
-    parts = regions.get(spec.facial_hair.style, (jaw * soul, upper, sideburn))
-    return np.asarray(np.clip(np.maximum.reduce(parts), 0, 1) * free)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beard:
-    """Numbers of one style."""
-
-    strands: int
-    longest_m: float
-    shadow: float
-    """How much of the skin below is tinted."""
-    radius_m: float
-
-
-BEARDS: Final[dict[FacialHairStyle, Beard]] = {
-    "stubble": Beard(strands=5200, longest_m=0.0016, shadow=0.34, radius_m=0.00014),
-    "moustache": Beard(strands=1700, longest_m=0.0085, shadow=0.42, radius_m=0.00022),
-    "handlebar": Beard(strands=1900, longest_m=0.011, shadow=0.42, radius_m=0.00022),
-    "goatee": Beard(strands=3000, longest_m=0.013, shadow=0.45, radius_m=0.00023),
-    "van dyke": Beard(strands=2600, longest_m=0.015, shadow=0.45, radius_m=0.00023),
-    "chin curtain": Beard(strands=6200, longest_m=0.012, shadow=0.42, radius_m=0.00024),
-    "sideburns": Beard(strands=3000, longest_m=0.009, shadow=0.36, radius_m=0.00022),
-    "short": Beard(strands=10500, longest_m=0.0055, shadow=0.44, radius_m=0.00019),
-    "full": Beard(strands=10500, longest_m=0.022, shadow=0.52, radius_m=0.00025),
-}
+    return np.asarray(np.clip(np.maximum.reduce([places[name] for name in grows]), 0, 1) * free)
 
 
 def beard_density(spec: AvatarSpec, body: Body) -> Floats:
     """How much skin is shadowed by facial hair, 0..1; shaved men keep a trace."""
-    style = spec.facial_hair.style
-    region = beard_region(spec, body.topology.rest, body.topology.masks["lips"])
-    if style == "none":
+    rest, lips = body.topology.rest, body.topology.masks["lips"]
+    beard = BEARDS.get(spec.facial_hair.style)
+    if beard is None:
         grown = spec.gender > 0.5 and spec.age_years >= 17
-        return region * (0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if grown else 0.0)
+        trace = 0.16 * spec.hair.melanin * (1 - 0.6 * spec.hair.grey) if grown else 0.0
+        # What is shaved still shows, bluish under fair skin.
+        return 1.7 * (beard_region(WHOLE, rest, lips) * trace)
     # Skin shows at a beard's border, where hairs stand apart.
-    return region**1.6 * (BEARDS[style].shadow + (0.2 * spec.facial_hair.length if style == "stubble" else 0.0))
+    shadow = beard.shadow + beard.shadow_by_length * spec.facial_hair.length
+    return beard_region(beard.grows, rest, lips) ** 1.6 * shadow
 
 
 def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     """Strands of the beard; stubble is very short ones."""
-    style = spec.facial_hair.style
-    if style == "none":
+    beard = BEARDS.get(spec.facial_hair.style)
+    if beard is None:
         return []
     rng = generator_for(spec.seed, 0, "facial hair")
     rest = body.topology.rest
-    region = beard_region(spec, rest, body.topology.masks["lips"])
+    region = beard_region(beard.grows, rest, body.topology.masks["lips"])
     grown = np.flatnonzero(region)
     region[grown] *= np.clip(0.8 + 0.35 * waves(rest[grown], rng, np.full(3, 1.5)), 0.15, 1)
-    beard = BEARDS[style]
     # Sparser where most ancestors were Asian.
     count = int(beard.strands * (1 - 0.35 * spec.ancestry[1]))
     triangles = body.topology.triangles
@@ -191,7 +220,7 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
     longest = beard.longest_m
     lengths = longest * (0.55 + 0.9 * spec.facial_hair.length) * rng.uniform(0.6, 1.1, count)
     x, y = np.abs(at[:, 0]), at[:, 1]
-    if style != "stubble":
+    if not beard.even:
         # Short at the cheek line and over the lip, longest at the chin.
         lengths *= np.where(y > 6.66, np.minimum(1, 0.0085 / longest), 1.0) * (1 - 0.72 * smoothstep(6.5, 7.0, y))
         lengths *= 1 - 0.35 * smoothstep(0.3, 0.6, x)
@@ -200,18 +229,17 @@ def build_beard(spec: AvatarSpec, body: Body) -> list[StrandPart]:
         (np.sign(at[:, 0]) * np.where(upper, 0.45 + 2.2 * x, 0.12), np.full(count, -1.0), np.full(count, 0.12)), -1
     )
     along += 0.22 * rng.normal(size=along.shape)
-    if style == "handlebar":
+    if beard.waxed:
         # Swept outwards, the tips turning up.
         along = np.where(upper[:, None], along * (2.6, 0.35, 1) + np.array((0, 0.25, 0.2)), along)
         lengths = lengths * np.where(upper, 1 + 4.5 * np.clip(x - 0.10, 0, 0.3), 1)
-    elif style == "short":
-        lengths = np.minimum(lengths, 0.007)
-    points = 3 if style == "stubble" else 7
-    strands = _lean(roots, normals, along, lengths, 0.75 if style != "short" else 0.5, points)
-    if style == "handlebar":
+    lengths = np.minimum(lengths, beard.trimmed_m)
+    points = 3 if beard.even else 7
+    strands = _lean(roots, normals, along, lengths, beard.lift, points)
+    if beard.waxed:
         t = np.linspace(0, 1, points)[None]
         strands[..., 1] += (0.55 * lengths * np.clip(x - 0.12, 0, 0.2) / 0.2)[:, None] * t**2
-    if style != "stubble":
+    if not beard.even:
         strands, _ = clump(strands, 9, 0.35, rng)
         strands = frizz(strands, 0.12 * lengths * (1 + spec.hair.curl), rng)
     colours = strand_colours(spec, count, rng, 0.85 * spec.hair.grey)

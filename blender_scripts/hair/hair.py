@@ -3,6 +3,7 @@
 Combing and lengths are in metres on the avatar's own head.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +34,13 @@ class _Roots:
     """Height above the hairline in decimetres."""
 
 
-def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle) -> list[StrandPart]:
-    """All hair of the head; none for the bald."""
-    if spec.hair.style == "bald":
+def build_hair(spec: AvatarSpec, body: Body, obstacle: Obstacle, below_chin_m: float = math.inf) -> list[StrandPart]:
+    """All hair of the head; none for the bald. The garment lets it hang as far below the chin as ``below_chin_m``."""
+    style = STYLES.get(spec.hair.style)
+    if style is None:
         return []
-    style = STYLES[spec.hair.style]
     rng = generator_for(spec.seed, 0, "hair")
-    head = Head.of(body)
+    head = Head.of(body, below_chin_m)
     density, field = scalp_density(spec, body), scalp_field(spec, body)
 
     def roots(count: int) -> _Roots:

@@ -5,6 +5,7 @@ import numpy as np
 from blender_scripts.body.body import Body
 from blender_scripts.geometry.arrays import Floats, smoothstep
 from blender_scripts.geometry.mesh import waves
+from blender_scripts.hair.style import STYLES
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for
 
@@ -24,7 +25,8 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
     # Lower on the forehead of women and children.
     manly = spec.gender * float(smoothstep(10, 18, np.asarray(spec.age_years)))
     line = line - (0.13 - 0.07 * manly) * np.exp(-((degrees / 50) ** 2))
-    loss = spec.hair.recession if spec.hair.style != "afro" else 0.35 * spec.hair.recession
+    style = STYLES.get(spec.hair.style)
+    loss = spec.hair.recession * (style.recedes if style is not None else 1.0)
     line = line + loss * (0.45 * np.exp(-(((degrees - 34) / 16) ** 2)) + 0.22 * np.exp(-((degrees / 22) ** 2)))
     # Only near the line does it matter how ragged it is.
     near = np.flatnonzero((np.abs(rest[:, 1] - line) < 0.5) & (rest[:, 1] > 6.3))
@@ -35,11 +37,12 @@ def scalp_field(spec: AvatarSpec, body: Body) -> Floats:
 
 def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
     """How densely hair grows, 0..1: thinning at the hairline and, with age, at the crown."""
-    if spec.hair.style == "bald":
+    style = STYLES.get(spec.hair.style)
+    if style is None:
         # The shaved or lost hair's ring still shows as a faint shadow.
         return 0.10 * smoothstep(-0.05, 0.25, scalp_field(spec, body)) * (1 - spec.hair.grey)
     field, rest = scalp_field(spec, body), body.topology.rest
-    if spec.hair.style == "balding":
+    if style.ring:
         # A ring above the ears, lowest in front: nothing above a line that rises to the back and dips again behind.
         ring = 7.90 - 0.12 * spec.hair.recession + 0.10 * (spec.hair.length - 0.5) - 0.22 * rest[:, 2]
         ring = ring + 0.03 * waves(rest, generator_for(spec.seed, 0, "balding ring"), np.full(3, 1.2))
@@ -48,5 +51,5 @@ def scalp_density(spec: AvatarSpec, body: Body) -> Floats:
     crown = np.exp(-(((rest[:, 0] / 0.45) ** 2 + ((rest[:, 2] - 0.25) / 0.5) ** 2) / 2)) * smoothstep(
         8.0, 8.3, rest[:, 1]
     )
-    soft = 0.45 if spec.hair.style == "buzz" else 0.24
-    return np.asarray(smoothstep(-0.06, soft, field) * (1 - np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85) * crown))
+    thinning = np.clip(1.3 * spec.hair.recession - 0.35, 0, 0.85)
+    return np.asarray(smoothstep(-0.06, style.edge, field) * (1 - thinning * crown))

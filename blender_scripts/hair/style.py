@@ -1,5 +1,6 @@
 """Hair styles as numbers: how long, how combed, how curled, how tied; and what they need to know of a head."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -48,10 +49,12 @@ class Head:
     """Where the left one of two tails is tied: behind and above the ear."""
     behind: Floats
     """Where the left one of two braids begins: behind and below the ear."""
+    lowest: float
+    """How low loose hair may hang over the garment."""
 
     @classmethod
-    def of(cls, body: Body) -> "Head":
-        """Measure it."""
+    def of(cls, body: Body, below_chin_m: float = math.inf) -> "Head":
+        """Measure it; the garment lets hair hang as far below the chin as ``below_chin_m``."""
         rest, vertices = body.topology.rest, body.vertices
         ears = body.topology.masks["ears"] > 0.6
 
@@ -59,12 +62,13 @@ class Head:
             found: Floats = vertices[((rest - np.asarray(point)) ** 2).sum(1).argmin()]
             return found
 
+        chin = float(near((0.0, 6.2, 1.45))[1])
         return cls(
             centre=near((0.0, 8.49, 0.5)) * (0, 0.45, 0) + near((0.74, 7.5, 0.46)) * (0, 0.55, 1),
             top=float(near((0.0, 8.49, 0.5))[1]),
             brow=float(near((0.3, 7.5, 1.44))[1]),
             hairline=float(near((0.0, 7.95, 1.40))[1]),
-            chin=float(near((0.0, 6.2, 1.45))[1]),
+            chin=chin,
             ear_z=float(vertices[ears, 2].mean()),
             half_width=float(near((0.72, 7.2, 0.64))[0]),
             whorl=near((0.0, 8.3, 0.02)),
@@ -72,6 +76,7 @@ class Head:
             nape=near((0.0, 7.85, -0.45)),
             temple=near((0.66, 7.5, -0.02)),
             behind=near((0.55, 7.05, 0.0)),
+            lowest=chin - below_chin_m,
         )
 
     def parting(self, amount: float) -> float:
@@ -149,6 +154,12 @@ class Style:
     tie: Tie | None = None
     on_forehead: float = 0.010
     """How far below the hairline hair may hang before the forehead, in metres; a fringe goes to the brows."""
+    recedes: float = 1.0
+    """How much of the spec's recession is seen at the hairline."""
+    edge: float = 0.24
+    """Height above the hairline, in decimetres, from which hair grows densely."""
+    ring: bool = False
+    """Hair is left in a ring above the ears only."""
 
 
 def _short(*, top: float, side: float, spread: float) -> Length:
@@ -164,10 +175,7 @@ def _down_to(*, low: float, high: float) -> Length:
 
     def length(spec: AvatarSpec, head: Head, roots: Floats, rest: Floats) -> Floats:
         # On a child's small body the same length would reach the waist.
-        end = max(high + (low - high) * spec.hair.length, head.chin - 0.115)
-        if spec.garment.style == "hoodie":
-            # What is longer lies in the hood, and would come out of its underside.
-            end = max(end, head.chin - 0.05)
+        end = max(high + (low - high) * spec.hair.length, head.chin - 0.115, head.lowest)
         over = 0.055 * smoothstep(7.9, 8.4, rest[:, 1])
         return np.maximum(roots[:, 1] - end, 0.02) * 1.06 + over
 
@@ -241,7 +249,7 @@ STYLES: Final[dict[HairStyle, Style]] = {
     "buzz": Style(
         length=_short(top=0.008, side=0.005, spread=0.9), comb="forward", lift=0.62, gravity=0.0, stiffness=0.9,
         points=4, strands=17000, guides=500, radius=0.00034, margin=(0.001, 0.002), graded=0.5, layer=0.0, clump=0.0,
-        frizz=0.0006,
+        frizz=0.0006, edge=0.45,
     ),
     "crop": Style(
         length=_short(top=0.032, side=0.018, spread=0.6), comb="forward", lift=0.34, gravity=0.10, stiffness=0.66,
@@ -256,7 +264,7 @@ STYLES: Final[dict[HairStyle, Style]] = {
     "balding": Style(
         length=_short(top=0.024, side=0.014, spread=0.8), comb="forward", lift=0.30, gravity=0.25, stiffness=0.6,
         points=8, strands=9000, radius=0.00032, margin=(0.001, 0.005), close=0.005, graded=0.4, clump=0.4,
-        frizz=0.0010,
+        frizz=0.0010, ring=True,
     ),
     "swept back": Style(
         length=_short(top=0.085, side=0.030, spread=0.5), comb="swept", lift=0.34, gravity=0.10, stiffness=0.58,
@@ -295,10 +303,11 @@ STYLES: Final[dict[HairStyle, Style]] = {
     "afro": Style(
         length=_round(least=0.022, most=0.066, low=0.7), comb="radial", lift=0.97, gravity=0.0, stiffness=0.95,
         points=18, strands=15000, radius=0.00040, margin=(0.004, 0.012), close=float("inf"), graded=0.6, layer=0.0,
-        clump=0.35, clump_size=10, unevenness=0.06, frizz=0.0020, curl=_tight, on_forehead=0.008,
+        clump=0.35, clump_size=10, unevenness=0.06, frizz=0.0020, curl=_tight, on_forehead=0.008, recedes=0.35,
     ),
     "bun": _gathered("bun", lift=0.15),
     "ponytail": _gathered("ponytail", lift=0.18),
     "pigtails": _gathered("pigtails", lift=0.18),
     "braids": _gathered("braids", lift=0.18),
 }  # fmt: skip
+"""Of all that have hair: the bald have no style."""

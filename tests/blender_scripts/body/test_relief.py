@@ -37,6 +37,7 @@ def test_expressions_draw_lines_where_they_fold_the_skin() -> None:
     assert surprised > 3 * calm and angry < surprised
     assert lines(aged(8, 0.0), rest)[1].max() < 0.02
     assert moved(aged(30, 0.0, "angry")).frown > moved(aged(30, 0.0)).frown == 0
+    assert moved(aged(30, 0.0, "tired")).weary == 1 > moved(aged(30, 0.0, "angry")).weary == 0
 
 
 def test_noise_has_unit_variance_and_differs_by_generator() -> None:
