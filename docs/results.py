@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pipeline.contracts.results import Results
+from pipeline.contracts.report.results import Results
 from pipeline.report.results_page import results_page
 
 DOCS: Final = Path(__file__).parent

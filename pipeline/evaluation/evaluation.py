@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import ConfigError
-from pipeline.contracts.results import SECTIONS, Results, Section, SectionName
+from pipeline.contracts.report.results import SECTIONS, Results, Section, SectionName
 from pipeline.evaluation.found import Found
 from pipeline.evaluation.subject import Subject, models_sha256
 from pipeline.io.files import exists, read_bytes

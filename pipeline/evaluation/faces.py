@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Row, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Row, Table
 from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.figures import mean, ratio
 from pipeline.evaluation.found import Found

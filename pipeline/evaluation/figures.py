@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.contracts.results import Figure
+from pipeline.contracts.report.results import Figure
 from rodin_models.image.bootstrap import Estimate, bootstrap, bootstrap_mean, bootstrap_ratio
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Table
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Figure, Row, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Figure, Row, Table
 from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.features import Judge, extractors, features_of
 from pipeline.evaluation.figures import figure

@@ -1,6 +1,6 @@
 """The report: one static HTML page that opens from a file, loads nothing from the network and runs no script.
 
-:func:`render_page` is a pure function of :class:`~pipeline.contracts.report.ReportData`. The loss curves are drawn
+:func:`render_page` is a pure function of :class:`~pipeline.contracts.report.page.ReportData`. The loss curves are drawn
 by :mod:`pipeline.report.plot`; how the page looks is said in :mod:`pipeline.report.style`.
 """
 
@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from statistics import fmean
 from urllib.parse import quote
 
-from pipeline.contracts.report import (
+from pipeline.contracts.report.page import (
     VIDEO_SUFFIXES,
     DistanceRow,
     FitPair,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from pipeline.contracts.report import LossCurve
+from pipeline.contracts.report.page import LossCurve
 
 _WIDTH, _HEIGHT = 440, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44

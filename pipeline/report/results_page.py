@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from pipeline.contracts.results import Bar, Figure, Results, Section, Table
+from pipeline.contracts.report.results import Bar, Figure, Results, Section, Table
 
 
 def results_page(results: Results, *, pictures: str = "") -> str:

@@ -12,7 +12,7 @@ from pipeline.contracts.camera import sphere_rig
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import FitReport
 from pipeline.contracts.randomness import generator_for
-from pipeline.contracts.report import (
+from pipeline.contracts.report.page import (
     DistanceRow,
     FitPair,
     Picture,

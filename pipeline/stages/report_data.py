@@ -13,7 +13,7 @@ from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import FitReport, FitShardReport
 from pipeline.contracts.rendering import RenderReport
-from pipeline.contracts.report import (
+from pipeline.contracts.report.page import (
     DistanceRow,
     FailureRow,
     FitPair,

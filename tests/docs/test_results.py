@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Results, Section
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Results, Section
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from support.commands import rodin, rodin_passes
 from support.tiny import HELD_OUT, NUM_AVATARS, recorded_jobs
 
 from pipeline.contracts.naming import format_avatar
-from pipeline.contracts.report import ReportData
+from pipeline.contracts.report.page import ReportData
 from pipeline.contracts.stage import DriverReport
 from pipeline.io.ledger import read_ledgers
 from pipeline.io.plane_store import PlaneStore

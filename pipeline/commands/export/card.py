@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.contracts.planes import FitShardReport
 from pipeline.contracts.rendering import RenderReport
-from pipeline.contracts.report import ReportData
+from pipeline.contracts.report.page import ReportData
 from pipeline.contracts.units import bytes_text
 from pipeline.io.files import exists, read_bytes
 from pipeline.io.ledger import parse_record

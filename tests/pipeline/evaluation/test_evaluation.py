@@ -1,7 +1,7 @@
 import pytest
 from support.commands import rodin_passes, rodin_refuses
 
-from pipeline.contracts.results import Results
+from pipeline.contracts.report.results import Results
 from pipeline.evaluation import evaluation, noise
 from pipeline.evaluation.evaluation import chosen_sections, evaluate_models
 from pipeline.run.model_folder import ModelFolder

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from pydantic import ValidationError
 
-from pipeline.contracts.report import (
+from pipeline.contracts.report.page import (
     DistanceRow,
     FailureRow,
     FitPair,

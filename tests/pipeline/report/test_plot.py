@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from pipeline.contracts.report import LossCurve
+from pipeline.contracts.report.page import LossCurve
 from pipeline.report.plot import loss_plot, smoothed, thinned, value_range, value_ticks
 
 

@@ -1,8 +1,8 @@
 import re
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Figure, Results, Row, Section, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Figure, Results, Row, Section, Table
 from pipeline.report.results_page import figure_text, results_page
 
 FID = Figure(name="FID", value=12.345, low=11.0, high=13.5, n=100)

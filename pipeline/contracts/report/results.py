@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.contracts.record import Record
-from pipeline.contracts.report import Picture
+from pipeline.contracts.report.page import Picture
 
 SECTIONS = ("noise", "faces", "portrait", "copies", "text", "steps")
 """What can be measured, in the order in which it is measured and shown."""
