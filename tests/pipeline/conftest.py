@@ -1,7 +1,7 @@
 """A finished tiny run made by calling the stages one after another in this process: no Ray, no driver."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,14 @@ import pytest
 import torch
 from support.config_reads import noted_reads
 from support.tiny import recording_blender, tiny_config
-from torch import nn
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.stage import Progress
 from pipeline.io.plane_store import create_plane_store
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
+from pipeline.stages.context import Alone
 from pipeline.stages.encode import encode_avatars
 from pipeline.stages.fit.decoder import fit_decoder
 from pipeline.stages.fit.planes import fit_shard
@@ -31,31 +32,6 @@ CPU = torch.device("cpu")
 
 def silent(done: float, total: float) -> None:
     """A progress that nobody watches."""
-
-
-@dataclass
-class Alone:
-    """The context of a worker that is the only one of its training."""
-
-    rank: int = 0
-    world_size: int = 1
-    device: torch.device = CPU
-    on_progress: Callable[[float, float], None] = silent
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return model
-
-    def report(self, metrics: dict[str, float]) -> None:
-        pass
-
-    def progress(self, done: float, total: float) -> None:
-        self.on_progress(done, total)
-
-    def barrier(self) -> None:
-        pass
-
-    def all_reduce_mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor
 
 
 @dataclass(frozen=True)
@@ -84,8 +60,8 @@ class Made:
     def fit(self, shard: int, progress: Any = silent, **more: Any) -> Any:
         return fit_shard(WorkItem(self.run, "fit", self.fingerprint("fit"), shard, **more), progress)
 
-    def train(self, name: str, **more: Any) -> Any:
-        return train_loop(WorkItem(self.run, name, self.fingerprint(name)), Alone(**more))
+    def train(self, name: str, on_progress: Progress = silent, **more: Any) -> Any:
+        return train_loop(WorkItem(self.run, name, self.fingerprint(name)), Alone(CPU, on_progress, **more))
 
     def encode(self) -> Any:
         return encode_avatars(WorkItem(self.run, "encode", self.fingerprint("encode")), silent)
