@@ -84,7 +84,10 @@ def load_state(folder: Path) -> Tree:
     version = document.get("format") if isinstance(document, dict) else None
     if version not in (FORMAT, COMPACT_FORMAT):
         raise ValueError(f"{folder / TREE} has format {version!r}, this version reads {FORMAT} and {COMPACT_FORMAT}")
-    return _decode(document["tree"], tensors)
+    try:
+        return _decode(document["tree"], tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / TREE} does not go with {TENSORS} beside it: {error!r}") from error
 
 
 def _encode(node: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:

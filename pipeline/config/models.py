@@ -13,7 +13,7 @@ class TrainingConfig(Record):
 
     steps: int = Field(..., ge=1)
     batch: int = Field(..., ge=1)
-    """Items that go through the model at once, over all workers."""
+    """Items that go through the model at once, over all workers; with fewer avatars than that, some are in it again."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged in a step, which then sees ``batch`` times as many items in the memory of
     one batch. Noise is drawn batch by batch; CLIP compares within a batch."""

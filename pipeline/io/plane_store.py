@@ -199,12 +199,28 @@ class PlaneStore:
             publish_bytes(chunk, np.ascontiguousarray(values, array.dtype.newbyteorder("<")).data)
 
     def read(self, avatar: int, level: Level = "planes") -> Half:
-        """One avatar's planes, float16 [plane, channel, row, column]; ``DataError`` if it was never written."""
+        """One avatar's planes, float16 [plane, channel, row, column].
+
+        Raises ``DataError`` if it was never written, or is damaged.
+        """
         self._require_room(avatar)
-        planes: Half = np.asarray(self.levels[level][avatar], np.float16)
-        # All or nothing of a chunk is there, and write() lets no NaN in: one texel tells.
-        if np.isnan(planes.flat[0]):
+        try:
+            planes: Half = np.asarray(self.levels[level][avatar], np.float16)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise DataError(
+                f"{self.path}: {level} of avatar {avatar} cannot be read ({reason}), so it is damaged: "
+                "fit it again with --redo fit"
+            ) from None
+        wrong = _not_finite(planes)
+        if wrong == planes.size:
             raise DataError(f"{self.path} holds no {level} of avatar {avatar}: fit it first")
+        # Writing lets none in: the file was changed since.
+        if wrong:
+            raise DataError(
+                f"{self.path}: {wrong} of {planes.size} values of {level} of avatar {avatar} are no finite numbers, so "
+                "it is damaged: fit it again with --redo fit"
+            )
         return planes
 
     def read_many(self, avatars: Sequence[int], level: Level = "planes") -> Half:
@@ -243,9 +259,8 @@ class PlaneStore:
         assert planes.shape == expected, f"{level} of shape {planes.shape}, not {expected}"
         with np.errstate(over="ignore"):
             half = np.ascontiguousarray(planes, dtype=np.float16)
-        # Four times as quick as isfinite: all exponent bits set is what infinities and NaN are.
-        if int(np.bitwise_and(half.view(np.uint16), _EXPONENT).max()) == _EXPONENT:
-            wrong = int(np.count_nonzero(~np.isfinite(half)))
+        wrong = _not_finite(half)
+        if wrong:
             raise DataError(
                 f"{level} of avatar {avatar}: {wrong} of {half.size} values are no finite float16, "
                 "so the fit diverged: lower its learning rates"
@@ -256,6 +271,14 @@ class PlaneStore:
 def planes_sha256(planes: Half) -> str:
     """SHA-256 of float16 planes, little-endian, in C order: the bytes of an uncompressed chunk."""
     return hashlib.sha256(np.ascontiguousarray(planes, dtype="<f2").data).hexdigest()
+
+
+def _not_finite(half: Half) -> int:
+    """How many values are infinite or NaN."""
+    # Four times as quick as isfinite: all exponent bits set is what they are.
+    if int(np.bitwise_and(half.view(np.uint16), _EXPONENT).max()) < _EXPONENT:
+        return 0
+    return int(np.count_nonzero(~np.isfinite(half)))
 
 
 def _plane_shape(spec: PlaneSpec, level: Level) -> tuple[int, ...]:

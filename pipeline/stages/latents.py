@@ -7,7 +7,8 @@ import torch
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
-from rodin_models.checkpoint import has_state, load_state
+from pipeline.stages.weights import read_state
+from rodin_models.checkpoint import has_state
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Latents:
 
 
 def load_latents(layout: RunLayout) -> Latents:
-    """The published latents; raises ``DataError`` when there are none."""
+    """The published latents; raises ``DataError`` when there are none, or damaged ones."""
     if not has_state(layout.latents):
         raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
-    tree = load_state(layout.latents)
+    keys = ("avatars", "image", "text", "encoder_sha256")
+    tree = read_state(layout.latents, keys, what="latents", remedy="encode again with --redo encode")
     return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"], tree.get("mirrored"))
 
 

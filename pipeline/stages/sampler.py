@@ -11,13 +11,13 @@ from torch import Tensor
 
 from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import Camera
-from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
-from pipeline.stages.train.start import model_tree
-from rodin_models.checkpoint import settings_from_dict
+from pipeline.stages.train.start import model_tree, remedy
+from pipeline.stages.weights import build_model
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
@@ -123,15 +123,15 @@ class Sampler:
 def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
     """Load all models of a folder.
 
-    Raises ``DataError`` naming one that is missing or damaged, ``ConfigError`` for steps that a model cannot take.
+    Raises ``DataError`` naming one that is missing, damaged or of other planes or latents than the others,
+    ``ConfigError`` for steps that a model cannot take.
     """
     clip, tokenizer = load_run_clip(models.layout, device)
     decoder, _ = load_decoder(models.layout, device)
 
     def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any], weights: str = "model") -> Any:
-        tree = model_tree(models, name)
-        model = make(settings_from_dict(kind, tree["settings"]), torch.Generator())
-        model.load_state_dict(tree[weights])
+        told = {"what": f"model {name} of {models.layout.root}", "remedy": remedy(models, name)}
+        model = build_model(model_tree(models, name), kind, make, weights=weights, **told)
         return model.to(device).eval().requires_grad_(False)
 
     of_base = model_tree(models, "base")
@@ -155,6 +155,7 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         refiner=load("refiner", RefinerSettings, Refiner),
         decoder=decoder,
     )
+    _fits_together(sampler, models)
     for name in ("latent", "base", "upsampler"):
         process, steps = getattr(sampler, name).diffusion.settings, getattr(models.sampling.generate, f"{name}_steps")
         if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):
@@ -162,6 +163,32 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
                 f"generate.{name}_steps {steps} must divide the {process.timesteps} steps of model {name}"
             )
     return sampler
+
+
+def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
+    """Raises ``DataError`` where a model is of other planes or latents than the decoder and the encoder."""
+    planes, clip = models.sampling.planes, sampler.clip
+    dim = clip.dim if clip.likeness is None else len(clip.likeness.spread)
+    base_unet, unet = sampler.base.settings.unet, sampler.upsampler.settings.unet
+    sizes = (
+        ("decoder", "channels", sampler.decoder.settings.channels, planes.channels),
+        ("base", "channels", base_unet.out_channels, planes.channels),
+        ("base", "planes' side", base_unet.side, planes.base_resolution),
+        ("upsampler", "channels", unet.out_channels, planes.channels),
+        ("upsampler", "planes' side", unet.side, planes.resolution),
+        ("upsampler", "base planes' side", sampler.upsampler.settings.low_side, planes.base_resolution),
+        ("base", "latent's length", base_unet.condition_dim, dim),
+        ("upsampler", "latent's length", unet.condition_dim, dim),
+        ("latent", "latent's length", sampler.latent.settings.dim, dim),
+        ("latent", "text latent's length", sampler.latent.settings.condition.dim, clip.dim),
+        ("refiner", "latent's length", sampler.refiner.settings.latent_dim, dim),
+    )
+    for name, what, found, wanted in sizes:
+        if found != wanted:
+            raise DataError(
+                f"model {name} of {models.layout.root} has {what} {found}, and {wanted} is what goes with the others: "
+                "they are not of one run; " + remedy(models, name)
+            )
 
 
 def _to_bytes(image: Tensor) -> npt.NDArray[np.uint8]:

@@ -60,7 +60,8 @@ def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, 
 def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
     """What :func:`save_clip` wrote: model in evaluation mode with float32 weights, tokenizer, settings.
 
-    Raises ``ValueError`` where a file is missing or damaged, or the whole does not hash to what is recorded.
+    Raises ``ValueError`` where a file is missing, damaged or of another program, or the whole does not hash to what is
+    recorded.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -70,27 +71,31 @@ def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         weights = load_file(folder / _WEIGHTS)
-        tokenizer = Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8"))
+        vocabulary = (folder / _TOKENIZER).read_text(encoding="utf-8")
+        json.loads(vocabulary)  # what is cut off ends in a bare Exception of the tokenizer's
+        tokenizer = Tokenizer.from_str(vocabulary)
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"no complete CLIP in {folder}: {error}; train it again") from error
-    architecture = record["architecture"]
-    with initialised_from(torch.Generator()):
-        clip = Clip(
-            CLIPModel(
-                CLIPConfig(
-                    text_config=architecture["text"],
-                    vision_config=architecture["vision"],
-                    projection_dim=architecture["projection_dim"],
+    try:
+        architecture, recorded = record["architecture"], record["encoder_sha256"]
+        with initialised_from(torch.Generator()):
+            clip = Clip(
+                CLIPModel(
+                    CLIPConfig(
+                        text_config=architecture["text"],
+                        vision_config=architecture["vision"],
+                        projection_dim=architecture["projection_dim"],
+                    )
                 )
             )
-        )
-    settings = settings_from_dict(ClipSettings, record["settings"])
-    with_likeness(clip, settings).load_state_dict(weights)
+        settings = settings_from_dict(ClipSettings, record["settings"])
+        with_likeness(clip, settings).load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"the CLIP in {folder} is none that this version makes: {reason}; train it again") from error
     found = encoder_sha256(clip, tokenizer)
-    if found != record["encoder_sha256"]:
-        raise ValueError(
-            f"the CLIP in {folder} hashes to {found[:12]}, its record says {record['encoder_sha256'][:12]}"
-        )
+    if found != recorded:
+        raise ValueError(f"the CLIP in {folder} hashes to {found[:12]}, its record says {recorded[:12]}")
     return clip.eval(), tokenizer, settings
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.io.files import exists, forget, make_folder, names
 from pipeline.io.publish import empty_folder, publish_folder
-from rodin_models.checkpoint import load_state, save_state
+from pipeline.stages.weights import read_state
+from rodin_models.checkpoint import save_state
 from rodin_models.fit.joint_fit import JointFit
 
 
@@ -48,17 +49,19 @@ def load_checkpoint(
 ) -> float | None:
     """Go on from the last step that all ranks published; returns the seconds it took, ``None`` if there is none.
 
-    A checkpoint of another ``identity`` (avatars, their renders, ranks) is none.
+    A checkpoint of another ``identity`` (avatars, their renders, ranks) is none. Raises ``DataError`` for one that is
+    damaged.
     """
     for step in reversed(names(folder, "step-????????")):
         if not all(exists(step / f"rank-{other:03d}") for other in range(world_size)):
             continue
         mine = step / f"rank-{rank:03d}"
-        common = load_state(mine / "common")
+        told = {"what": "a checkpoint", "remedy": f"delete {step} and give the command again"}
+        common = read_state(mine / "common", ("identity", "seconds", "joint"), **told)
         if common["identity"] != identity:
             continue
         joint.load_common_state(common["joint"])
         for path in names(mine, "avatar-*"):
-            joint.load_avatar_state(int(path.name.removeprefix("avatar-")), load_state(path))
+            joint.load_avatar_state(int(path.name.removeprefix("avatar-")), read_state(path, (), **told))
         return float(common["seconds"])
     return None

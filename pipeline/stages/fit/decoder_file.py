@@ -7,30 +7,35 @@ import torch
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
-from rodin_models.checkpoint import has_state, load_state
+from pipeline.stages.weights import read_state
+from rodin_models.checkpoint import has_state
 from rodin_models.field.decoder import Decoder, DecoderSettings
+
+DECODER = ("settings", "decoder", "mean_planes")
+"""What a published decoder holds."""
 
 
 def load_decoder(layout: RunLayout, device: torch.device) -> tuple[Decoder, torch.Tensor]:
     """The published decoder, frozen, and the mean planes (3, channels, resolution, resolution).
 
-    Raises ``DataError`` when there is none.
+    Raises ``DataError`` when there is none, or a damaged one.
     """
-    tree = _state(layout.decoder, f"{layout.decoder} holds no decoder; run rodin-pipe fit first")
+    missing = f"{layout.decoder} holds no decoder; run rodin-pipe fit first"
+    tree = _state(layout.decoder, DECODER, missing, "fit again with --redo decoder")
     return _frozen(tree, device), tree["mean_planes"].to(device)
 
 
 def load_own(folder: Path, device: torch.device) -> tuple[torch.Tensor, Decoder]:
     """float32 planes (3, channel, side, side) and frozen decoder of a published fit; raises ``DataError``."""
-    tree = _state(folder, f"{folder} is missing: run rodin-pipe fit --own-decoder --redo own")
+    remedy = "run rodin-pipe fit --own-decoder --redo own"
+    tree = _state(folder, ("settings", "decoder", "planes"), f"{folder} is missing: {remedy}", remedy)
     return tree["planes"].to(device).float(), _frozen(tree, device)
 
 
-def _state(folder: Path, missing: str) -> dict[str, Any]:
+def _state(folder: Path, keys: tuple[str, ...], missing: str, remedy: str) -> dict[str, Any]:
     if not has_state(folder):
         raise DataError(missing)
-    tree: dict[str, Any] = load_state(folder)
-    return tree
+    return read_state(folder, keys, what="a decoder", remedy=remedy)
 
 
 def _frozen(tree: dict[str, Any], device: torch.device) -> Decoder:

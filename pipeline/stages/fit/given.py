@@ -13,9 +13,11 @@ from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.machine import package_versions, processor_name
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import decoder_sha256
+from pipeline.stages.fit.decoder_file import DECODER
 from pipeline.stages.fit.settings import decoder_settings
+from pipeline.stages.weights import read_state
 from pipeline.stages.work import WorkItem
-from rodin_models.checkpoint import load_state, save_state
+from rodin_models.checkpoint import save_state
 
 
 def take_decoder(item: WorkItem, models: ModelFolder, progress: Progress) -> DecoderReport:
@@ -24,10 +26,7 @@ def take_decoder(item: WorkItem, models: ModelFolder, progress: Progress) -> Dec
     Raises ``DataError`` where they are damaged, or of another shape than the run's.
     """
     started_at, layout, planes = time.time(), item.layout, item.config.planes
-    try:
-        tree = load_state(models.layout.decoder)
-    except ValueError as error:
-        raise DataError(f"train.start_from: {error}") from None
+    tree = read_state(models.layout.decoder, DECODER, what="train.start_from", remedy="give another folder")
     shape = (3, planes.channels, planes.resolution, planes.resolution)
     asked = {name: value for name, value in asdict(decoder_settings(item.config)).items() if name != "density_bias"}
     if any(tree["settings"][name] != value for name, value in asked.items()) or tree["mean_planes"].shape != shape:

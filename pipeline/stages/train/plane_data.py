@@ -30,7 +30,7 @@ class PlaneData:
     def __init__(self, run: Run, stage: str) -> None:
         latents = load_latents(run.layout)
         fitted = run.plane_sources()
-        self.avatars = tuple(avatar for avatar in learnable(run.config, fitted) if avatar in set(latents.avatars))
+        self.avatars = learnable(run.config, {a: source for a, source in fitted.items() if a in set(latents.avatars)})
         self.held_out = measured(run.config, set(fitted) & set(latents.avatars), stage)
         self.store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
         self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)

@@ -9,7 +9,8 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.start import started_from
-from rodin_models.checkpoint import has_state, load_state
+from pipeline.stages.weights import read_state
+from rodin_models.checkpoint import has_state
 from rodin_models.diffusion.linear import LinearFit, LinearModel
 
 JUDGE = "discriminator."
@@ -24,11 +25,12 @@ def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
     folder = models.layout.model(name) / "weights"
     if not has_state(folder):
         raise DataError(models.why_missing(name))
-    try:
-        tree: dict[str, Any] = load_state(folder)
-    except ValueError as error:
-        raise DataError(f"model {name}: {error}") from None
-    return tree
+    return read_state(folder, ("settings", "model"), what=f"model {name}", remedy=remedy(models, name))
+
+
+def remedy(models: ModelFolder, name: str) -> str:
+    """What to do about a model that is damaged, or another's."""
+    return "copy the folder again" if models.record is not None else f"train it again with --redo {name}"
 
 
 def take_up(config: RunConfig, name: str, model: nn.Module) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.files import forget, names
 from pipeline.io.publish import empty_folder, publish_folder
-from rodin_models.checkpoint import load_state, save_state
+from pipeline.stages.weights import read_state
+from rodin_models.checkpoint import save_state
 
 KEPT_CHECKPOINTS = 2
 
@@ -38,9 +39,11 @@ class Checkpoints:
         return next(self.newest_first(), None)
 
     def newest_first(self) -> Iterator[dict[str, Any]]:
-        """The states of the same training, each with its ``step``."""
+        """The states of the same training, each with its ``step``; raises ``DataError`` for a damaged one."""
         for path in reversed(names(self.folder, "step-????????")):
-            tree: dict[str, Any] = load_state(path)
+            tree = read_state(
+                path, ("identity", "step"), what="a checkpoint", remedy=f"delete {path} and give the command again"
+            )
             if tree["identity"] == self.identity:
                 yield tree
 

@@ -116,6 +116,28 @@ def test_planes_that_diverged_are_refused_and_nothing_is_written(path: Path, val
     assert contents(path) == before
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_planes_that_were_damaged_since_are_told(path: Path, value: float) -> None:
+    store = PlaneStore.open(path)
+    store.write(0, *fitted(0))
+    store.levels["base_planes"][0, 2, 1, 3, 3] = np.float16(value)
+    with pytest.raises(
+        DataError, match="1 of 96 values of base_planes of avatar 0 are no finite numbers, so it is damaged"
+    ):
+        store.read_many((0,), "base_planes")
+    np.testing.assert_array_equal(store.read(0), fitted(0)[0])
+
+
+def test_planes_that_were_cut_off_are_told(path: Path) -> None:
+    store = PlaneStore.open(path)
+    store.write(0, *fitted(0))
+    chunk = path / "planes" / "c.0.0.0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"planes of avatar 0 cannot be read \(.*\), so it is damaged") as caught:
+        store.read(0)
+    assert "\n" not in str(caught.value)
+
+
 def test_read_many_keeps_the_order_asked_for(path: Path) -> None:
     fill(path, range(5))
     read = PlaneStore.open(path).read_many((3, 0, 3))

@@ -16,12 +16,13 @@ from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import RenderReport
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder
 from pipeline.io.ledger import read_ledger, write_ledger
+from pipeline.io.plane_store import PlaneStore
 from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.run.run import Run
 from pipeline.stages.latents import load_latents, load_run_clip
 from pipeline.stages.train.recipe import draw_rows, learnable
 from pipeline.stages.train.recipes import make_recipe
-from rodin_models.checkpoint import load_state, settings_from_dict
+from rodin_models.checkpoint import load_state, save_state, settings_from_dict
 from rodin_models.diffusion import unet
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.field.rays import pixel_rays
@@ -289,6 +290,26 @@ def test_too_few_to_learn_from(made):
     assert learnable(made.config, {0: "", 3: "", 5: ""}) == (0, 3)
     with pytest.raises(DataError, match="1 avatars that are not held out"):
         learnable(made.config, {0: "", 5: ""})
+
+
+def test_planes_that_were_never_fitted_or_encoded_are_nothing_to_learn_from(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "base", "fit")
+    with pytest.raises(DataError, match="0 avatars that are not held out are there to learn from"):
+        run.train("base")
+    run = made.copy_to(tmp_path / "other", "base")
+    save_state(run.layout.latents, load_state(run.layout.latents) | {"avatars": [7, 8, 9, 10, 11, 12]})
+    with pytest.raises(DataError, match="0 avatars that are not held out"):
+        run.train("base")
+    assert not (run.layout.model("base") / "weights").exists()
+
+
+def test_a_number_that_is_none_in_the_planes_ends_the_training_in_one_line(made, tmp_path):
+    run = made.copy_to(tmp_path / "run", "base")
+    store = PlaneStore.open(run.layout.planes)
+    store.levels["base_planes"][1, 0, 0, 4, 4] = np.float16(np.nan)
+    with pytest.raises(DataError, match="values of base_planes of avatar 1 are no finite numbers"):
+        run.train("base")
+    assert not (run.layout.model("base") / "weights").exists() and run.run.stage_report("base") is None
 
 
 def test_rows_of_a_batch_repeat_only_when_there_are_too_few():
