@@ -188,6 +188,8 @@ class UpsamplerConfig(TrainingConfig):
     """What is diffused is what bicubic enlargement leaves over, texel by texel."""
     image_weight: float = Field(0.1, ge=0)
     """Weight of the image loss on rendered patches."""
+    perceptual_weight: float = Field(0.0, ge=0)
+    """Weight of the distance of CLIP's feature maps on them; 0 for none."""
     patch: int = Field(64, ge=8)
     """Side of those patches in pixels."""
 

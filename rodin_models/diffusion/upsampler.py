@@ -2,8 +2,9 @@
 
 It predicts x_0 rather than noise, from the noisy high-resolution planes beside the low-resolution planes, bicubically
 enlarged and degraded by condition augmentation. What the UNet returns is added to the enlarged planes, which is
-still a prediction of x_0 and starts from bicubic interpolation. The loss is L2 on planes, plus an image loss on what
-a callable makes of the predicted planes: it renders patches and compares them; no renderer is known here.
+still a prediction of x_0 and starts from bicubic interpolation. The loss is L2 on planes, plus image losses on what
+a callable makes of the predicted planes: it renders patches and compares them, pixel by pixel and, where that is asked
+for, in a frozen network's features; no renderer is known here.
 
 Not in the paper: with ``residual``, what is diffused is what bicubic enlargement and people's mean detail leave over
 (equation 10 of ``process``), each texel in units of how large that is. Everybody has eyes at nearly the same place.
@@ -24,8 +25,8 @@ from rodin_models.diffusion.normalisation import PlaneStatistics, floored
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings, evaluating
 from rodin_models.diffusion.unet import UNet, UNetSettings
 
-ImageLoss = Callable[[Tensor], Tensor]
-"""Predicted planes (batch, 3, channel, side, side) in their own units to one number."""
+ImageLoss = Callable[[Tensor], dict[str, Tensor]]
+"""Predicted planes (batch, 3, channel, side, side) in their own units to numbers, of ``image`` and ``perceptual``."""
 
 
 def paper_unet() -> UNetSettings:
@@ -63,7 +64,9 @@ class UpsamplerSettings:
     sample_level: float = 0.1
     """Augmentation level when sampling; in training it is drawn from [0, 1]."""
     image_weight: float = 1.0
-    """Weight of the image loss."""
+    """Weight of the pixels' error in the image loss."""
+    perceptual_weight: float = 0.0
+    """Weight of the perceptual distance in it."""
     residual: bool = False
     """Whether the diffusion is one of what enlargement leaves over."""
 
@@ -170,8 +173,9 @@ def training_loss(
 ) -> dict[str, Tensor]:
     """One draw of the loss on planes in their own units, at the noise of ``time`` where one is given.
 
-    ``loss`` is what to minimise, ``error`` the mean squared error of the planes (standardised), ``image`` the image
-    loss where one is given. ``model`` is an :class:`UpsamplerModel`, or one inside DistributedDataParallel.
+    ``loss`` is what to minimise, ``error`` the mean squared error of the planes (standardised); the numbers of an image
+    loss that is given are added by their weights, and told by their names. ``model`` is an :class:`UpsamplerModel`, or
+    one inside DistributedDataParallel.
     """
     upsampler = unwrap(model, UpsamplerModel)
     level = torch.rand(planes.shape[0], generator=generator, device=generator.device).to(planes)
@@ -186,9 +190,11 @@ def training_loss(
     if image_loss is not None:
         # Planes are rendered in float32, whatever the network is computed in.
         with torch.autocast(planes.device.type, enabled=False):
-            image = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
-        losses["loss"] = losses["loss"] + upsampler.settings.image_weight * image
-        losses["image"] = image.detach()
+            parts = image_loss(upsampler.diffused.denormalise(predictions[0].float()))
+        weights = {"image": upsampler.settings.image_weight, "perceptual": upsampler.settings.perceptual_weight}
+        for name, value in parts.items():
+            losses["loss"] = losses["loss"] + weights[name] * value
+            losses[name] = value.detach()
     return losses
 
 

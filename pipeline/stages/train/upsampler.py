@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.run.run import Run
 from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
@@ -23,6 +25,7 @@ from rodin_models.diffusion.process import Diffusion
 from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, enlarge, training_loss
 from rodin_models.field.rays import pixel_rays
 from rodin_models.field.render import planes_occupancy, render_rays
+from rodin_models.image.perceptual import perceptual_distance
 
 CPU = torch.device("cpu")
 DRAWS = 2**31
@@ -56,8 +59,13 @@ class UpsamplerRecipe:
             diffusion=diffusion_settings(section.diffusion),
             augmentation=AugmentationSettings(blur=section.augment_blur, noise=section.augment_noise),
             image_weight=section.image_weight,
+            perceptual_weight=section.perceptual_weight,
             residual=section.residual,
         )
+        self.has_patches = section.image_weight > 0 or section.perceptual_weight > 0
+        clip = load_run_clip(run.layout, device)[0] if section.perceptual_weight else None
+        # No submodule of the model: the feature network is frozen and not saved with it.
+        self.features: Any = clip.requires_grad_(False).vision_maps if clip is not None else None
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with the statistics of the full planes and the latents."""
@@ -88,7 +96,7 @@ class UpsamplerRecipe:
             "low": self.data.read(rows, "base_planes"),
             "latents": self.data.latents_of(rows),
         }
-        if not self.settings.image_weight:
+        if not self.has_patches:
             return batch
         patches = [self._patch(*(int(number) for number in place)) for place in places]
         return batch | {name: torch.stack([patch[name] for patch in patches]) for name in patches[0]}
@@ -96,8 +104,8 @@ class UpsamplerRecipe:
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
     ) -> dict[str, Tensor]:
-        """The diffusion loss on planes and, where it has weight, the squared error of the patches."""
-        image_loss = self._image_loss(batch) if self.settings.image_weight else None
+        """The diffusion loss on planes and, where they have weight, the errors of the patches."""
+        image_loss = self._image_loss(batch) if self.has_patches else None
         return training_loss(model, batch["planes"], batch["low"], batch["latents"], generator, image_loss, time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
@@ -140,11 +148,12 @@ class UpsamplerRecipe:
             "corner": torch.tensor((left, top)),
         }
 
-    def _image_loss(self, batch: Batch) -> Callable[[Tensor], Tensor]:
+    def _image_loss(self, batch: Batch) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The squared error of patches rendered of predicted planes, and their perceptual distance if it has weight."""
         samples = self.run.config.fit.samples
 
-        def image_loss(predicted: Tensor) -> Tensor:
-            errors = []
+        def image_loss(predicted: Tensor) -> dict[str, Tensor]:
+            errors, patches = [], []
             for i, planes in enumerate(predicted):
                 occupancy = planes_occupancy(batch["planes"][i], self.decoder, HULL_CELLS)
                 _, height, width = batch["patch"][i].shape
@@ -159,9 +168,14 @@ class UpsamplerRecipe:
                     column.reshape(-1) + left,
                     row.reshape(-1) + top,
                 )
-                pixels = render_rays(planes, self.decoder, rays, occupancy, samples)
+                pixels = render_rays(planes, self.decoder, rays, occupancy, samples).over(1.0)
                 truth = batch["patch"][i].permute(1, 2, 0).reshape(-1, 3)
-                errors.append((pixels.over(1.0) - truth).square().mean())
-            return torch.stack(errors).mean()
+                errors.append((pixels - truth).square().mean())
+                patches.append(pixels.view(height, width, 3).permute(2, 0, 1))
+            parts = {"image": torch.stack(errors).mean()}
+            if self.features is not None:
+                made = torch.stack(patches)
+                parts["perceptual"] = perceptual_distance(self.features, made, batch["patch"]).mean()
+            return parts
 
         return image_loss

@@ -143,6 +143,27 @@ def test_what_a_step_sees_depends_on_the_step_alone(made, name):
     assert all(torch.equal(batch[key], again[key]) for key in batch)
 
 
+def test_patches_of_the_upsampler_can_be_compared_in_clips_layers(made):
+    def losses(*settings):
+        run = Run(made.layout, tiny_config(made.config.render.python, "upsampler.patch=16", *settings))
+        recipe = make_recipe("upsampler", run, CPU)
+        model = recipe.build(torch.Generator().manual_seed(0))
+        batch = recipe.load(np.array([[0, 1, 5, 7], [1, 0, 3, 3]]))
+        return recipe, model, recipe.loss(model, batch, torch.Generator().manual_seed(1))
+
+    recipe, _, plain = losses()
+    assert recipe.features is None and set(plain) == {"loss", "error", "image"}
+    weight = 0.5
+    recipe, model, compared = losses(f"upsampler.perceptual_weight={weight}")
+    assert compared["image"] == plain["image"] and compared["perceptual"] > 0
+    torch.testing.assert_close(compared["loss"], plain["loss"] + weight * compared["perceptual"])
+    assert not any("features" in name or "vision" in name for name in model.state_dict())
+    compared["loss"].backward()
+    assert model.unet.last.weight.grad.any()
+    _, _, alone = losses("upsampler.image_weight=0.0", f"upsampler.perceptual_weight={weight}")
+    torch.testing.assert_close(alone["loss"], alone["error"] + weight * alone["perceptual"])
+
+
 def test_a_mirrored_row_is_the_mirror_image_of_planes_photographs_and_latents(made, tmp_path):
     run = made.copy_to(tmp_path / "run", settings=("upsampler.patch=32",))
     recipe = make_recipe("upsampler", run.run, CPU)

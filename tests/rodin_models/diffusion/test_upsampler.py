@@ -82,21 +82,21 @@ def test_it_learns_what_bicubic_lacks() -> None:
     assert (made - planes).square().mean() < 0.1 * (enlarge(low, 8) - planes).square().mean()
 
 
-def test_the_image_loss_sees_planes_in_their_own_units_and_is_weighted() -> None:
+def test_the_image_loss_sees_planes_in_their_own_units_and_its_parts_are_weighted() -> None:
     planes, low, latents = pairs()
-    model = UpsamplerModel(replace(TINY, image_weight=0.5), seeded(0)).train()
+    model = UpsamplerModel(replace(TINY, image_weight=0.5, perceptual_weight=0.25), seeded(0)).train()
     model.statistics.set(torch.full((3, 2), 100.0), torch.ones(3, 2))
     seen: list[Tensor] = []
 
-    def image_loss(predicted: Tensor) -> Tensor:
+    def image_loss(predicted: Tensor) -> dict[str, Tensor]:
         seen.append(predicted)
-        return predicted.mean()
+        return {"image": predicted.mean(), "perceptual": predicted.square().mean()}
 
     plain = training_loss(model, planes + 100, low + 100, latents, seeded(3))
     both = training_loss(model, planes + 100, low + 100, latents, seeded(3), image_loss)
-    assert set(plain) == {"loss", "error"} and set(both) == {"loss", "error", "image"}
+    assert set(plain) == {"loss", "error"} and set(both) == {"loss", "error", "image", "perceptual"}
     assert seen[0].mean().item() == pytest.approx(100.0, abs=1.0)
-    torch.testing.assert_close(both["loss"], plain["loss"] + 0.5 * both["image"])
+    torch.testing.assert_close(both["loss"], plain["loss"] + 0.5 * both["image"] + 0.25 * both["perceptual"])
     both["loss"].backward()
     assert model.unet.last.weight.grad.any()
 
@@ -151,10 +151,10 @@ def test_an_image_loss_is_taken_in_float32_whatever_the_network_is_computed_in()
     weight = torch.eye(8)
     seen: list[torch.dtype] = []
 
-    def image_loss(predicted: Tensor) -> Tensor:
+    def image_loss(predicted: Tensor) -> dict[str, Tensor]:
         product = predicted @ weight
         seen.extend((predicted.dtype, product.dtype))
-        return product.square().mean()
+        return {"image": product.square().mean()}
 
     with torch.autocast("cpu", torch.bfloat16):
         training_loss(UpsamplerModel(TINY, seeded(0)), planes, low, latents, seeded(1), image_loss)["loss"].backward()
