@@ -13,6 +13,10 @@ avatars in which it had). Printed beside it: what the plain step takes over its 
 matrix products, and how far the fast step is from the floor that its multiply-adds and bytes set on this machine.
 Without SciPy the fast way is slower on a CPU; which it was is printed. The last line is one JSON object.
 
+Where FOLDER has what a linear model predicts of the avatars (``benchmarks.fit_views --run RUN``), the fast fit is
+measured from there too, and ``seconds_predicted`` stands beside ``seconds_fast``; ``--only start`` leaves the plain way
+out. Predicting takes a picture through an encoder and a product with a matrix, which is not counted.
+
 With ``--batch 1 4 16`` it measures instead what fitting several at once costs (:mod:`benchmarks.fit_batch`), on a CPU
 or with ``--device cuda``, up to the PSNRs of ``--reach``.
 """
@@ -61,10 +65,12 @@ class Reached:
     """False: its steps were done and it had not; then the seconds are those of all its steps."""
 
 
-def fast_steps(subject: Subject, settings: FitSettings, seed: int) -> Iterator[PlaneFit]:
-    """The fast fit after each step, and before the first, with the hull carved."""
+def fast_steps(
+    subject: Subject, settings: FitSettings, seed: int, start: torch.Tensor | None = None
+) -> Iterator[PlaneFit]:
+    """The fast fit after each step, and before the first, with the hull carved; without a start, from the mean."""
     generator = torch.Generator(subject.mean_planes.device).manual_seed(seed)
-    fit = PlaneFit.around(subject.train, subject.mean_planes, settings)
+    fit = PlaneFit.around(subject.train, subject.mean_planes if start is None else start, settings)
     pool = RayPool.around(subject.train, fit.hull)
     yield fit
     for step in range(settings.steps):
@@ -166,7 +172,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of a batch's products")
     parser.add_argument("--compile", action="store_true", help="compile a batch's decoder")
     parser.add_argument("--fused", action="store_true", help="read a batch's planes by Triton kernels")
-    parser.add_argument("--only", choices=("fast", "plain"), help="measure one way; there is no speedup then")
+    parser.add_argument(
+        "--only", choices=("fast", "plain", "start"), help="one way, or the fast one from both starts: no speedup then"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first avatar")
     parser.add_argument("--seed", type=int, default=0)
     for way in ("fast", "plain"):
@@ -183,14 +191,16 @@ def main() -> None:
         more = dict(wanted=given.reach, every=given.every, render_samples=given.render_samples, seed=given.seed)
         fit_batch.run(subjects[given.first :], fast, shading, given.batch, **more)
         return
-    reached: dict[str, list[Reached]] = {"fast": [], "plain": []}
+    reached: dict[str, list[Reached]] = {"fast": [], "predicted": [], "plain": []}
+    wanted_ways = {None: tuple(reached), "start": ("fast", "predicted")}.get(given.only, (given.only,))
     for number, subject in enumerate(subjects[given.first :], given.first):
         quality = quality_of(subject, given.render_samples)
         for way, steps in (
             ("fast", fast_steps(subject, fast, given.seed)),
+            ("predicted", fast_steps(subject, fast, given.seed, subject.predicted)),
             ("plain", plain_steps(subject, plain, given.seed)),
         ):
-            if given.only in (None, way):
+            if way in wanted_ways and (way != "predicted" or subject.predicted is not None):
                 print(f"avatar {number}, {way}", flush=True)
                 reached[way].append(reach(steps, quality, given.psnr, given.every))
     for way, found in reached.items():
@@ -200,7 +210,9 @@ def main() -> None:
                 for r in found
             )
             print(f"{way}: {given.psnr} dB after {told}")
+    starts = {f"seconds_{way}": seconds_of(reached[way]) for way in ("fast", "predicted") if reached[way]}
     if given.only:
+        print(json.dumps(starts))
         return
     if not all(r.at_all for r in reached["fast"]):
         raise SystemExit(f"the fast way did not reach {given.psnr} dB everywhere: there is no speedup to tell")
@@ -218,8 +230,8 @@ def main() -> None:
     print("speedup by avatar:", ", ".join(f"{x:.1f}" for x in wall), f"; by CPU seconds {geometric_mean(cpu):.1f}")
     summary = {
         "speedup": round(geometric_mean(wall), 3),
-        "seconds_fast": round(geometric_mean([r.seconds for r in reached["fast"]]), 3),
-        "seconds_reference": round(geometric_mean([r.seconds for r in reached["plain"]]), 3),
+        **starts,
+        "seconds_reference": seconds_of(reached["plain"]),
         "samples_per_s": round(rate),
         "floor_ratio": round(fast_step / (arithmetic + transport), 2),
         "reference_step_over_bare": round(ratio, 3),
@@ -244,6 +256,11 @@ def changed(settings: Settings, assignments: list[str]) -> Settings:
 def ratios(reached: dict[str, list[Reached]], field: str) -> list[float]:
     """Plain over fast, by avatar."""
     return [getattr(p, field) / getattr(f, field) for f, p in zip(reached["fast"], reached["plain"], strict=True)]
+
+
+def seconds_of(reached: list[Reached]) -> float:
+    """Geometric mean over the avatars."""
+    return round(geometric_mean([r.seconds for r in reached]), 3)
 
 
 def geometric_mean(values: list[float]) -> float:

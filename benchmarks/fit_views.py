@@ -1,6 +1,7 @@
 """What the benchmarks of fits measure on: photographs of avatars, and a shared decoder fitted on other ones.
 
     python -m benchmarks.fit_views FOLDER [--avatars 3] [--decoder-avatars 24] [--threads 1]
+    python -m benchmarks.fit_views FOLDER --run RUN [--avatars 3]
 
 The avatars are the first of ``benchmarks/avatars.json``: 40 training and 8 held-out views at 256 pixels by fixed
 cameras. The decoder's are drawn by another seed: 20 training views each. Both are rendered by stage ``render``, the
@@ -10,6 +11,9 @@ A fit averages the noise of forty photographs, and one noisy photograph is a poo
 held-out views of the avatars and their frontal view are rendered again, at 64 samples a pixel and labelled, and two of
 them once more with other noise: how far those agree bounds what can be measured. An avatar that a check of its
 pictures rejects then is measured on its first held-out views as they were.
+
+With ``--run``, nothing is rendered or fitted: the first held-out avatars of RUN are taken as they are, with its decoder
+and with what its base model's linear one predicts of their frontal pictures, where fits may start (``fit.start``).
 
 Written are ``decoder.npz``, one ``avatar-NN.npz`` and one ``decoder-NN.npz`` an avatar; the runs stay in
 ``FOLDER/runs``. Needs the whole pipeline, Blender too.
@@ -36,10 +40,13 @@ from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
 from pipeline.io.publish import empty_folder
 from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
+from pipeline.run.existing import open_run
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.fit.decoder import fit_decoder
 from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.fit.start import predictions
 from pipeline.stages.render import avatar_jobs, render_job, render_shard
 from pipeline.stages.views import read_samples, views_of
 from pipeline.stages.work import WorkItem
@@ -97,8 +104,13 @@ def arrays_of(samples: Sequence[Sample], split: str) -> dict[str, Any]:
     return {f"{split}_{name}": array for name, array in arrays.items()}
 
 
-def write_views(path: Path, run: Run, avatar: int, again: ShardIndex | None = None) -> None:
-    """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again."""
+def write_views(
+    path: Path, run: Run, avatar: int, again: ShardIndex | None = None, predicted: torch.Tensor | None = None
+) -> None:
+    """One avatar's training and held-out views as one file; the latter from ``again`` if they were rendered again.
+
+    With the planes that are ``predicted`` of it, if some are.
+    """
     splits: tuple[Split, ...] = ("train", "held_out")
     sources = {split: read_samples(run, avatar, (split,)) for split in splits}
     sources["held_out"] = sources["held_out"][:HELD_OUT]
@@ -111,7 +123,29 @@ def write_views(path: Path, run: Run, avatar: int, again: ShardIndex | None = No
         sources["held_out"] = tuple(sample for sample in held_out if sample.record.view < ONCE_MORE)
     for split in splits:
         arrays |= arrays_of(sources[split], split)
+    if predicted is not None:
+        arrays["predicted"] = predicted.numpy()
     np.savez_compressed(path, **arrays)
+
+
+def write_decoder(path: Path, layout: RunLayout) -> torch.Tensor:
+    """A run's decoder and mean planes as one file; returns the latter."""
+    decoder, mean_planes = load_decoder(layout, CPU)
+    weights = {f"weight_{name}": tensor.numpy() for name, tensor in decoder.state_dict().items()}
+    settings = json.dumps(dataclasses.asdict(decoder.settings))
+    np.savez(path, settings=settings, mean_planes=mean_planes.numpy(), **weights)
+    return mean_planes
+
+
+def from_run(folder: Path, run: Run, avatars: int) -> None:
+    """Write the first held-out avatars of a run, its decoder, and what its linear model predicts of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mean_planes = write_decoder(folder / "decoder.npz", run.layout)
+    predict = predictions(ModelFolder.of_run(run), run, mean_planes, CPU)
+    held_out = [avatar for avatar in sorted(run.plane_sources()) if run.config.is_held_out(avatar)]
+    for number, avatar in enumerate(held_out[:avatars]):
+        write_views(folder / f"avatar-{number:02d}.npz", run, avatar, predicted=predict(avatar))
+        print(f"{format_avatar(avatar)} is avatar-{number:02d}", flush=True)
 
 
 def render_again(folder: Path, run: Run) -> ShardIndex:
@@ -159,7 +193,11 @@ def main() -> None:
     parser.add_argument("--decoder-avatars", type=int, default=24)
     parser.add_argument("--decoder-held-out", type=int, default=1, help="held-out views of each of the decoder's")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--run", type=Path, help="take held-out avatars, decoder and linear model of this run")
     given = parser.parse_args()
+    if given.run:
+        from_run(given.folder, open_run(given.run), given.avatars)
+        return
     runs: Path = given.folder / "runs"
 
     specs = [f'render.specs="{SPECS}"', "seed=5"]
@@ -187,10 +225,7 @@ def main() -> None:
     item = WorkItem(Run(layout, drawn), "decoder", stage_fingerprints(drawn)["decoder"])
     report = fit_decoder(item, lambda done, total: print(f"decoder: {done} of {total}", flush=True))
     print(f"decoder: {report.psnr_db:.2f} dB on its own avatars' held-out views, {report.seconds:.0f} s")
-    decoder, mean_planes = load_decoder(layout, CPU)
-    weights = {f"weight_{name}": tensor.numpy() for name, tensor in decoder.state_dict().items()}
-    settings = json.dumps(dataclasses.asdict(decoder.settings))
-    np.savez(given.folder / "decoder.npz", settings=settings, mean_planes=mean_planes.numpy(), **weights)
+    write_decoder(given.folder / "decoder.npz", layout)
 
 
 if __name__ == "__main__":

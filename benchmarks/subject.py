@@ -28,6 +28,8 @@ class Subject:
     """Shared and frozen."""
     mean_planes: torch.Tensor
     """(3, channel, height, width), where fits start."""
+    predicted: torch.Tensor | None = None
+    """Of the same shape, what a linear model predicts of the frontal picture; where fits may start."""
 
 
 def load_subjects(folder: Path, count: int, device: torch.device, *, depth: bool) -> list[Subject]:
@@ -49,7 +51,8 @@ def load_subject(folder: Path, name: str, device: torch.device, *, depth: bool) 
         return Views(**{name: torch.from_numpy(arrays[f"{split}_{name}"]).to(device) for name in names})
 
     arrays = np.load(folder / f"{name}.npz")
-    return Subject(views(arrays, "train"), views(arrays, "held_out"), decoder, mean_planes)
+    predicted = torch.from_numpy(arrays["predicted"]).to(device) if "predicted" in arrays.files else None
+    return Subject(views(arrays, "train"), views(arrays, "held_out"), decoder, mean_planes, predicted)
 
 
 def quality_of(subject: Subject, samples: int) -> Callable[[torch.Tensor], float]:

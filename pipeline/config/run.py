@@ -61,6 +61,11 @@ class RunConfig(Record):
                 f"decoder.avatars is {self.decoder.avatars}, but render.num_avatars {self.render.num_avatars} "
                 f"leaves only {len(self.training_avatars())} that are not held out"
             )
+        if self.fit.start == "predicted" and (self.is_ingested or not self.train.start_from):
+            raise ValueError(
+                "fit.start is predicted, which takes a frontal picture and the linear model of train.start_from"
+                + (": captures have none" if self.is_ingested else ": set train.start_from to a folder of models")
+            )
         refined = self.refiner.input_side * self.refiner.scale
         if refined > self.render.resolution and not self.is_ingested:  # no model is trained on captures
             raise ValueError(

@@ -156,6 +156,9 @@ class DecoderConfig(Record):
 class FitConfig(Record):
     """Stage ``fit``: each avatar's planes under the frozen decoder. The joint fit reads it too."""
 
+    start: Literal["mean", "predicted"] = "mean"
+    """Where a fit starts: the decoder's mean planes, or what the linear model of ``train.start_from`` predicts of the
+    avatar's frontal picture."""
     steps: int = Field(4000, ge=1)
     rays: int = Field(4096, ge=1)
     """Rays a step."""

@@ -116,7 +116,9 @@ STAGES: Final[dict[str, Stage]] = {
             sections={
                 "planes": ALL,
                 "decoder": ALL,
-                "fit": Fields(but=("steps", "min_psnr", "render_samples", "threads", "precision", "compile", "fused")),
+                "fit": Fields(
+                    but=("start", "steps", "min_psnr", "render_samples", "threads", "precision", "compile", "fused")
+                ),
                 "train": Fields(only=("start_from_sha256",)),
             },
             reads=("render",),
@@ -147,7 +149,7 @@ STAGES: Final[dict[str, Stage]] = {
             sections={
                 "planes": Fields(but=("base_resolution",)),
                 "decoder": Fields(but=("avatars", "min_avatars", "steps_per_avatar", "threads", "workers")),
-                "fit": Fields(but=("steps", "min_psnr", "precision", "compile", "fused")),
+                "fit": Fields(but=("start", "steps", "min_psnr", "precision", "compile", "fused")),
                 "own": ALL,
             },
             reads=("render",),

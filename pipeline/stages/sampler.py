@@ -16,8 +16,7 @@ from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.refiner import render_rgba
-from pipeline.stages.train.start import model_tree, remedy
-from pipeline.stages.weights import build_model
+from pipeline.stages.weights import build_model, model_tree, remedy
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.contracts.errors import DataError
-from rodin_models.checkpoint import load_state, settings_from_dict
+from pipeline.run.model_folder import ModelFolder
+from rodin_models.checkpoint import has_state, load_state, settings_from_dict
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -42,3 +43,19 @@ def build_model(
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{what} is of no model that this version makes: {reason}; {remedy}") from None
     return model
+
+
+def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
+    """A model's ``settings``, its state dict ``model``, and what is kept beside them.
+
+    Raises ``DataError`` where it is missing or damaged.
+    """
+    folder = models.layout.model(name) / "weights"
+    if not has_state(folder):
+        raise DataError(models.why_missing(name))
+    return read_state(folder, ("settings", "model"), what=f"model {name}", remedy=remedy(models, name))
+
+
+def remedy(models: ModelFolder, name: str) -> str:
+    """What to do about a model that is damaged, or another's."""
+    return "copy the folder again" if models.record is not None else f"train it again with --redo {name}"

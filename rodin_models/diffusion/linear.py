@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rodin_models.checkpoint import settings_from_dict
 from rodin_models.diffusion.eigen_planes import EigenPlanes, ReadPlanes, principal_components
 from rodin_models.diffusion.normalisation import LatentStatistics
+from rodin_models.field.triplane import downsample, resized
 from rodin_models.ridge import fit_ridge
 
 
@@ -48,6 +49,13 @@ class LinearModel(nn.Module):
     def predict(self, latents: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 3 channel side side"]:
         """The planes, in their own units, that a latent makes one expect."""
         return self.eigen.planes(self.latents.normalise(latents) @ self.weight)
+
+    def full_planes(
+        self, latents: Float[Tensor, "batch dim"], mean: Float[Tensor, "3 channel full full"]
+    ) -> Float[Tensor, "batch 3 channel full full"]:
+        """Prediction at the side of ``mean``, the mean of full planes, of which it has what the model's side lacks."""
+        side, full = self.settings.shape[-1], mean.shape[-1]
+        return mean + torch.stack([resized(planes, full) for planes in self.predict(latents) - downsample(mean, side)])
 
     def first(self, count: int) -> "LinearModel":
         """The same with its first ``count`` eigen-planes only."""

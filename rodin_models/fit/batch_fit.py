@@ -36,15 +36,16 @@ def fit_batch(
     settings: FitSettings,
     generators: Sequence[torch.Generator],
     *,
-    initial: Float[Tensor, "3 channel height width"],
+    initial: Float[Tensor, "*avatar 3 channel height width"],
     shading: Shading | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> list[FitResult]:
     """Fit an avatar for each of ``generators``, which live on the device of ``initial``; the decoder is left as it is.
 
     ``views(i)`` gives avatar i's photographs and is asked once, one after another: only the pixels that can show the
-    avatar are kept. On a CPU the results are those of :func:`rodin_models.fit.plane_fit.fit_planes` up to the order of
-    summation, with float32 ``shading``, which is the default. ``on_step(step)`` is told of every step.
+    avatar are kept. ``initial`` is where to start: of each avatar, or of all of them. On a CPU the results are those of
+    :func:`rodin_models.fit.plane_fit.fit_planes` up to the order of summation, with float32 ``shading``, which is the
+    default. ``on_step(step)`` is told of every step.
     """
     fit = BatchFit(views, Shader(decoder, shading or Shading()), settings, generators, initial=initial)
     losses = []
@@ -65,7 +66,7 @@ class BatchFit:
         settings: FitSettings,
         generators: Sequence[torch.Generator],
         *,
-        initial: Float[Tensor, "3 channel height width"],
+        initial: Float[Tensor, "*avatar 3 channel height width"],
     ) -> None:
         self.settings = settings
         self.shader = shader
@@ -79,7 +80,7 @@ class BatchFit:
         fits, pools, pieces = [], RayPools.builder(), []
         for index in range(self.avatars):
             photographs = views(index)
-            fits.append(PlaneFit.around(photographs, initial, settings))
+            fits.append(PlaneFit.around(photographs, initial if initial.ndim == 4 else initial[index], settings))
             pools.add(RayPool.around(photographs, fits[-1].hull))
             pieces.append(count_pieces(fits[-1].occupancy))
         self._pools = pools.build()

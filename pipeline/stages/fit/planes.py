@@ -26,6 +26,7 @@ from pipeline.stages.device import check_memory, choose_device, seeded, use_thre
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.fit.means import avatars_at_once, fit_shading
 from pipeline.stages.fit.settings import fit_features, fit_settings
+from pipeline.stages.fit.start import fit_starts
 from pipeline.stages.views import read_views
 from pipeline.stages.work import WorkItem
 from rodin_models.field.decoder import Decoder
@@ -56,7 +57,7 @@ def fit_shard(item: WorkItem, progress: Progress) -> FitShardReport:
     check_memory("fit", config, device)
     shading, at_once = fit_shading(config, device), avatars_at_once(config, device)
     decoder, mean_planes = load_decoder(layout, device)
-    features = fit_features(config, device)
+    features, starts = fit_features(config, device), fit_starts(run, mean_planes, device)
     store = PlaneStore.open(layout.planes, config.plane_spec(), decoder_ledger.decoder_sha256)
     parts = layout.parts("fit", shard)
     make_folder(parts)
@@ -77,7 +78,7 @@ def fit_shard(item: WorkItem, progress: Progress) -> FitShardReport:
             progress(done + len(batch) * step / config.fit.steps, item.units)
 
         start = time.monotonic()
-        results = _fit(item, batch, decoder, mean_planes, features, shading, device, on_step)
+        results = _fit(item, batch, decoder, starts, features, shading, device, on_step)
         seconds = (time.monotonic() - start) / len(batch)
         for avatar, result in zip(batch, results, strict=True):
             source = renders.avatar_sha256[format_avatar(avatar)]
@@ -121,7 +122,7 @@ def _fit(
     item: WorkItem,
     avatars: tuple[int, ...],
     decoder: Decoder,
-    mean_planes: torch.Tensor,
+    starts: Callable[[int], torch.Tensor],
     features: FeatureMaps | None,
     shading: Shading,
     device: torch.device,
@@ -146,14 +147,16 @@ def _fit(
                 decoder,
                 settings,
                 generators[0],
-                initial=mean_planes,
+                initial=starts(avatars[0]),
                 features=features,
                 on_step=lambda step, _: on_step(step),
             )
         except FitDiverged as error:
             return [error]
         return [alone.planes]
-    batch = fit_batch(views, decoder, settings, generators, initial=mean_planes, shading=shading, on_step=on_step)
+    alike = config.fit.start == "mean"
+    initial = starts(avatars[0]) if alike else torch.stack([starts(avatar) for avatar in avatars])
+    batch = fit_batch(views, decoder, settings, generators, initial=initial, shading=shading, on_step=on_step)
     return [fit.planes if math.isfinite(fit.losses[-1]) else FitDiverged(len(fit.losses) - 1) for fit in batch]
 
 

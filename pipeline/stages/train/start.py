@@ -1,36 +1,16 @@
-"""What a stage takes up from the models that a run starts from (``train.start_from``), and how it reads a model."""
-
-from typing import Any
+"""What a stage takes up from the models that a run starts from (``train.start_from``)."""
 
 import torch
 from torch import nn
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
-from pipeline.run.model_folder import ModelFolder
 from pipeline.run.start import started_from
-from pipeline.stages.weights import read_state
-from rodin_models.checkpoint import has_state
+from pipeline.stages.weights import model_tree
 from rodin_models.diffusion.linear import LinearFit, LinearModel
 
 JUDGE = "discriminator."
 """Begins the names of weights that are trained beside a refiner and not kept with it."""
-
-
-def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
-    """A model's ``settings``, its state dict ``model``, and what is kept beside them.
-
-    Raises ``DataError`` where it is missing or damaged.
-    """
-    folder = models.layout.model(name) / "weights"
-    if not has_state(folder):
-        raise DataError(models.why_missing(name))
-    return read_state(folder, ("settings", "model"), what=f"model {name}", remedy=remedy(models, name))
-
-
-def remedy(models: ModelFolder, name: str) -> str:
-    """What to do about a model that is damaged, or another's."""
-    return "copy the folder again" if models.record is not None else f"train it again with --redo {name}"
 
 
 def take_up(config: RunConfig, name: str, model: nn.Module) -> None:

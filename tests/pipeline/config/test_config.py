@@ -50,6 +50,7 @@ def test_layers_merge_in_order(tmp_path):
         ("fit.learning_rate=-1.0", ("fit.learning_rate", "-1.0")),
         ("fit.perceptual_weight=-0.1", ("fit.perceptual_weight", "-0.1")),
         ("fit.perceptual_patch=8", ("fit.perceptual_patch", "8")),
+        ("fit.start=predicted", ("fit.start", "set train.start_from")),
         ("fit.stepz=3", ("fit.stepz", "fit.steps")),
         ("nonsense=3", ("nonsense",)),
         ("fit.steps", ("fit.steps", "key=value")),

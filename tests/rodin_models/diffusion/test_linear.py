@@ -7,7 +7,7 @@ from rodin_models.checkpoint import load_state, save_state
 from rodin_models.diffusion import eigen_planes
 from rodin_models.diffusion.eigen_planes import principal_components
 from rodin_models.diffusion.linear import LinearModel, fit_linear
-from rodin_models.field.triplane import mirrored, sample_planes_reference
+from rodin_models.field.triplane import downsample, mirrored, resized, sample_planes_reference
 
 SHAPE = (3, 2, 4, 4)
 
@@ -129,3 +129,19 @@ def test_mirrored_planes_are_read_at_mirrored_points():
     expected = sample_planes_reference(planes[0], points * torch.tensor([-1.0, 1.0, 1.0]))
     torch.testing.assert_close(sample_planes_reference(mirrored(planes)[0], points), expected)
     assert torch.equal(mirrored(mirrored(planes)), planes)
+
+
+def test_full_planes_are_the_mean_where_it_is_predicted_and_move_with_the_prediction():
+    planes, latents = people(12)
+    model = fit_linear(reader(planes), latents, 5).model
+    mean = torch.randn((3, 2, 8, 8), generator=torch.Generator().manual_seed(3))
+    side = SHAPE[-1]
+    expected = model.eigen.mean.clone()
+    model.eigen.mean.copy_(downsample(mean, side))
+    average = latents.mean(0, keepdim=True)
+    torch.testing.assert_close(model.full_planes(average, mean)[0], mean, rtol=0, atol=1e-4)
+    model.eigen.mean.copy_(expected)
+    full = model.full_planes(latents[:2], mean)
+    moved = torch.stack([resized(step, 8) for step in model.predict(latents[:2]) - downsample(mean, side)])
+    torch.testing.assert_close(full - mean, moved)
+    assert full.shape == (2, 3, 2, 8, 8) and not torch.allclose(full[0], full[1], atol=0.1)

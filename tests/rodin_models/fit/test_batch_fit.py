@@ -162,3 +162,13 @@ def test_the_planes_of_a_batch_have_full_resolution_while_they_are_coarse(avatar
         sides.append(fit.table.shape[2])
         assert fit.planes.shape == (3, 3, 8, 24, 24)
     assert sides == [6] * 6 + [12] * 9 + [24]
+
+
+def test_avatars_of_a_batch_can_start_where_each_does(avatars, decoder, initial):
+    settings = dataclasses.replace(SETTINGS, steps=2, coarse=())
+    own = torch.stack([initial, initial.flip(-1), -initial])
+    together = _batch(avatars, decoder, own, settings=settings)
+    for index, result in enumerate(together):
+        (apart,) = _batch(avatars, decoder, own[index], which=(index,), settings=settings)
+        torch.testing.assert_close(result.planes, apart.planes, rtol=0, atol=1e-5)
+    assert not torch.allclose(together[0].planes, together[1].planes, atol=1e-2)

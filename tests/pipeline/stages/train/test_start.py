@@ -12,10 +12,13 @@ from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.run import model_folder
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.start import started_from, with_start
+from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.fit.start import fit_starts
 from pipeline.stages.latents import load_latents, load_run_clip
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
 from rodin_models.checkpoint import load_state
+from rodin_models.diffusion.linear import LinearModel
 from rodin_models.image.clip_file import encoder_sha256
 from rodin_models.image.refiner import Refiner
 
@@ -197,3 +200,27 @@ def test_a_start_is_no_part_of_a_run_that_begins_from_nothing(made):
     assert made.config.train.start_from == "" and started_from(made.config) is None
     assert made.run.decoder_report().steps > 0
     assert tree_hashes(made.layout.decoder)
+
+
+def test_fits_can_start_from_what_is_predicted_of_their_frontal_picture(made, started, given, tmp_path, monkeypatch):
+    shutil.copytree(started.layout.root, tmp_path / "run")
+    predicted = ("fit.start=predicted", f"train.start_from={given}")
+    config = with_start(tiny_config(made.config.render.python, *STILL, *predicted))
+    run = type(made)(type(made.layout)(tmp_path / "run"), config)
+    before, after = stage_fingerprints(started.config), stage_fingerprints(config)
+    assert before["decoder"] == after["decoder"] and before["own"] == after["own"] and before["fit"] != after["fit"]
+    _, mean = load_decoder(run.layout, CPU)
+    starts, latents = fit_starts(run.run, mean, CPU), load_latents(started.layout)
+    linear = LinearModel.from_tree(tree(given, "base")["linear"])
+    for avatar in (0, 3):
+        (row,) = latents.rows((avatar,)).tolist()
+        (expected,) = linear.full_planes(latents.image[row][None], mean)
+        assert torch.allclose(starts(avatar), expected, atol=1e-4) and not torch.allclose(expected, mean, atol=1e-3)
+    assert fit_starts(started.run, mean, CPU)(3) is mean
+    shutil.rmtree(run.layout.ledger("fit", "shard-00000").parent)
+    fits = run.fit(0).fits
+    theirs = {fit.avatar: fit for fit in started.run.fit_reports()[0].fits}
+    assert fits and all(fit.planes_sha256 != theirs[fit.avatar].planes_sha256 for fit in fits)
+    monkeypatch.setattr("pipeline.stages.fit.start.model_tree", lambda models, name: {})
+    with pytest.raises(DataError, match=r"fit\.start is predicted, and the base model of .* stands on no linear one"):
+        fit_starts(run.run, mean, CPU)
