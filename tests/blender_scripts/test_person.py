@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from blender_scripts.body.body import EYES_M, build_body, cut_height
+from blender_scripts.body.body import EYES_M, Body, build_body, cut_height
 from blender_scripts.body.expression import EXPRESSIONS, LID_RIMS
 from blender_scripts.body.obstacle import Obstacle
 from blender_scripts.body.pose import turn_head
@@ -19,6 +19,7 @@ from blender_scripts.clothes.hat import build_hat, press_hair
 from blender_scripts.geometry.mesh import border_loops, triangulate
 from blender_scripts.geometry.parts import MeshPart, Part, StrandPart, skin_of
 from blender_scripts.hair.facial import build_beard
+from blender_scripts.hair.hair import build_hair
 from blender_scripts.hair.style import STYLES, Head
 from blender_scripts.person import RADIUS_M, TOP_M, build_person, into_cube
 from pipeline.contracts.appearance import (
@@ -34,7 +35,6 @@ from pipeline.contracts.appearance import (
     HatStyle,
     PoseSpec,
 )
-from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.people.draw import draw_avatar
 
@@ -49,6 +49,22 @@ INDICES = (3, 7, 11)
 @functools.cache
 def person(index: int) -> tuple[Part, ...]:
     return tuple(build_person(draw_avatar(0, index)))
+
+
+@functools.cache
+def dressed() -> tuple[Body, Obstacle]:
+    """Body of avatar 11 and what its hair lies on; neither depends on hair or hat."""
+    spec = draw_avatar(0, 11)
+    body = build_body(spec)
+    return body, Obstacle.of_parts(body, build_garment(spec, body))
+
+
+@functools.cache
+def hair_of(style: HairStyle, recession: float) -> StrandPart:
+    """The hair of avatar 11, were it of that style."""
+    spec = draw_avatar(0, 11)
+    hair = spec.hair.model_copy(update={"style": style, "recession": recession})
+    return build_hair(spec.model_copy(update={"hair": hair}), *dressed())[0]
 
 
 def places(part: Part) -> np.ndarray:
@@ -94,10 +110,8 @@ def test_the_same_spec_gives_the_same_arrays() -> None:
 
 
 @pytest.mark.parametrize("style", sorted(set(STYLES)))
-def test_hair_leaves_the_face_free_and_starts_on_the_scalp(style: str) -> None:
-    spec = draw_avatar(0, 11)
-    spec = spec.model_copy(update={"hair": spec.hair.model_copy(update={"style": style, "recession": 0.0})})
-    body, (hair, *_) = build_body(spec), _hair(spec)
+def test_hair_leaves_the_face_free_and_starts_on_the_scalp(style: HairStyle) -> None:
+    (body, _), hair = dressed(), hair_of(style, 0.0)
     assert len(hair.points) >= 5000
     head = Head.of(body)
     x, y, z = np.moveaxis(hair.points, -1, 0)
@@ -112,9 +126,7 @@ def test_hair_leaves_the_face_free_and_starts_on_the_scalp(style: str) -> None:
 
 
 def test_a_fringe_falls_down_the_forehead() -> None:
-    spec = draw_avatar(0, 11)
-    spec = spec.model_copy(update={"hair": spec.hair.model_copy(update={"style": "fringe", "recession": 0.0})})
-    body, (hair, *_) = build_body(spec), _hair(spec)
+    (body, _), hair = dressed(), hair_of("fringe", 0.0)
     head, skin = Head.of(body), Obstacle.of_parts(body, [])
     points = hair.points.reshape(-1, 3)
     before = (np.abs(points[:, 0]) < 0.04) & (points[:, 2] > EYES_M[2]) & (points[:, 1] < head.hairline)
@@ -124,7 +136,7 @@ def test_a_fringe_falls_down_the_forehead() -> None:
 
 
 def test_kept_points_lie_between_their_heights() -> None:
-    body = build_body(draw_avatar(0, 11))
+    body, _ = dressed()
     skin = Obstacle.of_parts(body, [])
     crown = np.flatnonzero(skin.points[:, 1] > Head.of(body).hairline + 0.01)
     heights = np.random.default_rng(0).uniform(-0.01, 0.04, len(crown))
@@ -134,13 +146,6 @@ def test_kept_points_lie_between_their_heights() -> None:
     )  # fmt: skip
     distance, _ = skin.tree.query(kept)
     assert np.quantile(distance, 0.02) > 0.0035 and np.quantile(distance, 0.98) < 0.0115
-
-
-def _hair(spec: AvatarSpec) -> list[StrandPart]:
-    from blender_scripts.hair.hair import build_hair
-
-    body = build_body(spec)
-    return build_hair(spec, body, Obstacle.of_parts(body, build_garment(spec, body)))
 
 
 @pytest.mark.parametrize("style", [s for s, cut in CUTS.items() if not cut.is_open])
@@ -190,11 +195,8 @@ def test_every_facial_hair_style_is_rooted_on_the_lower_face() -> None:
 def test_a_hat_covers_the_crown_and_holds_the_hair_under_it(style: HatStyle) -> None:
     spec = draw_avatar(0, 11)
     hat = HatSpec(style=style, colour_name="red", colour=(0.6, 0.1, 0.1), depth=0.5)
-    hair = spec.hair.model_copy(update={"style": "curly"})
-    spec = spec.model_copy(update={"hat": hat, "hair": hair})
-    body = build_body(spec)
-    (shell, *_) = build_hat(spec, body)
-    (strands, *_) = _hair(spec)
+    (body, _), strands = dressed(), hair_of("curly", spec.hair.recession)
+    (shell, *_) = build_hat(spec.model_copy(update={"hat": hat}), body)
     pressed = press_hair(hat, body, Obstacle.of_parts(body, []), strands.points)
     assert shell.vertices[:, 1].max() > pressed[..., 1].max(), "nothing comes through the top"
     assert shell.vertices[:, 1].min() > EYES_M[1] - 0.03, "the rim stays above the eyes"
