@@ -71,7 +71,7 @@ def test_a_visit_reads_each_ledger_once(older, monkeypatch):
     whole = [older.ledger(stage, stage) for stage in ("decoder", *single_stages())]
     each = sorted((*shards, *whole, older.ledgers("own")))
     visit_run("run", stages_of("run"), older.root, dry_run=True, echo=lambda line: None)
-    assert sorted(read) == each and len(each) == 14
+    assert sorted(read) == each and len(each) >= 14
 
     read.clear()
     visit = Visit(Run(older, config), (*stages_of("run"), "own"), "run")
@@ -132,7 +132,8 @@ def test_its_people_are_photographed_as_they_were(older, tmp_path):
     before = Run(older, config).render_reports()[1]
     kept = Path(shutil.move(older.shard(1), tmp_path / "before.tar"))
     older.ledger("render", "shard-00001").unlink()
-    rodin_passes("render", "--out", older.root)
+    # A frame may take minutes beside other work.
+    rodin_passes("render", "--out", older.root, "--set", "render.timeout_s=1800.0")
     again = Run(older, config).render_reports()[1]
     same_machine = before.processor == processor_name() and before.versions.items() <= again.versions.items()
     assert package_versions(("bpy",))["bpy"] == before.versions["bpy"], "another Blender makes other pixels"
