@@ -4,16 +4,19 @@ Nothing is written here: callers publish the bytes. Arrays are uint8, (height, w
 """
 
 import io
-import warnings
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.contracts.errors import DataError
+from pipeline.picture_file import Pixels as Pixels
+from pipeline.picture_file import read_header, read_picture, refuse_larger
 
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+MOST_PIXELS: Final = 90_000_000
+"""Of a picture that is wanted smaller anyway, unless it is a JPEG."""
 
 
 def over_white(rgba: Pixels) -> Pixels:
@@ -42,43 +45,16 @@ def encode_png(image: Pixels, *, optimize: bool = True) -> bytes:
     return buffer.getvalue()
 
 
-def decode_image(data: bytes, *, name: str) -> Pixels:
+def decode_image(data: bytes, *, name: str, at_least: int = 0) -> Pixels:
     """RGBA pixels of a PNG, JPEG or WebP file that a user gave, turned as its EXIF says; opaque where it has no alpha.
 
-    Raises ``DataError`` that mentions ``name``, also for more pixels than Pillow takes for harmless, some 90 million.
+    With ``at_least`` pixels of its longer side to be kept, a larger JPEG may come out up to eight times smaller and
+    take as much less memory. Raises ``DataError`` that begins with ``name``.
     """
-    from PIL import ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        reason = "no PNG, JPEG or WebP image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"{name} cannot be read as an image: {reason}; give a PNG, JPEG or WebP file") from error
-
-
-def decode_photograph(data: bytes, *, name: str) -> tuple[Pixels, Pixels | None]:
-    """Colour (height, width, 3) and alpha (height, width) of a PNG, JPEG or WebP file as its pixels lie there.
-
-    Alpha is None where the file has none. EXIF turns nothing: cameras are of the pixels. Raises ``DataError``.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            image.load()
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{name} has {image.mode} pixels, not 8-bit colour: convert it")
-            if image.has_transparency_data:
-                rgba = np.asarray(image.convert("RGBA"))
-                return rgba[..., :3], rgba[..., 3]
-            return np.asarray(image.convert("RGB")), None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} cannot be read as a PNG, JPEG or WebP image ({error}): copy it again") from None
+    reduced = 1
+    if at_least:
+        header = read_header(data, name=name)
+        refuse_larger(header, MOST_PIXELS, name=name)
+        side = max(header.width, header.height)
+        reduced = next((factor for factor in (8, 4, 2) if side >= factor * at_least), 1)
+    return read_picture(data, name=name, upright=True, reduced=reduced).rgba()

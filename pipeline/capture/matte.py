@@ -6,12 +6,20 @@ pixels beside the background mix both colours: their object's colour is guessed 
 much of it they hold follows. Over the same background, the result is the photograph again.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
+BAND_PIXELS: Final = 2**18
+"""About how many pixels are computed on at a time."""
+_REACH: Final = 3
+"""Rows away that a pixel's alpha may depend on: the colour of inner ones within 2, and theirs on the next."""
 NAMED_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
@@ -23,8 +31,31 @@ def parse_colour(text: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def in_bands(height: int, width: int, factor: int) -> Iterator[tuple[int, int]]:
+    """First and last row (not included) of bands of a picture, in whole blocks of ``factor`` rows.
+
+    Numbers take many times the memory of pixels: what is computed band by band takes it for a few rows only.
+    """
+    rows = max(1, BAND_PIXELS // (width * factor)) * factor
+    for first in range(0, height, rows):
+        yield first, min(height, first + rows)
+
+
 def key_background(rgb: Pixels, background: tuple[int, int, int], tolerance: int) -> Pixels:
     """Straight RGBA (height, width, 4) of a photograph (height, width, 3) before a background of one colour."""
+    bands = [
+        key_rows(rgb, first, last, background, tolerance) for first, last in in_bands(rgb.shape[0], rgb.shape[1], 1)
+    ]
+    return np.concatenate(bands)
+
+
+def key_rows(rgb: Pixels, first: int, last: int, background: tuple[int, int, int], tolerance: int) -> Pixels:
+    """:func:`key_background` of some of a photograph's rows."""
+    above, below = max(0, first - _REACH), min(rgb.shape[0], last + _REACH)
+    return _keyed(rgb[above:below], background, tolerance)[first - above : last - above]
+
+
+def _keyed(rgb: Pixels, background: tuple[int, int, int], tolerance: int) -> Pixels:
     colour, behind = rgb.astype(np.float64), np.array(background, np.float64)
     off = colour - behind
     empty = np.abs(off).max(-1) <= tolerance
@@ -57,6 +88,63 @@ def shrink(rgba: Pixels, factor: int) -> Pixels:
     alpha = blocks[..., 3:].mean((1, 3))
     colour = (blocks[..., :3] * blocks[..., 3:]).mean((1, 3)) / np.maximum(alpha, 1e-9)
     return join(np.round(colour).astype(np.uint8), np.round(alpha[..., 0]).astype(np.uint8))
+
+
+@dataclass
+class EdgeColours:
+    """What the half transparent pixels of a capture say of how colour is stored: straight, or times alpha.
+
+    Gathered picture by picture. Beside opaque pixels of the object, an edge's straight colour is about theirs, a
+    premultiplied one about theirs times alpha; and no premultiplied colour is over its alpha.
+    """
+
+    count: int = 0
+    over: int = 0
+    """Pixels whose colour is over their alpha."""
+    off_straight: float = 0.0
+    """Sum of levels between an edge's colour and its neighbours'."""
+    off_premultiplied: float = 0.0
+    """And to its neighbours' times alpha."""
+
+    def add(self, rgb: Pixels, alpha: Pixels) -> None:
+        """Of one picture."""
+        for first, last in in_bands(alpha.shape[0], alpha.shape[1], 1):
+            above, below = max(0, first - 1), min(alpha.shape[0], last + 1)
+            self._add(rgb[above:below], alpha[above:below], slice(first - above, last - above))
+
+    def _add(self, rgb: Pixels, alpha: Pixels, rows: slice) -> None:
+        edge = np.zeros(alpha.shape, bool)
+        edge[rows] = ((alpha > 12) & (alpha < 243))[rows]
+        if not edge.any():
+            return
+        colour, solid = rgb.astype(np.float64), alpha == 255
+        near = _sum_around(solid.astype(np.float64), 1) > 0.5
+        edge &= near
+        inner = _mean_around(colour, solid, 1)[edge]
+        found, share = colour[edge], alpha[edge][:, None] / 255
+        self.count += len(found)
+        self.over += int((found.max(-1) > alpha[edge] + 2).sum())
+        self.off_straight += float(np.abs(found - inner).mean(-1).sum())
+        self.off_premultiplied += float(np.abs(found - inner * share).mean(-1).sum())
+
+    @property
+    def is_premultiplied(self) -> bool:
+        """Whether colour was stored times alpha, beyond doubt."""
+        return (
+            self.count >= 100
+            and self.over <= 0.002 * self.count
+            and self.off_straight > 8 * self.count
+            and 2 * self.off_premultiplied < self.off_straight
+        )
+
+
+def unpremultiplied(rgb: Pixels, alpha: Pixels) -> Pixels:
+    """Colour that was stored times alpha, without it."""
+    out = rgb.copy()
+    for first, last in in_bands(alpha.shape[0], alpha.shape[1], 1):
+        share = np.maximum(alpha[first:last], 1)[..., None] / 255
+        out[first:last] = np.round(np.minimum(rgb[first:last] / share, 255)).astype(np.uint8)
+    return out
 
 
 def _grown(mask: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Where captures are put: up axis and cube from cameras and masks, and frames whose pose cannot be right.
+"""Up axis and cube of a capture from cameras and masks, and frames whose pose cannot be right.
 
 The cube is found in two steps. The point nearest to all rays through the masks' centres, with the masks' sizes seen
 from there, bounds the object roughly; in that box a grid of points is kept where the masks agree (a visual hull by
@@ -11,11 +11,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.capture.prepare import PreparedCapture
+from pipeline.capture.agreement import Agreement, agreement_of, grown
 from pipeline.capture.sight import Sight
-from pipeline.config.stages import IngestConfig
 from pipeline.contracts.camera import Array, Camera
-from pipeline.contracts.capture import CaptureWorld, Placement, UpAxis
+from pipeline.contracts.capture import Placement, UpAxis
 from pipeline.contracts.errors import DataError
 
 GRID: Final = 40
@@ -28,8 +27,10 @@ ON_THE_OBJECT: Final = 0.5
 """In a view with a right pose, at least such a share of the object's points in sight lies in the mask."""
 MARGIN: Final = 1.08
 """The cube's side over the object's: the grid is coarse, and matter must not touch the cube's faces."""
-SMALLEST_SHARE: Final = 0.05
-"""Of several captures, none may fill less of the cube's side than this: they would be of different units."""
+ONE_PLACE: Final = 0.02
+"""Cameras that are no farther apart, of their distance to the object, do not tell where it is."""
+THIN: Final = 3
+"""So many times over, masks are tried, each time a pixel wider."""
 _MOST_VIEWS: Final = 120
 
 
@@ -64,6 +65,14 @@ def find_cube(sights: Sequence[Sight], where: str) -> tuple[Array, float]:
             "give --centre and --half-side"
         )
     centre = np.linalg.solve(total, np.sum([a @ position for a, (position, _) in zip(across, rays, strict=True)], 0))
+    positions = np.stack([position for position, _ in rays])
+    distance = float(np.median(np.linalg.norm(positions - centre, axis=1)))
+    if np.linalg.norm(positions - positions.mean(0), axis=1).mean() < ONE_PLACE * distance:
+        raise DataError(
+            f"{sights[0].where}: all {len(sights)} cameras stand at one place, {_point(positions.mean(0))}: the "
+            "matrices "
+            "may be world to camera, and this layout has camera to world"
+        )
     away = [sight.where for sight in sights if sight.looks_away_from(centre)]
     if away:
         many = len(away) > len(sights) / 2
@@ -80,7 +89,7 @@ def find_cube(sights: Sequence[Sight], where: str) -> tuple[Array, float]:
     low, high = centre - 2 * radius, centre + 2 * radius
     for _ in range(2):  # the second grid is as fine as the object needs
         points = _grid(low, high)
-        kept = points[_agreed(sights, points)]
+        kept = points[agreed_points(sights, points)]
         if not len(kept):
             raise DataError(
                 f"{where}: no point lies in {AGREE:.0%} of the masks that see it: poses, masks or intrinsics are not "
@@ -91,8 +100,21 @@ def find_cube(sights: Sequence[Sight], where: str) -> tuple[Array, float]:
     return (low + high) / 2, float((high - low).max()) / 2 * MARGIN
 
 
-def refuse_off_object(sights: Sequence[Sight], placement: Placement) -> None:
-    """Raise ``DataError`` for a frame that sees nothing of the cube, or whose mask is off the object in it."""
+def agreement_within(sights: Sequence[Sight], centre: Array, half_side: float, *, is_whole: bool) -> Agreement:
+    """How well the frames fit each other in a cube, which holds all of the object or (not ``is_whole``) a part of
+    it.
+    """
+    points = _grid(centre - half_side, centre + half_side)
+    agreed = points[agreed_points(sights, points, is_whole=is_whole)]
+    reach = float(np.sqrt(3) * half_side * (1 if is_whole else 2))
+    return agreement_of(sights, centre, reach, agreed, is_whole=is_whole)
+
+
+def refuse_off_object(sights: Sequence[Sight], placement: Placement, *, is_whole: bool = False) -> None:
+    """Raise ``DataError`` for a frame that sees nothing of the cube, or whose mask is off the object in it.
+
+    ``is_whole`` says that the cube is known to hold the object.
+    """
     centre, half = np.asarray(placement.centre), placement.half_side
     points = _grid(centre - half, centre + half)
     coarse = points.reshape(GRID, GRID, GRID, 3)[::4, ::4, ::4].reshape(-1, 3)
@@ -103,7 +125,7 @@ def refuse_off_object(sights: Sequence[Sight], placement: Placement) -> None:
             f"around {_point(centre)} is in the picture ({len(blind)} of {len(sights)} frames): mend its matrix, take "
             "the frame out, or give another --centre and --half-side"
         )
-    agreed = points[_agreed(sights, points)]
+    agreed = points[agreed_points(sights, points, is_whole=is_whole)]
     if not len(agreed):
         raise DataError(
             f"{sights[0].where}: the cube of half side {half:.4g} around {_point(centre)} holds nothing that "
@@ -118,62 +140,22 @@ def refuse_off_object(sights: Sequence[Sight], placement: Placement) -> None:
             )
 
 
-def place_captures(prepared: Sequence[PreparedCapture], settings: IngestConfig) -> tuple[tuple[Placement, str], ...]:
-    """Where each capture is put, and where that is from: given, from the file, or estimated.
-
-    Estimated cubes of one run are all as large as the largest, since a run has one unit. Raises ``DataError`` for what
-    does not fit together, and for frames that do not show what the others show.
-    """
-    cubes: list[tuple[npt.NDArray[np.float64], float, str]] = []
-    for item in prepared:
-        world = item.capture.world
-        if settings.centre:
-            cubes.append((np.array(settings.centre), settings.half_side, "given"))
-        elif world is not None:
-            cubes.append((np.array(world.centre), world.half_side, "from the file"))
-        else:
-            cubes.append((*find_cube(item.sights, str(item.capture.folder)), "estimated"))
-    largest = max(half_side for _, half_side, _ in cubes)
-    placements = []
-    for item, (centre, half_side, how) in zip(prepared, cubes, strict=True):
-        if half_side < SMALLEST_SHARE * largest:
-            raise DataError(
-                f"{item.capture.folder}: its cube has half side {half_side:.4g}, another's {largest:.4g}: "
-                "captures of one run must be in one unit; give each a run of its own"
-            )
-        up = settings.up
-        if up == "auto":
-            world = item.capture.world
-            cameras = [sight.camera for sight in item.sights]
-            up = find_up(cameras, str(item.capture.folder)) if world is None else world.up
-        placement = Placement(
-            up=up,
-            centre=(float(centre[0]), float(centre[1]), float(centre[2])),
-            half_side=largest if how == "estimated" else half_side,
-        )
-        refuse_off_object(item.sights, placement)
-        placements.append((placement, how))
-    return tuple(placements)
-
-
-def extent_m(prepared: Sequence[PreparedCapture], placements: Sequence[Placement], settings: IngestConfig) -> float:
-    """Metres of the run's world unit; raises ``DataError`` where captures disagree on it."""
-    extents = {_extent_m(item.capture.world, place, settings) for item, place in zip(prepared, placements, strict=True)}
-    told = ", ".join(f"{extent:.4g}" for extent in sorted(extents))
-    if max(extents) > 1.001 * min(extents):
-        raise DataError(
-            f"the captures' cubes are {told} m from centre to face, and "
-            "a run has one unit: give --half-side, or each a run of its own"
-        )
-    return max(extents)
-
-
-def _agreed(sights: Sequence[Sight], points: Array) -> npt.NDArray[np.bool_]:
-    """Which points the masks agree to be of the object."""
+def agreed_points(sights: Sequence[Sight], points: Array, *, is_whole: bool = True) -> npt.NDArray[np.bool_]:
+    """Which points the masks agree to be of the object; of a whole one that is too thin for them, those beside it."""
     chosen = [sights[i] for i in np.linspace(0, len(sights) - 1, min(len(sights), _MOST_VIEWS)).round().astype(int)]
+    masks = [sight.mask for sight in chosen]
+    for _ in range(THIN if is_whole else 1):
+        agreed = _vote(chosen, masks, points)
+        if agreed.any():
+            break
+        masks = [grown(mask) for mask in masks]
+    return agreed
+
+
+def _vote(sights: Sequence[Sight], masks: Sequence[npt.NDArray[np.bool_]], points: Array) -> npt.NDArray[np.bool_]:
     seen, within = np.zeros(len(points), int), np.zeros(len(points), int)
-    for sight in chosen:
-        inside, shown = sight.look(points)
+    for sight, mask in zip(sights, masks, strict=True):
+        inside, shown = sight.look(points, mask)
         seen += inside
         within += shown
     agreed = (seen >= 2) & (within >= AGREE * seen)
@@ -190,9 +172,3 @@ def _grid(low: Array, high: Array) -> Array:
 
 def _point(point: Array) -> str:
     return "(" + ", ".join(f"{x:.4g}" for x in point) + ")"
-
-
-def _extent_m(world: CaptureWorld | None, placement: Placement, settings: IngestConfig) -> float:
-    if settings.unit_m:
-        return placement.half_side * settings.unit_m
-    return placement.half_side * (world.extent_m / world.half_side if world is not None else 1.0)

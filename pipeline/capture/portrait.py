@@ -36,6 +36,8 @@ FACE_UP, FACE_WIDTH, FACE_FRONT = 0.149, 0.632, 0.35
 """The cascade's box on renders, median of 165 people: its centre's y and its side at this z, in world units."""
 ALIKE_SIZE, ALIKE_PLACE = 1.6, 0.12
 """A cut-out face within this factor of ours and this share of a side is framed already: children are, and hats."""
+ONE_COLOUR: Final = 3
+"""Levels that a picture of nothing spans at most."""
 WHITE: Final = 245
 """From this level on all around, a picture's background is white."""
 
@@ -92,7 +94,7 @@ def read_portrait(path: Path, frame: Frame | None) -> Portrait:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"portrait {path} cannot be read: {error.strerror}; give a PNG or JPEG of a face") from None
-    rgba = decode_image(data, name=f"portrait {path}")
+    rgba = decode_image(data, name=f"portrait {path}", at_least=READ_SIDE)
     height, width = rgba.shape[:2]
     if min(height, width) < LEAST_SIDE or max(height, width) > MOST_ASPECT * min(height, width):
         raise DataError(
@@ -101,10 +103,22 @@ def read_portrait(path: Path, frame: Frame | None) -> Portrait:
         )
     rgba = _at_most(rgba, READ_SIDE)
     rgb = over_white(rgba)
+    _refuse_blank(path, rgba, rgb)
     before = _at_most(rgb, MOST_SIDE)
     if frame is None:
         return Portrait(before, before, "taken as it is")
     return _prepared(path, rgb, before, frame, is_cut_out=_is_cut_out(rgba))
+
+
+def _refuse_blank(path: Path, rgba: Pixels, rgb: Pixels) -> None:
+    if not rgba[..., 3].any():
+        raise DataError(f"portrait {path} is empty: its alpha is 0 everywhere; give a picture of a face")
+    low, high = rgb.min((0, 1)), rgb.max((0, 1))
+    if int((high - low).max()) <= ONE_COLOUR:
+        raise DataError(
+            f"portrait {path} shows nothing: all of it is #{''.join(f'{level:02x}' for level in high)}; give a picture "
+            "of a face"
+        )
 
 
 def _prepared(path: Path, rgb: Pixels, before: Pixels, frame: Frame, *, is_cut_out: bool) -> Portrait:

@@ -1,25 +1,23 @@
 """A capture is read and checked whole: every image is opened, before anything of a run is written."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.capture.matte import join, key_background, parse_colour, shrink
+from pipeline.capture.mask import Coverage, looks_inverted
+from pipeline.capture.matte import EdgeColours
+from pipeline.capture.photograph import AlphaSource, Reading, read_frame
 from pipeline.capture.sight import Sight
 from pipeline.config.stages import IngestConfig
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.rendering import Split
-from pipeline.images import decode_photograph
 from pipeline.io.nerf_layout import Capture, CaptureFrame
 
 MOST_VIEWS: Final = 900
 """Of one split, as the configuration has it."""
-SMALLEST_SIDE: Final = 16
-AlphaSource = Literal["from the file", "masks", "background"]
 
 
 @dataclass(frozen=True)
@@ -34,50 +32,65 @@ class PreparedCapture:
     sha256: str
     alpha: AlphaSource
     split_by_share: bool
+    reading: Reading
+    notes: tuple[str, ...] = ()
+    """What was done to the images, and what of the capture was not used, in words."""
 
     def count(self, split: Split) -> int:
         """Frames of one split."""
         return sum(frame.split == split for frame in self.frames)
 
 
-def prepare_capture(capture: Capture, settings: IngestConfig, on_frame: Callable[[], None]) -> PreparedCapture:
-    """Look at all images of a capture; raises ``DataError`` with one line for whatever is wrong with one."""
+def prepare_capture(
+    capture: Capture, settings: IngestConfig, on_frame: Callable[[], None], *, upright: bool = False
+) -> PreparedCapture:
+    """Look at all images of a capture; raises ``DataError`` with one line for whatever is wrong with one.
+
+    ``upright`` turns images whose EXIF does so and whose cameras may be of either.
+    """
+    reading = Reading(upright=upright, premultiplied=settings.colour == "premultiplied")
     digest = hashlib.sha256()
     for path in capture.documents:
         digest.update(path.read_bytes())
     sights: list[Sight] = []
     sources: set[AlphaSource] = set()
+    masks: list[Coverage] = []
+    lost: list[float] = []
+    edges = EdgeColours()
     size: tuple[int, int] | None = None
-    holes, corner = False, ""
+    holes, two_lengths, corner = False, False, ""
     for frame in capture.frames:
-        rgba, source, data_sha256 = read_frame(frame, settings)
-        digest.update(data_sha256.encode())
-        height, width = rgba.shape[:2]
-        if size is not None and size != (width, height):
+        photograph = read_frame(frame, settings, reading, edges)
+        digest.update(photograph.sha256.encode())
+        if size is not None and size != photograph.size:
+            width, height = photograph.size
             raise DataError(
                 f"{frame.where} has {width}x{height} pixels, {capture.frames[0].where} {size[0]}x{size[1]}: "
                 "all images of a capture must be of one size"
             )
-        size = width, height
-        if min(size) < SMALLEST_SIDE * settings.downscale or width % settings.downscale or height % settings.downscale:
+        size = photograph.size
+        two_lengths = two_lengths or frame.intrinsics.says_two_focal_lengths(*size)
+        alpha = photograph.rgba[..., 3]
+        if not alpha.any():
             raise DataError(
-                f"{frame.where} has {width}x{height} pixels: made {settings.downscale} times smaller "
-                f"(ingest.downscale), both sides must be whole and at least {SMALLEST_SIDE}"
-            )
-        if not (rgba[..., 3] > 0).any():
-            raise DataError(
-                f"{frame.where} is empty: no pixel shows the object ({_empty_words(source, settings)}); "
+                f"{frame.where} is empty: no pixel shows the object ({_empty_words(photograph.source, settings)}); "
                 "take the frame out"
             )
-        corner = corner or "#" + "".join(f"{level:02x}" for level in rgba[0, 0, :3])
-        holes = holes or bool((rgba[..., 3] < 255).any())
-        sources.add(source)
-        camera = frame.intrinsics.camera(frame.cam2world, width, height)
-        small = camera.resized(width // settings.downscale, height // settings.downscale)
-        sights.append(Sight.of_alpha(frame.where, small, shrink(rgba, settings.downscale)[..., 3]))
+        corner = corner or photograph.corner
+        holes = holes or bool((alpha < 255).any())
+        sources.add(photograph.source)
+        masks += [photograph.mask] if photograph.mask is not None else []
+        lost += [photograph.lost] if photograph.lost is not None else []
+        sights.append(Sight.of_alpha(frame.where, photograph.camera, alpha))
         on_frame()
     if not holes:
         _refuse_solid(capture, sources, corner, settings)
+    if settings.masks_show == "auto" and masks:
+        _refuse_inverted(masks)
+    if settings.colour == "auto" and edges.is_premultiplied:
+        reading = replace(reading, premultiplied=True)
+    for done in (reading.upright, reading.premultiplied and settings.colour == "auto"):
+        digest.update(b"1" if done else b"")
     frames, by_share = _split(capture, settings)
     ordered = sorted(zip(frames, sights, strict=True), key=lambda pair: pair[0].split != "train")
     worst = max(sources, key=("from the file", "masks", "background").index)
@@ -88,39 +101,40 @@ def prepare_capture(capture: Capture, settings: IngestConfig, on_frame: Callable
         sha256=digest.hexdigest(),
         alpha=worst,
         split_by_share=by_share,
+        reading=reading,
+        notes=_notes(capture, reading, lost, two_lengths=two_lengths),
     )
 
 
-def read_frame(frame: CaptureFrame, settings: IngestConfig) -> tuple[npt.NDArray[np.uint8], AlphaSource, str]:
-    """Straight RGBA at the file's size, where its alpha is from, and a hash of what was read.
-
-    Raises ``DataError`` for an image that cannot be read, or has neither alpha, mask nor a background's colour.
-    """
-    data = frame.image.read_bytes()
-    rgb, alpha = decode_photograph(data, name=frame.where)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if frame.mask is not None:
-        mask_data = frame.mask.read_bytes()
-        mask, _ = decode_photograph(mask_data, name=f"{frame.where}: mask {frame.mask.name}")
-        if mask.shape != rgb.shape:
-            raise DataError(
-                f"{frame.where} has {rgb.shape[1]}x{rgb.shape[0]} pixels, its mask {frame.mask} "
-                f"{mask.shape[1]}x{mask.shape[0]}: they must be of one size"
-            )
-        covered = mask.max(-1)
-        # A mask kept as JPEG is neither quite black nor quite white.
-        covered = np.where(covered <= settings.tolerance, 0, covered)
-        covered = np.where(covered >= 255 - settings.tolerance, 255, covered).astype(np.uint8)
-        alpha = covered if alpha is None else np.minimum(alpha, covered)
-        return join(rgb, alpha), "masks", sha256 + hashlib.sha256(mask_data).hexdigest()
-    if alpha is not None and ((alpha < 255).any() or not settings.background):
-        return join(rgb, alpha), "from the file", sha256
-    if not settings.background:
-        raise DataError(
-            f"{frame.where} has no alpha: give RGBA images, masks (mask_path in the JSON, or --masks FOLDER), "
-            "or the colour behind the object, such as --background white"
+def _notes(capture: Capture, reading: Reading, lost: Sequence[float], *, two_lengths: bool) -> tuple[str, ...]:
+    told = []
+    if reading.upright:
+        told.append("images turned by their EXIF")
+    if reading.premultiplied:
+        told.append("colour was premultiplied by alpha, and is no longer")
+    if lost:
+        models = sorted({f.intrinsics.distortion.model for f in capture.frames if f.intrinsics.distortion is not None})
+        told.append(
+            f"{len(lost)} images undistorted ({', '.join(models)}), by which {np.mean(lost):.1%} of the object's "
+            "pixels fall "
+            f"outside, of one image {max(lost):.1%} at most"
         )
-    return key_background(rgb, parse_colour(settings.background), settings.tolerance), "background", sha256
+    unused = [*capture.unused, *(["fields of view, which fl_x or fl_y contradict"] if two_lengths else [])]
+    if unused:
+        told.append(f"not used: {', '.join(unused)}")
+    return tuple(told)
+
+
+def _refuse_inverted(masks: Sequence[Coverage]) -> None:
+    if looks_inverted(masks):
+        worst = max(masks, key=lambda mask: mask.border)
+        raise DataError(
+            f"{worst.where}: its mask is white at {worst.border:.0%} of the picture's border and leaves the middle "
+            "out, as most "
+            "do: white seems to be what lies around the object; add --set ingest.masks_show=surroundings, or =object "
+            "if "
+            "it is the object"
+        )
 
 
 def _split(capture: Capture, settings: IngestConfig) -> tuple[tuple[CaptureFrame, ...], bool]:

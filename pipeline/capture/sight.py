@@ -33,15 +33,17 @@ class Sight:
         mask = padded.reshape(height, block, width, block).any((1, 3))
         return cls(where, camera, mask, block)
 
-    def look(self, points: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Which points are in the picture, and which lie in its mask."""
+    def look(
+        self, points: Array, mask: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which points are in the picture, and which lie in its mask, or in another one of its shape."""
         with np.errstate(divide="ignore", invalid="ignore"):
             column, row, depth = np.moveaxis(self.camera.project(points), -1, 0)
             inside = (depth > 0) & (column >= 0) & (column < self.camera.width)
             inside &= (row >= 0) & (row < self.camera.height)
         shown = np.zeros(len(points), bool)
         at = (row[inside] // self.block).astype(int), (column[inside] // self.block).astype(int)
-        shown[inside] = self.mask[at]
+        shown[inside] = (self.mask if mask is None else mask)[at]
         return inside, shown
 
     def centre_ray(self) -> tuple[Array, Array]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.capture.placement import extent_m, place_captures
-from pipeline.capture.prepare import PreparedCapture, prepare_capture
+from pipeline.capture.prepare import PreparedCapture
+from pipeline.capture.understanding import extent_m, place_captures, prepare_understood
 from pipeline.config.load import load_config
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
@@ -96,9 +96,9 @@ def ingest(
         if time.monotonic() > shown_from:
             progress(done, 2 * frames)
 
-    prepared = tuple(prepare_capture(capture, base.ingest, on_frame) for capture in captures)
+    prepared = tuple(prepare_understood(capture, base.ingest, on_frame) for capture in captures)
     placed = place_captures(prepared, base.ingest)
-    config = _complete(base, prepared, extent_m(prepared, [placement for placement, _ in placed], base.ingest))
+    config = _complete(base, prepared, extent_m(prepared, [item.placement for item in placed], base.ingest))
     captions = config.ingest.captions or tuple(item.capture.caption for item in prepared)
     fingerprint = stage_fingerprints(config)["render"]
     camera = prepared[0].sights[0].camera
@@ -135,9 +135,19 @@ def describe_ingested(layout: RunLayout, result: IngestResult) -> str:
             f"{format_avatar(report.avatar)} from {report.folder}: {report.train_views} training and {held_out}, "
             f"alpha {report.alpha}; {place.up} is up, cube {report.cube}: centre "
             f"({', '.join(f'{x:.4g}' for x in place.centre)}), half side {place.half_side:.4g}"
+            f"{_agreement_text(report)}{''.join(f'; {note}' for note in report.notes)}"
         )
     lines.append(f"next: rodin-pipe fit --own-decoder --out {layout.root}")
     return "\n".join(lines)
+
+
+def _agreement_text(report: CaptureReport) -> str:
+    if report.agreement is None or report.worst_agreement is None:
+        return ""  # ingested by an older version
+    return (
+        f"; masks agree to {report.agreement:.3f} in the median, to {report.worst_agreement:.3f} in the worst, "
+        f"{report.worst_frame}"
+    )
 
 
 def _base_config(

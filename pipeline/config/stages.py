@@ -300,6 +300,12 @@ class IngestConfig(Record):
     """Levels (of 255) by which a pixel of that background may be off, in any channel."""
     masks: str = ""
     """Folder in each capture with a mask for each image, by its name; ``mask_path`` of a frame goes before it."""
+    masks_show: Literal["auto", "object", "surroundings"] = "auto"
+    """What is white in masks; auto takes it for the object, and refuses masks that look the other way round."""
+    colour: Literal["auto", "straight", "premultiplied"] = "auto"
+    """How images with alpha store colour; auto takes it for straight unless edges show beyond doubt that it is not."""
+    exif: Literal["auto", "obey", "ignore"] = "auto"
+    """Whether images are turned as their EXIF says; auto turns those whose cameras are of the turned picture."""
     held_out_share: float = Field(0.125, gt=0, lt=1)
     """Share of the frames held out where a capture has neither val nor test frames."""
     up: Literal["auto"] | UpAxis = "auto"

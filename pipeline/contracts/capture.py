@@ -33,6 +33,24 @@ WORLD_KEY: Final = "world"
 """Key of a transforms file under which :class:`CaptureWorld` stands. Other readers pass it over."""
 
 
+class Distortion(Record):
+    """How a lens bends rays, in OpenCV's terms."""
+
+    model: str
+    """As the file calls it."""
+    fisheye: bool
+    """By the angle to the axis (``cv2.fisheye``), not by the tangent of it."""
+    values: tuple[float, ...]
+    """``k1 k2 p1 p2 k3`` and perhaps ``k4 k5 k6``; of a fisheye ``k1 k2 k3 k4``."""
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        names = ("k1", "k2", "k3", "k4") if self.fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+        found = [f"{name} = {value:g}" for name, value in zip(names, self.values, strict=False) if value]
+        return ", ".join(found) or self.model
+
+
 class CaptureWorld(Record):
     """How a capture's world lies in ours, where its files say so: our own exports do."""
 
@@ -82,3 +100,11 @@ class CaptureReport(Record):
     held_out_views: int
     held_out: Literal["val and test", "share"]
     """Whether the capture said which frames are held out."""
+    agreement: float | None = None
+    """Median over frames of how well masks and cameras show one object, 1 at best."""
+    worst_agreement: float | None = None
+    """Of the frame that fits least."""
+    worst_frame: str = ""
+    """Which that is."""
+    notes: tuple[str, ...] = ()
+    """What was done to the images and what of the capture was not used, in words."""

@@ -1,9 +1,10 @@
 """The NeRF layout on disk: images and ``transforms_train.json`` (and ``_test``, ``_val``), read and written.
 
 A frame has ``file_path`` (relative to the JSON, its suffix may be left out), ``transform_matrix`` (OpenGL cam2world)
-and perhaps ``mask_path``; ``fl_x fl_y cx cy w h`` or ``camera_angle_x`` stand at the top or in the frame, which goes
-first. Everything is checked here but the pixels. Reads instant-ngp's and nerfstudio's ``transforms.json`` too, as one
-set of frames. Left out: lens distortion, which must be taken out of the images first.
+and perhaps ``mask_path``; what is said of its lens is read in :mod:`pipeline.io.lens_keys`. Everything is checked here
+but the pixels. Reads instant-ngp's and nerfstudio's ``transforms.json`` too, whose frames are split by its own lists of
+names, by ``transforms_test.json`` and ``transforms_val.json`` beside it, or by nobody. What means something and is not
+used is named (:attr:`Capture.unused`).
 """
 
 import json
@@ -21,6 +22,9 @@ from pipeline.contracts.capture import WORLD_KEY, CaptureWorld
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.record import validation_summary
 from pipeline.contracts.rendering import Split
+from pipeline.io.given_names import find_given
+from pipeline.io.lens_keys import Intrinsics, read_intrinsics, short, speaks_of_a_lens
+from pipeline.io.mask_names import find_mask
 
 SPLIT_FILES: Final[dict[str, Split]] = {
     "transforms_train.json": "train",
@@ -37,46 +41,27 @@ ORTHONORMAL_WITHIN: Final = 1e-6
 """A matrix that is off by less is taken as it is."""
 REPAIRED_WITHIN: Final = 1e-2
 """One that is off by less, such as of a file with few digits, gives way to the nearest rotation; others are refused."""
-_DISTORTION: Final = ("k1", "k2", "k3", "k4", "p1", "p2")
-_PINHOLES: Final = ("", "PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE")
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """What a file says of a frame's lens; what it does not say is None."""
-
-    where: str
-    fl_x: float | None
-    fl_y: float | None
-    cx: float | None
-    cy: float | None
-    width: int | None
-    height: int | None
-    angle_x: float | None
-    """Horizontal field of view in radians."""
-    angle_y: float | None
-
-    def camera(self, cam2world: Array, width: int, height: int) -> Camera:
-        """With an image of that size. Focal lengths go before angles, squares are assumed where one is missing.
-
-        Raises ``DataError`` where the image is of another size or the principal point far outside of it.
-        """
-        if (self.width or width, self.height or height) != (width, height):
-            raise DataError(
-                f"{self.where} says w {self.width}, h {self.height}, but its image has {width}x{height} pixels: "
-                "give the images that the cameras are of, or mend the JSON"
-            )
-        fx = self.fl_x or (width / 2 / math.tan(self.angle_x / 2) if self.angle_x else None)
-        fy = self.fl_y or (height / 2 / math.tan(self.angle_y / 2) if self.angle_y else None)
-        fx, fy = fx or fy, fy or fx
-        assert fx is not None and fy is not None, "checked when it was read"
-        cx, cy = (size / 2 if centre is None else centre for centre, size in ((self.cx, width), (self.cy, height)))
-        if not (-width < cx < 2 * width and -height < cy < 2 * height):
-            raise DataError(
-                f"{self.where} has its principal point at ({cx:g}, {cy:g}) of an image of {width}x{height} pixels: "
-                "cx and cy must be pixels of that image"
-            )
-        return Camera.of_matrix(cam2world, fx=fx, fy=fy, cx=cx, cy=cy, width=width, height=height)
+SPLIT_LISTS: Final[dict[str, Split]] = {
+    "train_filenames": "train",
+    "test_filenames": "held_out",
+    "val_filenames": "held_out",
+}
+"""Keys at the top under which some exporters list the frames of each split."""
+_PLACES_ONLY: Final = frozenset(
+    {"aabb", "aabb_scale", "scale", "offset", "applied_transform", "applied_scale", "orientation_override"}
+    | {
+        "auto_scale_poses_override",
+        "ply_file_path",
+        "colmap_im_id",
+        "sharpness",
+        "rotation",
+        "camera_id",
+        "camera_index",
+    }
+    | {"camera_name", "camera_label", "camera_idx", "cam_id", "frames", "caption", WORLD_KEY, *SPLIT_LISTS}
+    | {"file_path", "mask_path", "transform_matrix"}
+)
+"""Keys that are read, or that move another program's world as a whole or name things: not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +70,8 @@ class CaptureFrame:
 
     where: str
     """How an error names it."""
+    document: Path
+    """The JSON that has it."""
     split: Split
     image: Path
     mask: Path | None
@@ -103,6 +90,8 @@ class Capture:
     world: CaptureWorld | None
     caption: str
     """As the training file's ``caption`` has it."""
+    unused: tuple[str, ...] = ()
+    """Files, keys and frames that mean something and were not used, in words."""
 
 
 def read_capture(folder: Path, masks: str = "") -> Capture:
@@ -112,22 +101,26 @@ def read_capture(folder: Path, masks: str = "") -> Capture:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: give one that holds transforms_train.json and its images")
-    documents = [folder / name for name in SPLIT_FILES if (folder / name).exists()]
-    if not (folder / "transforms_train.json").exists():
-        documents = [folder / SINGLE_FILE]
-        if not documents[0].exists():
-            raise DataError(f"{folder} holds neither transforms_train.json nor transforms.json: it is no NeRF capture")
+    documents = _documents(folder)
     frames: list[CaptureFrame] = []
     trees = {path: _read_tree(path) for path in documents}
     for path, tree in trees.items():
-        split = SPLIT_FILES.get(path.name, "train")
-        frames += _read_frames(path, tree, split, folder / masks if masks else None)
+        frames += _read_frames(path, tree, folder / masks if masks else None)
+    unused = _unused(folder, trees, frames)
+    frames = _without_twins(frames, documents[0])
     _refuse_twice(frames)
     first = trees[documents[0]]
     caption = first.get("caption", "")
     if not isinstance(caption, str):
         raise DataError(f"{documents[0]}: caption is {caption!r}, not a sentence")
-    return Capture(folder, tuple(documents), tuple(frames), _read_world(documents[0], first), caption)
+    return Capture(
+        folder=folder,
+        documents=documents,
+        frames=tuple(frames),
+        world=_read_world(documents[0], first),
+        caption=caption,
+        unused=unused,
+    )
 
 
 def transforms_document(
@@ -167,9 +160,24 @@ def _lens(camera: Camera) -> dict[str, float]:
     }
 
 
+def _documents(folder: Path) -> tuple[Path, ...]:
+    """The files that are read, in the order in which frames are numbered."""
+    found = [folder / name for name in SPLIT_FILES if (folder / name).exists()]
+    train = folder / "transforms_train.json"
+    if train.exists():
+        return tuple(found)
+    single = folder / SINGLE_FILE
+    if not single.exists():
+        raise DataError(f"{folder} holds neither transforms_train.json nor transforms.json: it is no NeRF capture")
+    return (single, *found)
+
+
 def _read_tree(path: Path) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text("utf-8"))
+        # Of bytes, json tells the encoding by the byte order mark or by its zeros.
+        tree = json.loads(path.read_bytes(), object_pairs_hook=_without_doubles)
+    except _DoubleKeyError as error:
+        raise DataError(f"{path} has the key {error} twice in one place: take the wrong one out") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     except ValueError as error:
@@ -181,25 +189,43 @@ def _read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _read_frames(path: Path, tree: dict[str, Any], split: Split, masks: Path | None) -> list[CaptureFrame]:
+class _DoubleKeyError(Exception):
+    """A key that stands twice in one object: readers take either."""
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DoubleKeyError(next(name for name in names if names.count(name) > 1))
+    return tree
+
+
+def _read_frames(path: Path, tree: dict[str, Any], masks: Path | None) -> list[CaptureFrame]:
     frames, missing = [], []
+    top = {key: value for key, value in tree.items() if key != "frames"}
+    split_of = _splits(path, tree)
     for number, frame in enumerate(tree["frames"]):
         where = f"{path}: frame {number}"
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
             raise DataError(f"{where} has no file_path, so its image is not known: mend the JSON")
         where = f"{where} ({frame['file_path']})"
-        image = _find_image(path.parent, frame["file_path"])
+        image = find_given(path.parent, frame["file_path"], IMAGE_SUFFIXES)
         if image is None:
             missing.append(where)
+            continue
+        split = split_of.get(_plain(frame["file_path"])) if split_of else SPLIT_FILES.get(path.name, "train")
+        if split is None:
             continue
         frames.append(
             CaptureFrame(
                 where=where,
+                document=path,
                 split=split,
                 image=image,
-                mask=_find_mask(path.parent, frame, image, masks, where),
+                mask=find_mask(path.parent, frame, image, masks, where),
                 cam2world=_read_matrix(frame.get("transform_matrix"), where),
-                intrinsics=_read_intrinsics(tree, frame, where),
+                intrinsics=read_intrinsics(top, frame, where),
             )
         )
     if missing:
@@ -210,24 +236,60 @@ def _read_frames(path: Path, tree: dict[str, Any], split: Split, masks: Path | N
     return frames
 
 
-def _find_image(folder: Path, name: str) -> Path | None:
-    candidates = [folder / name, *(folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _find_mask(folder: Path, frame: dict[str, Any], image: Path, masks: Path | None, where: str) -> Path | None:
-    named = frame.get("mask_path")
-    if isinstance(named, str) and named:
-        found = _find_image(folder, named)
-        if found is None:
-            raise DataError(f"{where}: there is no mask {named}: restore it or take mask_path out")
-        return found
-    if masks is None:
-        return None
-    found = _find_image(masks, image.name) or _find_image(masks, image.stem)
-    if found is None:
-        raise DataError(f"{where}: {masks} holds no mask named {image.stem}: give one for each image")
+def _splits(path: Path, tree: Mapping[str, Any]) -> dict[str, Split]:
+    """By the lists at the top, what each frame's file is for; empty where there are none."""
+    found: dict[str, Split] = {}
+    named = {_plain(frame["file_path"]) for frame in tree["frames"] if isinstance(frame, dict) and "file_path" in frame}
+    for key, split in SPLIT_LISTS.items():
+        files = tree.get(key)
+        if files is None:
+            continue
+        if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+            raise DataError(f"{path}: {key} is {short(files)}, not a list of file names")
+        for name in map(_plain, files):
+            if name not in named:
+                raise DataError(f"{path}: {key} has {name}, which no frame has as its file_path: mend the list")
+            if found.setdefault(name, split) != split:
+                raise DataError(f"{path}: {name} is in train_filenames and held out too: take it out of one list")
+    if found and "train" not in found.values():
+        raise DataError(f"{path}: the lists of file names leave no frame to train on: add train_filenames")
     return found
+
+
+def _plain(name: Any) -> str:
+    """A file name by which lists and frames are compared."""
+    text = str(name).replace("\\", "/")
+    while text.startswith("./"):
+        text = text[2:]
+    return text
+
+
+def _without_twins(frames: list[CaptureFrame], first: Path) -> list[CaptureFrame]:
+    """Without those frames of ``transforms.json`` that a file of held-out frames beside it has too, with one pose."""
+    if first.name != SINGLE_FILE:
+        return frames
+    apart = {frame.image.resolve(): frame for frame in frames if frame.document != first}
+    return [
+        frame
+        for frame in frames
+        if frame.document != first
+        or (twin := apart.get(frame.image.resolve())) is None
+        or not np.allclose(twin.cam2world, frame.cam2world)
+    ]
+
+
+def _unused(folder: Path, trees: Mapping[Path, Mapping[str, Any]], frames: Sequence[CaptureFrame]) -> tuple[str, ...]:
+    """In words, what means something and was not used."""
+    told = [path.name for path in sorted(folder.glob("transforms*.json")) if path not in trees]
+    keys: dict[str, None] = {}
+    for tree in trees.values():
+        for level in (tree, *tree["frames"]):
+            keys |= dict.fromkeys(key for key, value in level.items() if value is not None)
+    told += [f"key {key}" for key in keys if key not in _PLACES_ONLY and not speaks_of_a_lens(key)]
+    unlisted = sum(len(tree["frames"]) for tree in trees.values()) - len(frames)
+    if unlisted:
+        told.append(f"{unlisted} frames that are in no list of file names")
+    return tuple(told)
 
 
 def _read_matrix(value: Any, where: str) -> Array:
@@ -239,7 +301,7 @@ def _read_matrix(value: Any, where: str) -> Array:
     if matrix.shape == (3, 4):
         matrix = np.concatenate((matrix, [[0.0, 0.0, 0.0, 1.0]]))
     if matrix.shape != (4, 4):
-        raise DataError(f"{where}: transform_matrix is no 4x4 matrix of numbers (found {_short(value)})")
+        raise DataError(f"{where}: transform_matrix is no 4x4 matrix of numbers (found {short(value)})")
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise DataError(
@@ -262,61 +324,6 @@ def _read_matrix(value: Any, where: str) -> Array:
     return swap_opengl(matrix)
 
 
-def _read_intrinsics(tree: Mapping[str, Any], frame: Mapping[str, Any], where: str) -> Intrinsics:
-    both = {**{key: value for key, value in tree.items() if key != "frames"}, **frame}
-    model = str(both.get("camera_model", "")).upper()
-    bent = [key for key in _DISTORTION if isinstance(both.get(key), int | float) and both[key]]
-    if bent or model not in _PINHOLES or both.get("is_fisheye"):
-        what = f"{bent[0]} = {both[bent[0]]}" if bent else f"camera model {model or 'fisheye'}"
-        raise DataError(f"{where}: the lens is distorted ({what}): take the distortion out of the images first")
-    found = Intrinsics(
-        where=where,
-        fl_x=_positive(both, "fl_x", where),
-        fl_y=_positive(both, "fl_y", where),
-        cx=_number(both, "cx", where),
-        cy=_number(both, "cy", where),
-        width=_pixels(both, "w", where),
-        height=_pixels(both, "h", where),
-        angle_x=_angle(both, "camera_angle_x", where),
-        angle_y=_angle(both, "camera_angle_y", where),
-    )
-    if not (found.fl_x or found.fl_y or found.angle_x or found.angle_y):
-        raise DataError(
-            f"{where}: the JSON has no intrinsics, neither camera_angle_x nor fl_x, at the top or in the frame: add one"
-        )
-    return found
-
-
-def _number(tree: Mapping[str, Any], key: str, where: str) -> float | None:
-    value = tree.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise DataError(f"{where}: {key} is {_short(value)}, not a number")
-    return float(value)
-
-
-def _positive(tree: Mapping[str, Any], key: str, where: str) -> float | None:
-    value = _number(tree, key, where)
-    if value is not None and value <= 0:
-        raise DataError(f"{where}: {key} is {value:g}; it must be more than 0")
-    return value
-
-
-def _angle(tree: Mapping[str, Any], key: str, where: str) -> float | None:
-    value = _positive(tree, key, where)
-    if value is not None and value >= math.pi:
-        raise DataError(f"{where}: {key} is {value:g}; it is in radians, less than pi")
-    return value
-
-
-def _pixels(tree: Mapping[str, Any], key: str, where: str) -> int | None:
-    value = _positive(tree, key, where)
-    if value is not None and value != int(value):
-        raise DataError(f"{where}: {key} is {value:g}, no whole number of pixels")
-    return None if value is None else int(value)
-
-
 def _read_world(path: Path, tree: Mapping[str, Any]) -> CaptureWorld | None:
     if WORLD_KEY not in tree:
         return None
@@ -327,14 +334,14 @@ def _read_world(path: Path, tree: Mapping[str, Any]) -> CaptureWorld | None:
 
 
 def _refuse_twice(frames: Sequence[CaptureFrame]) -> None:
-    """An image in two splits would be measured on what was fitted."""
-    seen: dict[Path, CaptureFrame] = {}
-    for frame in frames:
-        other = seen.setdefault(frame.image.resolve(), frame)
-        if other is not frame:
-            raise DataError(f"{frame.where}: its image is that of {other.where} too; take one of them out")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """An image in two splits would be measured on what was fitted; a mask of two images is not of one of them."""
+    for kind in ("image", "mask"):
+        seen: dict[Path, CaptureFrame] = {}
+        for frame in frames:
+            path = frame.image if kind == "image" else frame.mask
+            if path is None:
+                continue
+            other = seen.setdefault(path.resolve(), frame)
+            if other is not frame:
+                remedy = "take one of them out" if kind == "image" else "give each image a mask of its own"
+                raise DataError(f"{frame.where}: its {kind} {path.name} is that of {other.where} too; {remedy}")

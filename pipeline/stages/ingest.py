@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.capture.matte import shrink
-from pipeline.capture.prepare import PreparedCapture, read_frame
+from pipeline.capture.photograph import read_frame
+from pipeline.capture.prepare import PreparedCapture
+from pipeline.capture.understanding import Understood
 from pipeline.config.run import RunConfig
 from pipeline.contracts.capture import CAPTURED_COLOUR, CaptureReport, Placement
 from pipeline.contracts.conventions import ALPHA, SCHEMA_VERSION
@@ -32,7 +33,7 @@ class IngestItem:
 
     work: WorkItem
     captures: tuple[PreparedCapture, ...]
-    placements: tuple[tuple[Placement, str], ...]
+    placements: tuple[Understood, ...]
     captions: tuple[str, ...]
 
 
@@ -49,13 +50,13 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
         return before
     parts = layout.parts("render", shard) / item.work.fingerprint
     make_folder(parts)
-    for avatar, prepared, (placement, _), caption in zip(
+    for avatar, prepared, understood, caption in zip(
         avatars, item.captures, item.placements, item.captions, strict=True
     ):
         if not exists(parts / format_avatar(avatar)):
             files: list[tuple[str, bytes]] = []
             for view in range(len(prepared.frames)):
-                files += _sample_files(config, avatar, view, prepared, placement, caption)
+                files += _sample_files(config, avatar, view, prepared, understood.placement, caption)
                 on_frame()
             publish_avatar_folder(parts, avatar, files, seconds={})
     rendered = {avatar: verify_avatar_folder(parts / format_avatar(avatar)) for avatar in avatars}
@@ -79,8 +80,8 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
         device="",
         passes=LABELS,
         captures=tuple(
-            _capture_report(avatar, prepared, placement, how)
-            for avatar, prepared, (placement, how) in zip(avatars, item.captures, item.placements, strict=True)
+            _capture_report(avatar, prepared, understood)
+            for avatar, prepared, understood in zip(avatars, item.captures, item.placements, strict=True)
         ),
     )
     write_ledger(item.work.ledger, report)
@@ -92,7 +93,7 @@ def _sample_files(
     config: RunConfig, avatar: int, view: int, prepared: PreparedCapture, placement: Placement, caption: str
 ) -> list[tuple[str, bytes]]:
     frame, sight = prepared.frames[view], prepared.sights[view]
-    rgba, _, _ = read_frame(frame, config.ingest)
+    rgba = read_frame(frame, config.ingest, prepared.reading).rgba
     record = SampleRecord(
         schema_version=SCHEMA_VERSION,
         avatar_id=format_avatar(avatar),
@@ -108,22 +109,27 @@ def _sample_files(
         colour_transform=CAPTURED_COLOUR,
         passes=LABELS,
     )
-    png = encode_png(shrink(rgba, config.ingest.downscale), optimize=False)
+    png = encode_png(rgba, optimize=False)
     contents = {"rgba.png": png, "json": record.to_json().encode()}
     return [(f"{format_sample(avatar, view)}.{suffix}", contents[suffix]) for suffix in sample_suffixes(LABELS)]
 
 
-def _capture_report(avatar: int, prepared: PreparedCapture, placement: Placement, how: str) -> CaptureReport:
+def _capture_report(avatar: int, prepared: PreparedCapture, understood: Understood) -> CaptureReport:
+    agreement = understood.agreement
     return CaptureReport.model_validate(
         dict(
             avatar=avatar,
             folder=str(prepared.capture.folder.resolve()),
             sha256=prepared.sha256,
-            placement=placement,
-            cube=how,
+            placement=understood.placement,
+            cube=understood.how,
             alpha=prepared.alpha,
             train_views=prepared.count("train"),
             held_out_views=prepared.count("held_out"),
             held_out="share" if prepared.split_by_share else "val and test",
+            agreement=round(agreement.median, 4),
+            worst_agreement=round(agreement.frames[agreement.worst], 4),
+            worst_frame=prepared.sights[agreement.worst].where.removeprefix(f"{prepared.capture.folder}/"),
+            notes=prepared.notes,
         )
     )

@@ -85,7 +85,8 @@ def test_of_the_same_picture_the_same_bytes(prepared, tmp_path):
 
 
 def test_no_face_is_told(tmp_path):
-    path = saved(tmp_path / "wall.png", np.full((200, 300, 3), 90, np.uint8))
+    wall = np.broadcast_to(np.linspace(60, 120, 300, dtype=np.uint8)[:, None], (200, 300, 3)).copy()
+    path = saved(tmp_path / "wall.png", wall)
     with pytest.raises(DataError, match=r"no face was found in its 300 x 200 pixels: .* --as-is"):
         read_portrait(path, FRAME)
     assert read_portrait(path, None).rgb.shape == (200, 300, 3)
@@ -95,7 +96,9 @@ def test_without_opencv_it_is_told_which_extra_to_install(tmp_path, monkeypatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ResourceError, match=r"pip install -e '\.\[portrait\]'"):
         read_portrait(saved(tmp_path / "astronaut.png", astronaut()), FRAME)
-    white = saved(tmp_path / "white.png", np.full((40, 30, 3), 255, np.uint8))
+    pixels = np.full((40, 30, 3), 255, np.uint8)
+    pixels[20:, 10:20] = 90
+    white = saved(tmp_path / "white.png", pixels)
     assert not read_portrait(white, FRAME).is_changed
 
 
@@ -103,12 +106,14 @@ def test_portraits_of_any_size_are_told_or_made_smaller(tmp_path):
 
     def read(width, height):
         path = tmp_path / f"{width}x{height}.png"
-        Image.new("RGB", (width, height), (200, 100, 50)).save(path)
+        image = Image.new("RGB", (width, height), (200, 100, 50))
+        image.putpixel((0, 0), (0, 0, 0))
+        image.save(path)
         return read_portrait(path, None).rgb
 
     assert read(16, 20).shape == (20, 16, 3)
     assert read(3000, 2000).shape == (round(MOST_SIDE * 2 / 3), MOST_SIDE, 3)
-    assert (read(3000, 2000) == (200, 100, 50)).all()
+    assert (read(3000, 2000)[9:, 9:] == (200, 100, 50)).all()
     for width, height in ((1, 1), (15, 100), (20_000, 1), (20_000, 2000)):
         with pytest.raises(DataError, match=rf"has {width} x {height} pixels"):
             read(width, height)
@@ -117,3 +122,12 @@ def test_portraits_of_any_size_are_told_or_made_smaller(tmp_path):
         Image.new("1", (side, side)).save(bomb)
         with pytest.raises(DataError, match=r"bomb\.png cannot be read as an image"):
             read_portrait(bomb, None)
+
+
+def test_pictures_of_nothing_are_refused(tmp_path):
+    rgba = np.full((32, 32, 4), 90, np.uint8)
+    rgba[..., 3] = 0
+    with pytest.raises(DataError, match="alpha is 0 everywhere"):
+        read_portrait(saved(tmp_path / "empty.png", rgba), None)
+    with pytest.raises(DataError, match="all of it is #5a5a5a"):
+        read_portrait(saved(tmp_path / "grey.png", rgba[..., :3]), None)

@@ -1,4 +1,4 @@
-"""The JSON files of a capture. That images and cameras come out right is tested in tests/pipeline/test_ingestion.py."""
+"""The JSON files of a capture. That images and cameras come out right is tested in commands/test_ingest.py."""
 
 import json
 import math
@@ -106,8 +106,7 @@ BAD = [
     (dict(cx=float("nan")), "cx is nan"),
     (frame([[10**400] * 4] * 4), "no 4x4 matrix of numbers"),
     (dict(w=40.5), "w is 40.5"),
-    (dict(k1=0.05), r"distorted \(k1 = 0.05\)"),
-    (dict(camera_model="OPENCV_FISHEYE"), "OPENCV_FISHEYE"),
+    (dict(camera_model="FOV"), "camera model FOV; understood are SIMPLE_RADIAL"),
     (dict(caption=3), "caption is 3"),
     (dict(world={"up": "+y"}), "world is not understood"),
     ({"frames": [{"transform_matrix": EYE}]}, "no file_path"),
@@ -117,6 +116,11 @@ BAD = [
     (changed(1, 3, float("nan")), "nan in row 1, column 3"),
     (changed(2, 3, float("inf")), "inf in row 2, column 3"),
     (changed(3, 0, 0.5), "last row"),
+    (frame(mask_path=3), "mask_path is 3"),
+    (dict(train_filenames="r_0"), "train_filenames is 'r_0', not a list"),
+    (dict(train_filenames=["r_9"]), "train_filenames has r_9"),
+    (dict(train_filenames=["./r_0"], test_filenames=["r_0"]), "held out too"),
+    (dict(files='{"frames": [{"file_path": "r_0", "file_path": "r_1"}]}'), "the key file_path twice"),
     (changed(0, 0, 1.5), "no rotation"),
     (changed(0, 0, -1.0), "mirrored"),
     (frame(mask_path="masks/0.png"), "no mask masks/0.png"),
@@ -153,6 +157,87 @@ def test_a_size_that_is_not_the_images(tmp_path):
 def test_a_principal_point_in_other_units(tmp_path):
     with pytest.raises(DataError, match="principal point"):
         first(capture(tmp_path, cx=500.0))
+
+
+def test_a_byte_order_mark_and_other_encodings_are_read(tmp_path):
+    text = (capture(tmp_path) / "transforms_train.json").read_text()
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        (tmp_path / "transforms_train.json").write_text(text, encoding=encoding)
+        assert len(read_capture(tmp_path).frames) == 2
+
+
+def listed(*numbers, **more):
+    return [{"file_path": f"r_{i}.png", "transform_matrix": EYE, **more} for i in numbers]
+
+
+def test_a_file_of_held_out_frames_beside_a_single_one(tmp_path):
+    tree = {"camera_angle_x": 0.6, "frames": listed(0, 1, 2, 3)}
+    capture(tmp_path, 4, name="transforms.json", files=json.dumps(tree))
+    (tmp_path / "transforms_test.json").write_text(json.dumps({"camera_angle_x": 0.6, "frames": listed(2, 3)}))
+    read = read_capture(tmp_path)
+    assert [(f.image.stem, f.split) for f in read.frames] == [
+        ("r_0", "train"), ("r_1", "train"), ("r_2", "held_out"), ("r_3", "held_out"),
+    ]  # fmt: skip
+    assert len(read.documents) == 2 and read.unused == ()
+    tree = {"camera_angle_x": 0.6, "frames": listed(2)}
+    tree["frames"][0]["transform_matrix"] = CAMERAS[0].matrix().tolist()
+    (tmp_path / "transforms_test.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match=r"r_2.png is that of .* too"):
+        read_capture(tmp_path)
+
+
+def test_lists_of_names_are_the_split(tmp_path):
+    lists = dict(train_filenames=["./r_0.png", "r_2.png"], val_filenames=["r_1.png"], test_filenames=[])
+    tree = {"camera_angle_x": 0.6, "frames": listed(0, 1, 2, 3), **lists}
+    capture(tmp_path, 4, name="transforms.json", files=json.dumps(tree))
+    read = read_capture(tmp_path)
+    assert [(f.image.stem, f.split) for f in read.frames] == [("r_0", "train"), ("r_1", "held_out"), ("r_2", "train")]
+    assert read.unused == ("1 frames that are in no list of file names",)
+
+
+def test_what_is_not_used_is_named(tmp_path):
+    frames = listed(0, 1, depth_file_path="d.png", colmap_im_id=3)
+    tree = {"camera_angle_x": 0.6, "aabb_scale": 16, "time": 0.5, "frames": frames}
+    capture(tmp_path, files=json.dumps(tree))
+    (tmp_path / "transforms_extra.json").write_text("{}")
+    (tmp_path / "transforms.json").write_text("{}")
+    assert read_capture(tmp_path).unused == (
+        "transforms.json", "transforms_extra.json", "key time", "key depth_file_path",
+    )  # fmt: skip
+
+
+def test_names_from_other_machines(tmp_path):
+    def found(given):
+        frames = [{"file_path": given, "transform_matrix": EYE}]
+        capture(tmp_path, 0, files=json.dumps({"camera_angle_x": 0.6, "frames": frames}))
+        return read_capture(tmp_path).frames[0].image.name
+
+    (tmp_path / "Bilder").mkdir()
+    for name in ("Gr\u00fcn.PNG", "a.png"):
+        (tmp_path / "Bilder" / name).write_bytes(b"")
+    assert found("bilder\\gru\u0308n.png") == "Gr\u00fcn.PNG"
+    for given in (".\\BILDER\\A", "/home/somebody/lego/Bilder/a.png", "C:\\lego\\bilder\\a.png"):
+        assert found(given) == "a.png"
+    (tmp_path / "Bilder" / "A.PNG").write_bytes(b"")
+    with pytest.raises(DataError, match="no such image"):
+        found("bilder/a.pNg")  # two are as near
+
+
+def test_masks_in_folders_like_the_images(tmp_path):
+    for base in ("images", "masks"):
+        for name in ("cam0/0.png", "cam1/0.png"):
+            (tmp_path / base / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / base / name).write_bytes(b"")
+    frames = [{"file_path": f"images/cam{i}/0.png", "transform_matrix": EYE} for i in (0, 1)]
+    capture(tmp_path, 0, files=json.dumps({"camera_angle_x": 0.6, "frames": frames}))
+    masks = [frame.mask for frame in read_capture(tmp_path, "masks").frames]
+    assert masks == [tmp_path / "masks" / "cam0" / "0.png", tmp_path / "masks" / "cam1" / "0.png"]
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "0.png.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"its mask 0.png.png is that of .*frame 0.* too"):
+        read_capture(tmp_path, "flat")
+    with pytest.raises(DataError, match="is the image itself"):
+        read_capture(tmp_path, "images")
 
 
 def test_a_missing_mask(tmp_path):
