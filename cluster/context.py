@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cluster.progress import Progress, TaskProgress
+from cluster.progress import TaskProgress
+from pipeline.contracts.stage import Progress
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,9 @@ from typing import Any
 
 import ray
 
-from cluster.progress import Letter, Mailbox, Progress, ProgressBoard, StageProgress, TaskProgress
+from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
 from pipeline.contracts.errors import ResourceError, RodinError
+from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
 """How often the driver looks; what passes from task to task does not wait for it."""

@@ -7,7 +7,7 @@ absolute, so a lost message does no harm and a task that is started again simply
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,6 @@ RATE_WINDOW_S = 60.0
 RATE_CHANGES = 8
 TELL_EVERY_S = 0.25
 """A task tells its progress at most this often, but always its end."""
-
-Progress = Callable[[float, float], None]
-"""Tells (done, total) in the task's own units."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
 from cluster.context import TrainingContext
-from cluster.progress import Progress
+from pipeline.contracts.stage import Progress
 
 
 def make_trainer(

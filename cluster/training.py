@@ -24,8 +24,8 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster.context import TrainingContext
-from cluster.progress import Progress
 from pipeline.contracts.errors import ResourceError, RodinError
+from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
 """How often Ray Train's controller looks after its workers; its default of 2 s is noticed at every end."""

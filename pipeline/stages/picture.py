@@ -25,3 +25,9 @@ def picture(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: O
         occupancy=occupancy,
         background=BACKGROUND,
     )
+
+
+def rgba(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occupancy, *, samples: int) -> torch.Tensor:
+    """The same picture as the refiner takes it (4, height, width): colour over white and alpha, each in [0, 1]."""
+    image = picture(planes, decoder, camera, occupancy, samples=samples)
+    return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))

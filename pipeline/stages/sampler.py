@@ -15,7 +15,7 @@ from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
-from pipeline.stages.train.refiner import render_rgba
+from pipeline.stages.picture import rgba
 from pipeline.stages.weights import build_model, model_tree, remedy
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
@@ -110,9 +110,8 @@ class Sampler:
         side = self.sampling.generate.image_side
         rendered, refined = [], []
         for camera in cameras:
-            image = render_rgba(
-                planes, self.decoder, camera.resized(side, side), occupancy, self.sampling.generate.samples
-            )
+            view, samples = camera.resized(side, side), self.sampling.generate.samples
+            image = rgba(planes, self.decoder, view, occupancy, samples=samples)
             rendered.append(_to_bytes(image))
             refined.append(_to_bytes(refine(self.refiner, image[None], latents[None])[0]))
             on_image()

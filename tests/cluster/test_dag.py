@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from cluster.dag import Progress, Task, TaskFailed, run_tasks
+from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo
 from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.contracts.stage import Progress
 
 pytestmark = pytest.mark.ray
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from cluster.context import TrainingContext
-from cluster.dag import Progress, Task, TaskFailed, run_tasks
+from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo
 from cluster.training import run_training
 from pipeline.contracts.errors import DataError
+from pipeline.contracts.stage import Progress
 
 pytestmark = pytest.mark.ray
 

@@ -16,7 +16,7 @@ from pipeline.io.shards import Sample
 from pipeline.run.run import Run
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
-from pipeline.stages.picture import picture
+from pipeline.stages.picture import rgba
 from pipeline.stages.train.plane_data import PlaneData, save_model
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows
 from pipeline.stages.views import read_one
@@ -122,7 +122,7 @@ class RefinerRecipe:
         planes, occupancy = self._occupancies[row]
         side = self.run.config.refiner.input_side
         camera = sample.record.camera.resized(side, side)
-        return render_rgba(planes, self.decoder, camera, occupancy, self.run.config.refiner.samples)
+        return rgba(planes, self.decoder, camera, occupancy, samples=self.run.config.refiner.samples)
 
     def _photograph(self, sample: Sample) -> Tensor:
         side = self.run.config.refiner.input_side * self.settings.scale
@@ -132,12 +132,6 @@ class RefinerRecipe:
         if image.shape[-1] != side:
             image = F.interpolate(image[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0]
         return image.clamp(0, 1)
-
-
-def render_rgba(planes: Tensor, decoder: Any, camera: Any, occupancy: Occupancy, samples: int) -> Tensor:
-    """(4, side, side): colour over white and alpha, as the refiner takes it, by so many samples a ray."""
-    image = picture(planes, decoder, camera, occupancy, samples=samples)
-    return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
 
 
 def refiner_settings(config: RunConfig, latent_dim: int) -> RefinerSettings:
