@@ -58,19 +58,19 @@ class _Buffer:
 
 
 def encode_glb(parts: Sequence[Part], extent_m: float, strands: bool = True) -> bytes:
-    """All parts of an avatar as one ``.glb`` file."""
+    """All parts of an avatar as one ``.glb`` file in metres, as binary glTF is; the run's ``extent_m`` is in it."""
     buffer = _Buffer()
     meshes, nodes, materials = [], [], [{"name": "opaque", "doubleSided": True, "pbrMetallicRoughness": _rough(1.0)}]
     materials.append({"name": "clear", "doubleSided": True, "alphaMode": "BLEND", "pbrMetallicRoughness": _rough(0.1)})
     for part in parts:
         if not isinstance(part, MeshPart) and not strands:
             continue
-        primitive = _surface(buffer, part, extent_m) if isinstance(part, MeshPart) else _lines(buffer, part, extent_m)
+        primitive = _surface(buffer, part) if isinstance(part, MeshPart) else _lines(buffer, part)
         primitive["material"] = int(part.label is None)
         meshes.append({"name": part.name, "primitives": [primitive]})
         nodes.append({"name": part.name, "mesh": len(meshes) - 1, "extras": {"class": part.label}})
     skin = skin_of(parts)
-    points = np.round(landmark_points(skin)[0] / extent_m, 6)
+    points = np.round(landmark_points(skin)[0], 6)
     extras = {
         "extent_m": extent_m,
         "landmarks": points.tolist(),
@@ -99,11 +99,11 @@ def _rough(opacity: float) -> dict[str, Any]:
     return {"baseColorFactor": [1.0, 1.0, 1.0, opacity], "metallicFactor": 0.0, "roughnessFactor": 0.7}
 
 
-def _surface(buffer: _Buffer, part: MeshPart, extent_m: float) -> dict[str, Any]:
+def _surface(buffer: _Buffer, part: MeshPart) -> dict[str, Any]:
     used, faces = np.unique(part.faces, return_inverse=True)
     faces = faces.reshape(part.faces.shape)
     triangles = triangulate(faces) if faces.shape[1] == 4 else faces
-    vertices = part.vertices[used] / extent_m
+    vertices = part.vertices[used]
     normals = vertex_normals(vertices, triangles)
     # glTF wants unit length; a vertex of triangles without area has no direction of its own.
     normals[np.linalg.norm(normals, axis=1) < 0.5] = (0, 0, 1)
@@ -118,11 +118,11 @@ def _surface(buffer: _Buffer, part: MeshPart, extent_m: float) -> dict[str, Any]
     }
 
 
-def _lines(buffer: _Buffer, part: Part, extent_m: float) -> dict[str, Any]:
+def _lines(buffer: _Buffer, part: Part) -> dict[str, Any]:
     assert not isinstance(part, MeshPart)
     count, size = part.points.shape[:2]
     starts = (np.arange(count)[:, None] * size + np.arange(size - 1)).reshape(-1)
-    points = part.points.reshape(-1, 3) / extent_m
+    points = part.points.reshape(-1, 3)
     colours = np.repeat(np.clip(part.colours, 0, 1), size, 0)
     return {
         "mode": LINES,

@@ -220,6 +220,7 @@ def _program(python: str) -> str:
 
 def _environment(threads: int) -> dict[str, str]:
     environment = dict(os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), PYTHONUNBUFFERED="1")
+    environment["PYTHONSAFEPATH"] = "1"  # a random.py where the command was given is not the library's
     root = Path(__file__).parent.parent
     if root.name not in ("site-packages", "dist-packages"):
         # A checkout. An installed package stays out of another interpreter's path, and its neighbours with it.

@@ -202,7 +202,8 @@ def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
     if not exists(run.layout.config):
         return
     known = Run(run.layout, load_config(run_toml=run.layout.config)).render_reports()
-    if all(report.fingerprint == fingerprint for report in known.values()):
+    is_current = all(report.fingerprint == fingerprint for report in known.values())
+    if is_current and not redo:
         return
     if not redo:
         changed = changed_keys("render", run)

@@ -48,8 +48,13 @@ def inspect_run(run: Run, *, verify: bool, sheet: bool, echo: Echo, attributes: 
         _describe_attributes(run, echo)
     if sheet and run.render_reports():
         path = run.layout.report / "renders.png"
-        publish_bytes(path, encode_png(render_sheet(run)))
-        echo(f"contact sheet: {path}")
+        picture = encode_png(render_sheet(run))
+        try:
+            publish_bytes(path, picture)
+            echo(f"contact sheet: {path}")
+        except OSError as error:
+            # A run can be looked at where nothing can be written.
+            echo(f"no contact sheet: {path} cannot be written ({error.strerror})")
     return True
 
 
@@ -165,7 +170,10 @@ def _verify(run: Run, echo: Echo) -> bool:
         tar = run.rendered.shard(shard)
         try:
             if sha256_file(tar) != report.tar_sha256:
-                wrong.append(f"{tar}: its hash is not the ledger's; render it again with --redo render")
+                again = (
+                    "the same ingest again puts it right" if report.captures else "render it again with --redo render"
+                )
+                wrong.append(f"{tar}: its hash is not the ledger's; {again}")
             index_shard(tar)
         except FileNotFoundError:
             wrong.append(f"{tar} is missing")

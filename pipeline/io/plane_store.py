@@ -39,7 +39,11 @@ LEVELS: Final[tuple[Level, Level]] = ("planes", "base_planes")
 MOMENTS: Final = ("sum", "sum_of_squares")
 """Order of ``channel_sums``' axis ``moment``."""
 
-_PLANE_DIMENSIONS: Final = ("avatar", "plane", "channel", "row", "column")
+_DIMENSIONS: Final = {
+    "planes": ("avatar", "plane", "channel", "row", "column"),
+    "base_planes": ("avatar", "plane", "channel", "base_row", "base_column"),
+}
+"""Of arrays of one group, readers such as xarray take equal names for equal sizes."""
 _SUM_DIMENSIONS: Final = ("avatar", "level", "moment", "plane", "channel")
 _EXPONENT: Final = np.uint16(0x7C00)
 """The exponent bits of a float16."""
@@ -83,7 +87,7 @@ def create_plane_store(
             name,
             shape=(num_avatars, *_plane_shape(spec, name)),
             dtype="float16",
-            dimensions=_PLANE_DIMENSIONS,
+            dimensions=_DIMENSIONS[name],
             zstd_level=zstd_level,
             meaning=meanings[name],
         )

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ def publishing(path: Path) -> Iterator[Path]:
     temporary = temporary_path(path)
     try:
         yield temporary
+        _obey_umask(temporary)
         flush_to_disk(temporary)
         temporary.replace(path)
     finally:
@@ -67,6 +69,7 @@ def publish_folder(source: Path, final: Path) -> None:
     """
     for folder, _, files in os.walk(source):
         for name in files:
+            _obey_umask(Path(folder, name))
             flush_to_disk(Path(folder, name))
         flush_to_disk(Path(folder))
     old = temporary_path(final)
@@ -94,6 +97,16 @@ def remove_temporaries(folder: Path) -> tuple[Path, ...]:
                 Path(parent, name).unlink()
                 removed.append(Path(parent, name))
     return tuple(sorted(removed))
+
+
+def _obey_umask(path: Path) -> None:
+    """Give a file the mode that a new one has: some libraries write theirs for their owner alone."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    wanted = mode | (0o666 & ~umask)
+    if wanted != mode:
+        path.chmod(wanted)
 
 
 def flush_to_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.contracts.errors import RunLockedError
@@ -31,8 +31,9 @@ def run_lock(path: Path) -> Iterator[None]:
                 "or give another run folder"
             ) from None
         handle.truncate(0)
-        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started_at": time.time()}, handle)
-        handle.flush()
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": time.time()}
+        with suppress(OSError):  # a full disk: the lock is held all the same, only its holder is not named
+            os.write(handle.fileno(), json.dumps(holder).encode())
         try:
             yield
         finally:

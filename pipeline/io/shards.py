@@ -49,7 +49,10 @@ from pipeline.io.avatar_folder import (
 from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publishing
 
-_REMEDY = "delete the shard and its ledger entry and run the same command again to render it anew"
+_REMEDY = (
+    "delete the shard and its ledger entry and run the same command again to render it anew; where it was ingested, "
+    "the same ingest again puts it right"
+)
 _PNG_MODES: Final = {"rgba.png": "RGBA", "depth.png": "I;16", "normal.png": "RGB", "segmentation.png": "L"}
 """Pillow's modes."""
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)

@@ -6,6 +6,7 @@ That is shards and ledger, but for specs and labels, which a capture has none of
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pipeline.capture.photograph import read_frame
@@ -20,6 +21,7 @@ from pipeline.images import encode_png
 from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder, verify_avatar_folder
 from pipeline.io.files import exists, forget, make_folder
 from pipeline.io.ledger import write_ledger
+from pipeline.io.publish import sha256_file
 from pipeline.io.shards import write_shard
 from pipeline.machine import package_versions, processor_name
 from pipeline.stages.work import WorkItem
@@ -46,7 +48,11 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
     started_at, start = time.time(), time.monotonic()
     avatars = item.work.avatars
     before = item.work.published(RenderReport)
-    if before is not None and before.fingerprint == item.work.fingerprint and exists(layout.shard(shard)):
+    if (
+        before is not None
+        and before.fingerprint == item.work.fingerprint
+        and _is_as_published(layout.shard(shard), before)
+    ):
         return before
     parts = layout.parts("render", shard) / item.work.fingerprint
     make_folder(parts)
@@ -87,6 +93,11 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
     write_ledger(item.work.ledger, report)
     forget(parts.parent)
     return report
+
+
+def _is_as_published(tar: Path, report: RenderReport) -> bool:
+    """Whether a shard is there, and what its ledger says."""
+    return exists(tar) and sha256_file(tar) == report.tar_sha256
 
 
 def _sample_files(

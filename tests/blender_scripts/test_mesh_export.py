@@ -30,11 +30,11 @@ def test_trimesh_reads_every_surface_with_its_vertices_and_colours(parts: list[P
     assert set(scene.geometry) == {part.name for part in surfaces}
     for part in surfaces:
         mesh, used = scene.geometry[part.name], np.unique(part.faces)
-        np.testing.assert_allclose(mesh.vertices, part.vertices[used] / EXTENT_M, atol=1e-6)
+        np.testing.assert_allclose(mesh.vertices, part.vertices[used], atol=1e-6)
         assert len(mesh.faces) == len(part.faces) * (part.faces.shape[1] - 2)
         colours = np.asarray(mesh.visual.vertex_attributes["color"], float)[:, :3]
         np.testing.assert_allclose(colours, part.colours[used].clip(0, 1), atol=0.01)
-    assert np.abs(scene.bounds).max() < 1
+    assert np.abs(scene.bounds).max() < EXTENT_M
 
 
 def test_strands_are_lines_and_landmarks_stand_in_the_scene(parts: list[Part]) -> None:
@@ -50,7 +50,7 @@ def test_strands_are_lines_and_landmarks_stand_in_the_scene(parts: list[Part]) -
         segments = document["accessors"][lines[part.name]["indices"]]["count"] / 2
         assert segments == len(part.points) * (part.points.shape[1] - 1)
     told = np.array(document["scenes"][0]["extras"]["landmarks"])
-    np.testing.assert_allclose(told, landmark_points(parts[0])[0] / EXTENT_M, atol=1e-5)
+    np.testing.assert_allclose(told, landmark_points(parts[0])[0], atol=1e-5)
     classes = {node["name"]: node["extras"]["class"] for node in document["nodes"]}
     assert classes["garment"] == "garment" and classes["hair"] == "hair" and classes["cornea l"] is None
 

@@ -92,7 +92,9 @@ def test_the_same_command_finds_nothing_to_do(finished):
 )
 def test_generate(finished, tmp_path, request_, num, source):
     portrait = tmp_path / "face.png"
-    Image.new("RGB", (40, 50), "white").save(portrait)
+    picture = Image.new("RGB", (40, 50), "white")
+    picture.paste("brown", (10, 20, 30, 50))
+    picture.save(portrait)
     words = [str(portrait) if word == "PORTRAIT" else word for word in request_]
     rodin_passes("generate", "--out", finished.layout.root, *words, "--name", f"test-{source}", "--seed", "3")
     written = finished.layout.samples / f"test-{source}"

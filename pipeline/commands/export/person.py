@@ -15,7 +15,7 @@ def person_path(layout: RunLayout, avatar: int) -> Path:
 
 
 def export_person(run: Run, avatar: int, path: Path) -> None:
-    """Write the mesh of a rendered avatar, built again from its spec: binary glTF in the run's world units.
+    """Write the mesh of a rendered avatar, built again from its spec: binary glTF in metres.
 
     Raises ``ConfigError`` for a path that cannot be, ``DataError`` for an avatar that is not there, ``ResourceError``
     where the mesh cannot be built or written.

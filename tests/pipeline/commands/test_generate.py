@@ -83,7 +83,9 @@ def test_a_photograph_is_prepared_and_shown_before_and_after(installed, tmp_path
 
 def test_a_picture_without_a_face_is_told_and_nothing_is_written(installed, tmp_path):
     path = tmp_path / "wall.jpg"
-    Image.new("RGB", (300, 200), (120, 110, 90)).save(path)
+    wall = Image.new("RGB", (300, 200), (120, 110, 90))
+    wall.paste((90, 80, 70), (200, 0, 300, 200))
+    wall.save(path)
     said = rodin_refuses("generate", "--portrait", path, "--to", tmp_path / "to")
     assert "no face was found in its 300 x 200 pixels" in said and "--as-is" in said
     assert not (tmp_path / "to").exists()

@@ -102,6 +102,18 @@ def test_the_same_again_is_nothing_to_do_and_others_are_refused(copy, tmp_path):
     assert tree_hashes(layout.root) != before
 
 
+def test_a_damaged_tar_is_found_and_put_right(capture, tmp_path):
+    layout = RunLayout(tmp_path / "run")
+    rodin_passes("ingest", capture, "--out", layout.root)
+    whole = tree_hashes(layout.renders)
+    for option in ((), ("--redo",)):
+        with layout.shard(0).open("r+b") as tar:
+            tar.truncate(3000)
+        assert "the same ingest again" in rodin_refuses("fit", "--own-decoder", "--dry-run", "--out", layout.root)
+        rodin_passes("ingest", capture, "--out", layout.root, *option)
+        assert tree_hashes(layout.renders) == whole
+
+
 def test_an_interrupted_ingest_goes_on_to_the_same_bytes(capture, tmp_path, monkeypatch):
     whole, broken = RunLayout(tmp_path / "whole"), RunLayout(tmp_path / "broken")
     other = shutil.copytree(capture, tmp_path / "other")
@@ -188,61 +200,6 @@ def test_images_made_smaller(capture, tmp_path):
     assert (camera.width, camera.height, camera.cx) == (SIZE / 2, SIZE / 2, SIZE / 4)
     assert camera.fx == pytest.approx(FOCAL / 2) and samples[0].rgba.shape == (SIZE // 2, SIZE // 2, 4)
     assert "47" not in rodin_refuses("ingest", capture, "--out", tmp_path / "r", "--set", "ingest.downscale=5")
-
-
-def premultiplied(rgba):
-    pixels = levels(rgba).astype(float)
-    return np.round(pixels[..., :3] * pixels[..., 3:] / 255).astype(np.uint8), pixels[..., 3].astype(np.uint8)
-
-
-def test_premultiplied_colour_is_seen_and_undone(capture, tmp_path):
-    folder = write_capture(tmp_path / "egg", picture=lambda rgba: np.dstack(premultiplied(rgba)))
-    told = rodin_passes("ingest", folder, "--out", tmp_path / "run", *GIVEN)
-    assert "colour was premultiplied by alpha" in told
-    rodin_passes("ingest", capture, "--out", tmp_path / "straight", *GIVEN)
-    _, (found,) = published(RunLayout(tmp_path / "run"))
-    _, (truth,) = published(RunLayout(tmp_path / "straight"))
-    for ours, theirs in zip(found, truth, strict=True):
-        assert np.array_equal(ours.rgba[..., 3], theirs.rgba[..., 3])
-        shown = ours.rgba[..., 3] > 50
-        assert np.abs(ours.rgba[shown].astype(int) - theirs.rgba[shown]).max() <= 3
-    line = rodin_refuses("ingest", folder, "--out", tmp_path / "run", *GIVEN, "--set", "ingest.colour=straight")
-    assert "ingest.colour" in line
-
-
-def on_their_side(folder, *, lens):
-    """Pictures stored a quarter turned, with the tag that turns them back; cameras of the upright ones."""
-    write_capture(folder, lens=lens)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for path in folder.glob("*/r_*.png"):
-        Image.fromarray(np.rot90(read(path))[8:-8]).save(path, exif=exif)
-    return folder
-
-
-def test_exif_turns_pictures_whose_cameras_are_of_the_turned_ones(tmp_path):
-    said = {"fl_x": FOCAL, "fl_y": FOCAL, "w": 32, "h": 48}
-    folder = on_their_side(tmp_path / "said", lens=said)
-    assert "turned by" not in rodin_passes("ingest", folder, "--out", tmp_path / "run", *GIVEN)
-    unsaid = on_their_side(tmp_path / "unsaid", lens={"fl_x": FOCAL, "fl_y": FOCAL})
-    assert "images turned by their EXIF" in rodin_passes("ingest", unsaid, "--out", tmp_path / "run2", *GIVEN)
-    for run in ("run", "run2"):
-        _, (samples,) = published(RunLayout(tmp_path / run))
-        stored = levels(photograph(poses(13)[0], FOCAL, SIZE))[:, 8:-8]
-        stored[stored[..., 3] == 0] = 0
-        assert np.array_equal(samples[0].rgba, stored)
-    assert "w 48, h 32" in rodin_refuses(
-        "ingest", edit(folder, lambda tree: tree.update(w=48, h=32)), "--out", tmp_path / "run3",
-        "--set", "ingest.exif=obey",
-    )  # fmt: skip
-
-
-def test_distorted_photographs_are_undistorted_and_what_is_lost_is_told(capture, tmp_path):
-    copy = shutil.copytree(capture, tmp_path / "bent")
-    for split in ("train", "test"):
-        edit(copy, lambda tree: tree.update(camera_model="SIMPLE_RADIAL", k1=0.02), split)
-    told = rodin_passes("ingest", copy, "--out", tmp_path / "run")
-    assert "13 images undistorted (SIMPLE_RADIAL), by which 0.0% of the object's pixels fall outside" in told
 
 
 def unequal(folder):

@@ -1,5 +1,6 @@
 """Publication by rename."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,3 +107,19 @@ def test_sha256_is_that_of_the_content(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.getbasetemp() / "hashed"
     path.write_bytes(data)
     assert sha256_file(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_published_files_have_the_mode_of_new_ones(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with publishing(tmp_path / "weights") as temporary:
+            temporary.write_bytes(b"x")
+            temporary.chmod(0o600)
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "weights").write_bytes(b"x")
+        (tmp_path / "work" / "weights").chmod(0o600)
+        publish_folder(tmp_path / "work", tmp_path / "final")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "weights", tmp_path / "final" / "weights"):
+        assert path.stat().st_mode & 0o777 == 0o640
