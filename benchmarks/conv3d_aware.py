@@ -1,26 +1,45 @@
 """How much the factored 3D-aware convolution gains over its plain form: ratios, measured in one process.
 
-Both forms see the same planes and weights and are timed in turn, so that whatever else the machine does strikes
-both alike; each figure is the ratio of the shortest times over all rounds, those least disturbed. Needs torch,
-numpy, einops and jaxtyping. The last line is one JSON object, of the first size.
+    python -m benchmarks.conv3d_aware --threads 1 [--channels 32 64] [--sides 64 128]
 
-    python -m benchmarks.conv3d_aware --threads 1
+Both forms see the same planes and weights and are timed in turn, so that whatever else the machine does strikes
+both alike; each figure is the ratio of the least CPU seconds over all rounds, those least disturbed. Memory is the peak
+of what a forward and backward pass allocates beyond its inputs, with the gradients that it returns. ``speedup`` and
+``memory_ratio`` (factored over plain) are geometric means over all sizes. Needs torch, numpy, einops and jaxtyping
+only. The last line is one JSON object.
 """
 
 import argparse
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from rodin_models.diffusion.conv3d_aware import Conv3DAware, roll_in, roll_out
 
-SIZES = ((2, 64, 64), (2, 32, 64), (4, 32, 32), (1, 128, 128))
-"""Batch, channels in and out, side."""
+CHANNELS = (32, 96, 192)
+SIDES = (64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The two forms at one size."""
+
+    forward: float
+    """Seconds of the plain form over those of the factored one."""
+    both: float
+    """The same, forward and backward."""
+    memory: float
+    """Peak bytes of the factored form over those of the plain one, forward and backward."""
+    difference: float
+    """Largest absolute difference of what they return."""
 
 
 def plain(conv: Conv3DAware, image: Tensor) -> Tensor:
@@ -36,59 +55,84 @@ def plain(conv: Conv3DAware, image: Tensor) -> Tensor:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
+    """CPU seconds of one call, all threads together."""
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def compare(batch: int, channels: int, side: int, rounds: int) -> dict[str, float]:
-    """Ratios plain / factored and the largest difference of their outputs, at one size."""
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most that was allocated at a time during a call beyond what was before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    # The profiler's public events tell what each operator allocates, but not in which order.
+    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(itertools.accumulate(change for _, change in changes))
+
+
+def compare(channels: int, side: int, rounds: int) -> Compared:
+    """One image of planes, as many channels in as out."""
     generator = torch.Generator().manual_seed(0)
     conv = Conv3DAware(channels, channels)
-    image = torch.randn(batch, channels, side, 3 * side, generator=generator).requires_grad_()
-    gradient = torch.randn(batch, channels, side, 3 * side, generator=generator)
+    image = torch.randn(1, channels, side, 3 * side, generator=generator).requires_grad_()
+    gradient = torch.randn(1, channels, side, 3 * side, generator=generator)
     inputs = (image, *conv.parameters())
+    forms: dict[str, Callable[[], Tensor]] = {"plain": lambda: plain(conv, image), "factored": lambda: conv(image)}
 
-    def forward(form: Callable[[Tensor], Tensor]) -> None:
+    def forward(form: Callable[[], Tensor]) -> None:
         with torch.no_grad():
-            form(image)
+            form()
 
-    def forward_backward(form: Callable[[Tensor], Tensor]) -> None:
-        torch.autograd.grad(form(image), inputs, gradient)
+    def both(form: Callable[[], Tensor]) -> None:
+        torch.autograd.grad(form(), inputs, gradient)
 
-    shortest: dict[str, list[float]] = {"forward": [math.inf, math.inf], "forward_backward": [math.inf, math.inf]}
-    for _ in range(rounds):
-        for name, work in (("forward", forward), ("forward_backward", forward_backward)):
-            slow = seconds(lambda work=work: work(lambda image: plain(conv, image)))  # type: ignore[misc]
-            fast = seconds(lambda work=work: work(conv))  # type: ignore[misc]
-            shortest[name] = [min(pair) for pair in zip(shortest[name], (slow, fast), strict=True)]
     with torch.no_grad():
-        difference = (plain(conv, image) - conv(image)).abs().max().item()
-    return {
-        "speedup_forward": round(shortest["forward"][0] / shortest["forward"][1], 3),
-        "speedup_forward_backward": round(shortest["forward_backward"][0] / shortest["forward_backward"][1], 3),
-        "max_abs_difference": difference,
-    }
+        difference = (forms["plain"]() - forms["factored"]()).abs().max().item()
+    peak = {name: peak_bytes(lambda form=form: both(form)) for name, form in forms.items()}  # type: ignore[misc]
+    least = {(name, work): math.inf for name in forms for work in (forward, both)}
+    for _ in range(rounds):
+        for name, work in least:
+            least[name, work] = min(least[name, work], seconds(lambda name=name, work=work: work(forms[name])))  # type: ignore[misc]
+    return Compared(
+        least["plain", forward] / least["factored", forward],
+        least["plain", both] / least["factored", both],
+        peak["factored"] / peak["plain"],
+        difference,
+    )
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
 def main() -> None:
-    """Print a line for each size and the JSON of the first."""
+    """Print a line for each size and the JSON of all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = []
-    for batch, channels, side in SIZES:
-        results.append(compare(batch, channels, side, arguments.rounds))
-        r = results[-1]
+    for side, channels in itertools.product(arguments.sides, arguments.channels):
+        r = compare(channels, side, arguments.rounds)
+        results.append(r)
         print(
-            f"batch {batch}, {channels} channels, 3 x {side} x {side}: forward {r['speedup_forward']:.2f} x, "
-            f"forward and backward {r['speedup_forward_backward']:.2f} x, difference {r['max_abs_difference']:.1e}",
+            f"{channels} channels, 3 x {side} x {side}: forward {r.forward:.2f} x, with backward {r.both:.2f} x, "
+            f"{r.memory:.2f} of its memory, difference {r.difference:.1e}",
             flush=True,
         )
-    print(json.dumps(results[0]))
+    summary = {
+        "speedup": round(geometric_mean([r.both for r in results]), 3),
+        "speedup_forward": round(geometric_mean([r.forward for r in results]), 3),
+        "memory_ratio": round(geometric_mean([r.memory for r in results]), 3),
+        "most_memory_ratio": round(max(r.memory for r in results), 3),
+        "max_abs_difference": max(r.difference for r in results),
+    }
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

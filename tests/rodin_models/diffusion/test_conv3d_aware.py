@@ -155,3 +155,36 @@ def test_flipping_an_axis_commutes_with_a_symmetric_kernel(axis: int) -> None:
 
     assert not torch.allclose(flipped(planes), planes)
     torch.testing.assert_close(apply(conv, flipped(planes)), flipped(apply(conv, planes)))
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_gradients_are_those_of_finite_differences(side: int) -> None:
+    conv, planes = conv_and_planes(side, out=2, batch=1)
+    image = roll_out(planes).requires_grad_()
+    inputs = (image, conv.weight, conv.bias)
+
+    def convolved(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.func.functional_call(conv, {"weight": weight, "bias": bias}, image)
+
+    assert torch.autograd.gradcheck(convolved, inputs)
+
+
+def test_weights_learn_where_no_gradient_of_the_planes_is_asked_for() -> None:
+    conv, planes = conv_and_planes()
+    (apply(conv, planes) ** 2).sum().backward()
+    of_weight, of_bias = conv.weight.grad, conv.bias.grad
+    conv.zero_grad()
+    (plain(conv, planes) ** 2).sum().backward()
+    torch.testing.assert_close((of_weight, of_bias), (conv.weight.grad, conv.bias.grad), rtol=0, atol=1e-9)
+
+
+def test_under_autocast_it_is_taken_in_that_type_and_gradients_come_back_in_their_own() -> None:
+    conv, planes = conv_and_planes(8)
+    conv, planes = conv.float(), planes.float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        made = apply(conv, planes)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), plain(conv, planes), rtol=0.05, atol=0.2)
+    made.float().square().sum().backward()
+    assert planes.grad is not None and conv.weight.grad is not None
+    assert planes.grad.dtype == conv.weight.grad.dtype == torch.float32
