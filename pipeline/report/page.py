@@ -27,7 +27,7 @@ from pipeline.report.style import STYLE
 
 _SOURCES = {"noise": "from noise", "portrait": "from a portrait", "text": "from a text", "edit": "an edit"}
 _SOON = 3600.0
-"""Seconds of training below which generated avatars are said to be noise."""
+"""Seconds of training from nothing below which generated avatars are said to be noise."""
 
 
 def render_page(data: ReportData) -> str:
@@ -170,10 +170,14 @@ def _models(data: ReportData) -> str:
 
 def _model(model: TrainedModel) -> str:
     facts = [f"trained for <b>{_duration(model.seconds)}</b>, <b>{model.steps:,}</b> steps"]
+    if not model.steps:
+        facts = ["taken as it was"]
     if model.batch is not None:
         facts.append(f"batch {model.batch}")
     if model.parameters is not None:
         facts.append(f"{_count(model.parameters)} parameters")
+    if model.held_out_before is not None and model.held_out_after is not None:
+        facts.append(f"held-out loss <b>{model.held_out_after:.4f}</b>, {model.held_out_before:.4f} before")
     note = f'<p class="note">{escape(model.note)}</p>' if model.note else ""
     plots = "".join(
         f'<div class="{"log" if log else "linear"}">{loss_plot(model.curves, log=log)}</div>' for log in (True, False)
@@ -199,12 +203,20 @@ def _levels(model: TrainedModel) -> str:
 def _generated(data: ReportData) -> str:
     if not data.generated:
         return _nothing("Nothing has been generated.")
-    seconds = {model.name: model.seconds for model in data.models}
+    return _verdict(data) + f'<div class="avatars">{"".join(_avatar(a) for a in data.generated)}</div>'
+
+
+def _verdict(data: ReportData) -> str:
+    """What to expect of models that were trained for so long."""
+    seconds = {model.name: model.seconds for model in data.models if model.steps}
+    if not seconds:
+        return ""
     trained = ", ".join(f"{escape(name)} {_duration(s)}" for name, s in seconds.items())
-    verdict = ""
-    if seconds and max(seconds.values()) < _SOON:
-        verdict = f'<p class="warn">Trained for {trained}: <b>expect noise, not people</b>.</p>'
-    return verdict + f'<div class="avatars">{"".join(_avatar(a) for a in data.generated)}</div>'
+    if data.started_from:
+        return f'<p class="note">By {escape(data.started_from)}, continued here: {trained}.</p>'
+    if max(seconds.values()) < _SOON and not data.linear:
+        return f'<p class="warn">Trained for {trained}: <b>expect noise, not people</b>.</p>'
+    return f'<p class="note">Trained for {trained}.</p>'
 
 
 def _avatar(avatar: GeneratedAvatar) -> str:

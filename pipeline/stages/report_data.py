@@ -31,6 +31,7 @@ from pipeline.io.files import exists, names, read_text
 from pipeline.io.ledger import read_ledger, read_ledgers
 from pipeline.io.publish import publish_bytes
 from pipeline.machine import package_versions, processor_name
+from pipeline.run.model_folder import RELEASED
 from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES, single_stages, trained_models
 from pipeline.stages.generate import RUN_SAMPLES
@@ -76,6 +77,8 @@ def report_data(
         fits=tuple(_fit_row(config, fit) for fit in fits),
         fit_pairs=fit_pairs,
         models=tuple(_trained(run, name) for name in trained_models()),
+        started_from=_start_words(config),
+        linear=config.base.linear,
         generated=_generated(layout),
         distances=distances,
         encoder_sha256=encoder.notes["encoder_sha256"] if encoder else "",
@@ -136,6 +139,8 @@ def _trained(run: Run, name: str) -> TrainedModel:
         note=f"worker there after {report.metrics.get('startup_s') or 0:.1f} s",
         curves=_curves(run.layout.model(name) / "loss.csv") + measured[:1],
         levels=measured[1:],
+        held_out_before=measured[0].points[0][1] if measured else None,
+        held_out_after=report.metrics.get("held_out"),
     )
 
 
@@ -225,7 +230,14 @@ def _versions(run: Run) -> dict[str, str]:
     return versions
 
 
+def _start_words(config: RunConfig) -> str:
+    start_from = config.train.start_from
+    return "the released models" if start_from == RELEASED else start_from
+
+
 def _encoder_words(config: RunConfig) -> str:
     if config.clip.pretrained:
         return f"pretrained CLIP {config.clip.pretrained}"
+    if config.train.start_from:
+        return f"the CLIP of {_start_words(config)}: figures compare within runs that start from them"
     return "the run's own CLIP, trained on its renders: figures compare within the run only"

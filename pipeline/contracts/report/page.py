@@ -99,6 +99,10 @@ class TrainedModel(Record):
     """Of the training, and the held-out loss where it was measured."""
     levels: tuple[LossCurve, ...] = ()
     """The held-out loss at each level of noise, by its time."""
+    held_out_before: float | None = None
+    """The held-out loss before the first step."""
+    held_out_after: float | None = None
+    """That of the weights that were published."""
 
 
 class GeneratedAvatar(Record):
@@ -157,6 +161,10 @@ class ReportData(Record):
     fits: tuple[FitRow, ...]
     fit_pairs: tuple[FitPair, ...]
     models: tuple[TrainedModel, ...]
+    started_from: str = ""
+    """Whose models these go on from, in a few words; empty where they began from nothing."""
+    linear: bool = False
+    """The base model stands on a linear prediction, and draws people before it has learned anything."""
     generated: tuple[GeneratedAvatar, ...]
     distances: tuple[DistanceRow, ...]
     encoder_sha256: str

@@ -249,6 +249,21 @@ def test_long_training_is_not_called_noise() -> None:
     assert "1 d 1 h" in text and "1,000,000 steps" in text
 
 
+def test_models_that_know_people_before_they_are_trained_are_not_called_noise() -> None:
+    assert "expect noise" in render_page(_report())
+    assert "expect noise" not in render_page(_report(linear=True))
+    html = render_page(_report(started_from="the <released> models"))
+    assert "expect noise" not in html and "the &lt;released&gt; models, continued here: base 24 s" in html
+
+
+def test_what_continuing_did_to_the_held_out_loss_is_told() -> None:
+    taken = TrainedModel(name="clip", steps=0, seconds=1.0, curves=())
+    base = TrainedModel(name="base", steps=60, seconds=24.0, held_out_before=0.75, held_out_after=0.7421, curves=())
+    page = _Page(render_page(_report(models=(taken, base))))
+    assert "taken as it was" in page.text and "trained for 24 s, 60 steps" in page.text
+    assert "held-out loss 0.7421, 0.7500 before" in page.text and page.text.count("before") == 1
+
+
 def test_report_survives_json() -> None:
     data = _report()
     assert ReportData.from_json(data.to_json()) == data
