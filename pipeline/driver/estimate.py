@@ -10,7 +10,7 @@ from pipeline.run.stage_table import STAGES
 RENDER_S_PER_AVATAR = 5.0
 RENDER_S_PER_MEGASAMPLE = 2.2
 FIT_S_PER_MEGASAMPLE = 2.0
-TRAIN_S_PER_GIGATEXEL_CHANNEL = 3.0
+TRAIN_S_PER_GIGATEXEL_CHANNEL = 8.0
 
 
 def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:
@@ -59,6 +59,9 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
     }
     for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
         section = config.base if stage == "base" else config.upsampler
-        work = section.steps * section.batch * 3 * side**2 * section.unet.width**2 * section.unet.blocks / 1e9
+        # Each level has a quarter of the texels of the one before.
+        channels = sum((section.unet.width * m) ** 2 / 4**level for level, m in enumerate(section.unet.multipliers))
+        items = section.steps * section.batch * section.accumulate
+        work = items * 3 * side**2 * channels * section.unet.blocks / 1e9
         seconds[stage] = work * TRAIN_S_PER_GIGATEXEL_CHANNEL
     return {stage: seconds.get(stage, 60.0) / 3600 for stage in STAGES}
