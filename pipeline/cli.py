@@ -224,6 +224,7 @@ def generate(
     edit: Annotated[str | None, typer.Option(help="With --portrait: what to change, such as 'with glasses'.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
     name: Annotated[str | None, typer.Option(help="Folder to make; named after the request by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace avatars of that name.")] = False,
     set_: options.Settings = None,
 ) -> None:
     """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip. Without --out by the weights
@@ -236,7 +237,7 @@ def generate(
         from pipeline.driver.display import simple_progress
         from pipeline.stages.generate import Request
 
-        request = Request(num=num, portrait=portrait, text=text, edit=edit, seed=seed, name=name, as_is=as_is)
+        request = Request(num, portrait, text, edit, seed, name, as_is, overwrite)
         with simple_progress("generate", "avatar") as progress:
             folder = generate_avatars(
                 request, out=out, model=model, to=to or Path("avatars"), settings=set_ or (), progress=progress

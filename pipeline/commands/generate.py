@@ -1,14 +1,11 @@
 """``rodin-pipe generate``: by a run's own models, by those of another folder, or by those of this installation."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pipeline.contracts.errors import ConfigError, ResourceError
 from pipeline.contracts.stage import Progress
-from pipeline.io.publish import TEMPORARY_SUFFIX
 from pipeline.run.existing import open_run
 from pipeline.run.model_folder import ModelFolder, open_models, open_released
 from pipeline.stages.generate import Request, generate_request
@@ -28,18 +25,13 @@ def generate(
     if out is not None:
         run = open_run(out, settings)
         layout = run.layout
-        return generate_request(
-            ModelFolder.of_run(run), request, progress, to=layout.samples, work=layout.work / "samples"
-        )
+        return generate_request(ModelFolder.of_run(run), request, progress, to=layout.samples)
     models = open_models(model, settings) if model is not None else open_released(settings)
     to = to.resolve()
-    work = to / f".{os.getpid()}{TEMPORARY_SUFFIX}"
     try:
-        return generate_request(models, request, progress, to=to, work=work)
+        return generate_request(models, request, progress, to=to)
     except OSError as error:
         raise ResourceError(f"{to} cannot be written ({error.strerror}): give another --to") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def check_request(request: Request) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.io.publish import TEMPORARY_SUFFIX
+
 
 def exists(path: Path) -> bool:
     """Whether something stands at ``path``: a file, or a folder with something in it or made to be filled."""
@@ -20,13 +22,21 @@ def exists(path: Path) -> bool:
 
 
 def names(folder: Path, pattern: str = "*") -> tuple[Path, ...]:
-    """What lies in a folder and matches a glob pattern (``*/*`` goes deeper), in order; nothing where it is missing."""
-    return tuple(sorted(folder.glob(pattern)))
+    """What lies in a folder and matches a glob pattern (``*/*`` goes deeper), in order; nothing where it is missing.
+
+    What is not finished yet is not there.
+    """
+    found = (path for path in folder.glob(pattern) if not _is_unfinished(path.relative_to(folder)))
+    return tuple(sorted(found))
 
 
 def files_below(folder: Path) -> tuple[Path, ...]:
     """All files below a folder, in order."""
     return tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def _is_unfinished(path: Path) -> bool:
+    return any(part.endswith(TEMPORARY_SUFFIX) for part in path.parts)
 
 
 def read_bytes(path: Path) -> bytes:

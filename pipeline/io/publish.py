@@ -6,6 +6,7 @@ killed process leaves behind is told by its suffix and removed by :func:`remove_
 served here.
 """
 
+import errno
 import hashlib
 import os
 import secrets
@@ -61,11 +62,12 @@ def empty_folder(path: Path) -> Path:
     return path
 
 
-def publish_folder(source: Path, final: Path) -> None:
+def publish_folder(source: Path, final: Path, *, replace: bool = True) -> None:
     """Publish the finished folder ``source`` under the name ``final``, on the same file system.
 
-    An existing ``final`` is replaced: it is set aside under a temporary name first, because a folder that is not
-    empty cannot be renamed over. A crash between the two renames leaves nothing under the final name.
+    Without ``replace``, an existing ``final`` raises ``FileExistsError``. Else it is replaced: it is set aside under a
+    temporary name first, because a folder that is not empty cannot be renamed over. A crash between the two renames
+    leaves nothing under the final name.
     """
     for folder, _, files in os.walk(source):
         for name in files:
@@ -74,6 +76,8 @@ def publish_folder(source: Path, final: Path) -> None:
         flush_to_disk(Path(folder))
     old = temporary_path(final)
     if final.exists():
+        if not replace:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
         final.rename(old)
     source.rename(final)
     flush_to_disk(final.parent)

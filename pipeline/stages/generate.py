@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,8 +30,8 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import encode_png, over_white
-from pipeline.io.files import exists, names
-from pipeline.io.publish import empty_folder, publish_bytes, publish_folder
+from pipeline.io.files import exists, forget, names
+from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file, temporary_path
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
@@ -53,6 +54,8 @@ PORTRAIT = "portrait.png"
 PORTRAIT_TILE = 384
 SHEET = "sheet.png"
 SHEET_COLUMNS = 8
+WORDS = 60
+"""Characters of a request in the name of its folder."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Request:
     name: str | None = None
     as_is: bool = False
     """The portrait is framed as renders are, over white: nothing is done to it."""
+    overwrite: bool = False
+    """What stands under that name is replaced, if it is avatars."""
 
     @property
     def source(self) -> str:
@@ -77,12 +82,21 @@ class Request:
 
     @property
     def folder_name(self) -> str:
-        """Folder below ``samples/``."""
+        """Folder below ``samples/``: in words, and by a hash, since other requests may have those words too."""
         if self.name is not None:
             return self.name
         source = self.text or (self.portrait.stem if self.portrait else "noise")
-        words = re.sub(r"[^a-z0-9]+", "-", f"{source} {self.edit or ''}".lower()).strip("-")[:60] or "avatar"
-        return f"{words}-seed{self.seed}"
+        said = unicodedata.normalize("NFC", f"{source} {self.edit or ''}").lower()
+        words = re.sub(r"[\W_]+", "-", said).strip("-")[:WORDS].strip("-") or "avatar"
+        return f"{words}-seed{self.seed}-{self._sha256()[:6]}"
+
+    def _sha256(self) -> str:
+        """Of all that is asked for but the seed and the models."""
+        picture = ""
+        if self.portrait is not None:
+            picture = sha256_file(self.portrait) if exists(self.portrait) else str(self.portrait)
+        num = self.num if self.portrait is None else 1
+        return hashlib.sha256(json.dumps([num, picture, self.text, self.edit, self.as_is]).encode()).hexdigest()
 
 
 def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
@@ -101,7 +115,7 @@ def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
             del of
             progress(before + now, total)
 
-        generate_request(ModelFolder.of_run(run), request, part, to=layout.samples, work=layout.work / "samples")
+        generate_request(ModelFolder.of_run(run), request, part, to=layout.samples)
         done += request.num
     samples = [path for path in names(layout.samples, "*/*/planes.npy") if path.parts[-3] in RUN_SAMPLES]
     return publish_entry(item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
@@ -109,7 +123,7 @@ def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
 
 def run_requests(run: Run) -> list[Request]:
     """What a run generates by itself."""
-    requests = [Request(num=run.config.generate.num, name="noise")]
+    requests = [Request(num=run.config.generate.num, name="noise", overwrite=True)]
     held_out = [a for a in sorted(run.render_sources()) if run.config.is_held_out(a)]
     if not held_out:
         return requests
@@ -118,20 +132,20 @@ def run_requests(run: Run) -> list[Request]:
     publish_bytes(portrait, encode_png(over_white(sample.rgba)))
     return [
         *requests,
-        Request(num=1, portrait=portrait, name="portrait", as_is=True),
-        Request(num=1, portrait=portrait, edit="with glasses", name="edit", as_is=True),
-        Request(num=1, text=sample.record.caption, name="text"),
+        Request(num=1, portrait=portrait, name="portrait", as_is=True, overwrite=True),
+        Request(num=1, portrait=portrait, edit="with glasses", name="edit", as_is=True, overwrite=True),
+        Request(num=1, text=sample.record.caption, name="text", overwrite=True),
     ]
 
 
 def generate_request(
-    models: ModelFolder, request: Request, progress: Callable[[float, float], None], *, to: Path, work: Path
+    models: ModelFolder, request: Request, progress: Callable[[float, float], None], *, to: Path
 ) -> Path:
-    """Make what is asked for in ``work`` and publish it as ``to/<name>``, whole or not at all; returns that folder.
+    """Make what is asked for and publish it as ``to/<name>``, whole or not at all; returns that folder.
 
     Raises ``DataError`` for a portrait that is no image or shows no face, a model that is not there, or a folder of
-    that name that holds something else, ``ConfigError`` for a request that cannot be, ``ResourceError`` for a package
-    that preparing a portrait takes.
+    that name that is there already or holds something else, ``ConfigError`` for a request that cannot be,
+    ``ResourceError`` for a package that preparing a portrait takes.
     """
     portrait = _portrait(request, models.sampling)
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
@@ -139,11 +153,36 @@ def generate_request(
     final = to / request.folder_name
     if exists(final) and not names(final, "avatar-*/avatar.json"):
         raise DataError(f"{final} is there and holds no avatars: it is left alone; give another --name")
-    sampling, num = models.sampling, 1 if portrait is not None else request.num
-    use_threads(sampling.threads)
-    sampler = load_sampler(models, choose_device(sampling))
+    if exists(final) and not request.overwrite:
+        raise DataError(f"{final} is there already: --overwrite replaces it, or give another --name")
+    use_threads(models.sampling.threads)
+    sampler = load_sampler(models, choose_device(models.sampling))
+    # Beside its place, since a folder may be a link to another file system; its own, since two commands may make it.
+    staged = empty_folder(temporary_path(final))
+    try:
+        _make(sampler, models.sampling, request, portrait, staged, progress)
+        publish_folder(staged, final, replace=request.overwrite)
+    except FileExistsError:
+        raise DataError(
+            f"{final} was made by another command meanwhile, left alone: --overwrite replaces it, or give another "
+            "--name"
+        ) from None
+    finally:
+        forget(staged)
+    return final
+
+
+def _make(
+    sampler: Sampler,
+    sampling: Sampling,
+    request: Request,
+    portrait: Portrait | None,
+    staged: Path,
+    progress: Callable[[float, float], None],
+) -> None:
+    """Write all that is asked for into ``staged``."""
+    num = 1 if portrait is not None else request.num
     progress(0, num)
-    staged = empty_folder(work / request.folder_name)
     if portrait is not None and portrait.is_changed:
         pair = contact_sheet((portrait.before, portrait.rgb), columns=2, tile=PORTRAIT_TILE, labels=("given", "read"))
         (staged / PORTRAIT).write_bytes(encode_png(pair))
@@ -179,9 +218,7 @@ def generate_request(
     if num > 1:
         sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
         (staged / SHEET).write_bytes(encode_png(sheet))
-    publish_folder(staged, final)
     progress(num, num)
-    return final
 
 
 def _portrait(request: Request, sampling: Sampling) -> Portrait | None:

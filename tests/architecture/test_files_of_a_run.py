@@ -19,7 +19,6 @@ ELSEWHERE = {
     "capture": "captures, which are the user's",
     "commands/clean.py": "dead attempts below .work, and their sizes",
     "commands/doctor.py": "shared memory and system libraries",
-    "commands/generate.py": "the folder that was asked for",
     "commands/export/mesh.py": "the file that was asked for",
     "commands/export/nerf.py": "the folder that was asked for",
     "commands/export/person.py": "the file that was asked for",

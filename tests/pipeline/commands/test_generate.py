@@ -1,6 +1,7 @@
 """``generate`` by released weights, by a folder's and by a run's own, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from support.commands import rodin_passes, rodin_refuses
 from pipeline.commands.export.models import export_models
 from pipeline.config.load import load_config
 from pipeline.run import model_folder
-from pipeline.stages.generate import PORTRAIT_TILE
+from pipeline.stages.generate import PORTRAIT_TILE, Request
 
 pytestmark = pytest.mark.seconds
 
@@ -126,13 +127,18 @@ def test_its_settings_can_be_changed(installed, tmp_path):
     )
 
 
-def test_what_stands_there_is_left_alone_and_own_samples_are_replaced(installed, tmp_path):
+def test_what_stands_there_is_left_alone_and_own_samples_are_replaced_if_asked(installed, tmp_path):
     (tmp_path / "Documents").mkdir()
     (tmp_path / "Documents" / "letter.txt").write_text("dear")
     assert "holds no avatars: it is left alone" in rodin_refuses("generate", "--to", tmp_path, "--name", "Documents")
     assert [path.name for path in tmp_path.rglob("*")] == ["Documents", "letter.txt"]
-    for _ in range(2):
-        rodin_passes("generate", "--to", tmp_path, "--num", "1", "--name", "mine")
+    again = ("generate", "--to", tmp_path, "--num", "1", "--name", "mine")
+    rodin_passes(*again)
+    before = (tmp_path / "mine" / "avatar-000" / "avatar.json").stat()
+    assert "is there already: --overwrite replaces it" in rodin_refuses(*again, "--seed", "1")
+    assert (tmp_path / "mine" / "avatar-000" / "avatar.json").stat() == before
+    rodin_passes(*again, "--seed", "1", "--overwrite")
+    assert record(tmp_path / "mine" / "avatar-000")["seed"] == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Documents", "mine"]
 
 
@@ -168,3 +174,22 @@ def test_a_damaged_folder_is_told_and_nothing_is_written(weights, tmp_path):
 def test_requests_that_cannot_be(installed, tmp_path, words, said):
     (tmp_path / "run.toml").write_text(load_config(preset="demo").to_toml())
     assert said in rodin_refuses("generate", *(str(tmp_path) if word == "RUN" else word for word in words))
+
+
+def test_other_requests_have_other_folders(tmp_path):
+    text = "an old woman with grey curly hair, a red coat and round glasses"
+    for number, folder in enumerate("ab"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(tmp_path / folder / "face.png")
+    requests = [
+        Request(num=4), Request(num=2), Request(num=4, seed=1), Request(num=4, text=text),
+        Request(num=4, text=f"{text} and a black hat"), Request(num=4, text=text.replace(",", "")),
+        Request(num=4, text="\u6234\u773c\u955c\u7684\u8001\u4eba"), Request(num=4, text="\u91d1\u53d1\u5973\u5b69"),
+        Request(num=4, text="\U0001f642"), Request(num=4, text="\U0001f643"),
+        *(Request(num=1, portrait=tmp_path / folder / "face.png") for folder in "ab"),
+        Request(num=1, portrait=tmp_path / "a" / "face.png", edit="with glasses"),
+    ]  # fmt: skip
+    names = [request.folder_name for request in requests]
+    assert len(set(names)) == len(names) and names[0].startswith("noise-seed0-") and names[6].startswith("\u6234")
+    assert all(re.fullmatch(r"[\w.-]+", name) and len(name.encode()) < 250 for name in names)
+    assert Request(num=4, text=text).folder_name == requests[3].folder_name
