@@ -57,7 +57,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> None:
     report = tmp_path / "report.json"
     (tmp_path / "driver.py").write_text(DRIVER)

@@ -100,13 +100,25 @@ class Made:
         return Made(RunLayout(root), tiny_config(blender or self.config.render.python, *settings))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Two torch threads wait for each other longer than tensors this small take; a stage sets what it is told."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The whole run; tests only read it."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """The whole run; tests only read it.
+
+    From then on fewer and smaller pictures say how much texels show: each base model's training renders them anew.
+    """
     folder = tmp_path_factory.mktemp("made")
     run = Made(RunLayout(folder / "run"), tiny_config(recording_blender(folder)))
-    for shard in run.shards():
-        with run.noting("render"):
-            run.render(shard)
-    run.make_models()
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("SHOWN_AVATARS", 2), ("SHOWN_VIEWS", 2), ("SHOWN_SIDE", 16)):
+            patch.setattr(f"pipeline.stages.train.base.{name}", value)
+        for shard in run.shards():
+            with run.noting("render"):
+                run.render(shard)
+        run.make_models()
+        yield run

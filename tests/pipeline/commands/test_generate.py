@@ -1,6 +1,7 @@
 """``generate`` by released weights, by a folder's and by a run's own, and what it refuses."""
 
 import json
+import os
 import re
 import shutil
 
@@ -23,6 +24,12 @@ def weights(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "models"
     export_models(made.run, folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Exported weights take as many threads as there are cores, which wait for each other here."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
 
 
 @pytest.fixture

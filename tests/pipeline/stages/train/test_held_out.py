@@ -43,7 +43,7 @@ def table(run, name, file="held_out.csv"):
 
 @pytest.mark.parametrize("name", ["base", "upsampler", "latent", "refiner"])
 def test_a_training_has_the_same_bytes_with_and_without_it(made, tmp_path, name):
-    every = {"base": 16, "refiner": 1}.get(name, 2)
+    every = {"base": 3, "refiner": 1}.get(name, 2)
     run = made.copy_to(tmp_path / "run", name, settings=(f"{name}.held_out_every={every}",))
     report = run.train(name)
     assert tree_hashes(run.layout.model(name) / "weights") == tree_hashes(made.layout.model(name) / "weights")
