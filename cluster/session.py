@@ -119,18 +119,33 @@ def _start(folder: Path, num_cpus: int, runtime_env: dict[str, Any] | None) -> N
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
-        ray.init(
-            address="local",  # else RAY_ADDRESS would be followed
-            num_cpus=num_cpus,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=runtime_env,
-            _temp_dir=str(folder),
-        )
+        with _modules_of_ours_only():
+            ray.init(
+                address="local",  # else RAY_ADDRESS would be followed
+                num_cpus=num_cpus,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=runtime_env,
+                _temp_dir=str(folder),
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise ResourceError(f"Ray does not start on this machine: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _modules_of_ours_only() -> Iterator[None]:
+    """Workers look for modules first where the driver stands: a ``pipeline.py`` of the user's there would be ours.
+
+    Ray asks ``os.path.curdir`` for that folder, and offers no setting. What it is told is where this package lies.
+    """
+    here = os.path.curdir
+    os.path.curdir = str(Path(__file__).parent.parent)
+    try:
+        yield
+    finally:
+        os.path.curdir = here
 
 
 def _connect(address: str, runtime_env: dict[str, Any] | None) -> None:

@@ -40,7 +40,7 @@ def load_config(
     """
     tree: dict[str, Any] = {}
     if preset is None and file is None and run_toml is not None:
-        tree = _read_toml(run_toml)
+        tree = _read_run(run_toml)
     if preset is not None:
         if preset not in PRESETS:
             raise ConfigError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
@@ -51,7 +51,7 @@ def load_config(
     for setting in settings:
         tree = _merged(tree, _under_new_names(_parse_setting(setting), f"--set {setting}"))
     if renders is not None:
-        other = _read_toml(renders / "run.toml")
+        other = _read_run(renders / "run.toml")
         tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
         tree["ingest"] = other.get("ingest", {})
     return _with_vgg(_with_specs(_validated(tree)))
@@ -62,7 +62,7 @@ def read_run_toml(path: Path) -> RunConfig:
 
     Settings that are newer than the file have their defaults. Raises ``ConfigError`` with one line.
     """
-    return _validated(_read_toml(path))
+    return _validated(_read_run(path))
 
 
 def sampling_with(sampling: Sampling, settings: Sequence[str]) -> Sampling:
@@ -165,6 +165,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"configuration file {path} is no valid TOML: {error}") from None
     return _under_new_names(tree, f"configuration file {path}")
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """A run's configuration, which no program ever left empty: defaults would be those of another run."""
+    tree = _read_toml(path)
+    if not tree:
+        raise ConfigError(
+            f"{path} is empty, and with it what the run was made with: copy it again from where it is whole"
+        )
+    return tree
 
 
 def _under_new_names(tree: dict[str, Any], where: str) -> dict[str, Any]:

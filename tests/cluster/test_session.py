@@ -22,6 +22,7 @@ from cluster.dag import Task, run_tasks
 from cluster.session import ray_session
 
 def hang(item, inputs, progress):
+    import pipeline.contracts.naming  # not what stands where the command was given
     open(item, "w").write(str(os.getpid()))
     time.sleep(600)
 
@@ -61,9 +62,11 @@ def environment() -> dict[str, str]:
 def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> None:
     report = tmp_path / "report.json"
     (tmp_path / "driver.py").write_text(DRIVER)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "pipeline.py").write_text("x = 1")
     driver = subprocess.Popen(
         [sys.executable, str(tmp_path / "driver.py"), str(report), str(tmp_path / "mark")],
-        cwd=tmp_path,  # the package is found wherever the driver stands
+        cwd=tmp_path / "elsewhere",  # the package is found wherever the driver stands
         env=environment(),
         stderr=subprocess.DEVNULL,
     )

@@ -89,6 +89,9 @@ def test_unknown_preset_and_missing_file(tmp_path):
         load_config(file=tmp_path / "no.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[fit\nsteps = 3")
+    (tmp_path / "run.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"run.toml is empty"):
+        load_config(run_toml=tmp_path / "run.toml")
     with pytest.raises(ConfigError, match="no valid TOML"):
         load_config(file=broken)
 
