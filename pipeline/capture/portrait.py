@@ -71,6 +71,8 @@ class Portrait:
     """(height, width, 3) over white: what encoders see."""
     done: str
     """What was done, in words."""
+    is_known: npt.NDArray[np.bool_] | None = None
+    """Which pixels of a picture that was framed anew the given one covers (height, width); None for all."""
 
     @property
     def is_changed(self) -> bool:
@@ -141,9 +143,10 @@ def _prepared(path: Path, rgb: Pixels, before: Pixels, frame: Frame, *, is_cut_o
     framed, is_inside, place = _framed(rgb, face, frame)
     done = f"face of {face.side:.0f} pixels found" + (f", the clearest of {others + 1}" if others else "") + ", framed"
     if is_cut_out:
-        return Portrait(before, framed, done)
+        return Portrait(before, framed, done, is_inside)
     alpha = person_alpha(framed, (place.column, place.row), place.side, is_inside)
-    return Portrait(before, over_white(np.concatenate((framed, alpha[..., None]), -1)), f"{done}, background removed")
+    rgb = over_white(np.concatenate((framed, alpha[..., None]), -1))
+    return Portrait(before, rgb, f"{done}, background removed", is_inside)
 
 
 def _at_most(image: Pixels, most: int) -> Pixels:

@@ -261,6 +261,10 @@ class GenerateConfig(Record):
     left_over: float = Field(1.0, ge=0, le=1)
     """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
     less is nearer to what is expected, with less variety and less grain."""
+    portrait_steps: int = Field(0, ge=0)
+    """Steps in which eigen-planes are fitted to a portrait, rendered beside it; 0 goes by its latent alone."""
+    portrait_left_over: float = Field(1.0, ge=0, le=1)
+    """In place of ``left_over`` where eigen-planes were fitted: they leave less over."""
     autoguidance: float = Field(1.0, ge=1)
     """Weight of guidance of the base model by its own early weights (``base.early_share``), at the same condition; 1 is
     none. Best with little or no other guidance."""

@@ -36,6 +36,7 @@ from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
+from pipeline.stages.portrait_fit import Face
 from pipeline.stages.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
@@ -186,7 +187,7 @@ def _make(
     if portrait is not None and portrait.is_changed:
         pair = contact_sheet((portrait.before, portrait.rgb), columns=2, tile=PORTRAIT_TILE, labels=("given", "read"))
         (staged / PORTRAIT).write_bytes(encode_png(pair))
-    latents = _latents(sampler, request, portrait.rgb if portrait is not None else None, num)
+    latents, fitted = _asked(sampler, request, portrait, num)
     cameras = turntable_rig(
         sampling.generate.views,
         elevation_deg=ELEVATION_DEG,
@@ -198,7 +199,7 @@ def _make(
     for first in range(0, num, sampling.generate.batch):
         batch = latents[first : first + sampling.generate.batch]
         generator = seeded(sampling, first, f"generate planes {request.seed}", CPU)
-        drawn = sampler.planes(batch, generator)
+        drawn = sampler.planes(batch, generator, None if fitted is None else fitted[first : first + len(batch)])
         progress(first + SAMPLING_SHARE * len(batch), num)
         for offset, planes in enumerate(drawn):
             index = first + offset
@@ -228,16 +229,23 @@ def _portrait(request: Request, sampling: Sampling) -> Portrait | None:
     return read_portrait(request.portrait, frame)
 
 
-def _latents(sampler: Sampler, request: Request, portrait: npt.NDArray[np.uint8] | None, num: int) -> torch.Tensor:
-    """Image latents of what is asked for, (num, latent)."""
+def _asked(
+    sampler: Sampler, request: Request, portrait: Portrait | None, num: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Image latents of what is asked for, (num, latent), and base planes fitted to a portrait."""
     if portrait is not None:
-        rgb = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float().to(sampler.device) / 255
-        found = encode_images(sampler.clip, rgb)
-        return found if request.edit is None else sampler.edited(found, request.edit)
+        rgb = torch.from_numpy(portrait.rgb.copy()).permute(2, 0, 1).float().to(sampler.device) / 255
+        known = None if portrait.is_known is None else torch.from_numpy(portrait.is_known).to(sampler.device)
+        found = encode_images(sampler.clip, rgb[None])
+        fitted = sampler.fitted(found, (Face(rgb, known, is_photograph=portrait.is_changed),))
+        if request.edit is None:
+            return found, fitted
+        edited = sampler.edited(found, request.edit)
+        return edited, None if fitted is None else sampler.moved(fitted, found, edited)
     text = None
     if request.text is not None:
         text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])
-    return sampler.latents(num, text, seeded(sampler.sampling, 0, f"generate latents {request.seed}", CPU))
+    return sampler.latents(num, text, seeded(sampler.sampling, 0, f"generate latents {request.seed}", CPU)), None
 
 
 def _write_avatar(

@@ -1,4 +1,4 @@
-"""A picture of planes from a camera of ours."""
+"""Pictures of planes from cameras of ours."""
 
 import torch
 
@@ -7,6 +7,7 @@ from pipeline.contracts.conventions import BACKGROUND
 from pipeline.stages.views import intrinsics
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.rays import Rays, image_rays
 from rodin_models.field.render import Image, render_image
 
 
@@ -31,3 +32,13 @@ def rgba(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occu
     """The same picture as the refiner takes it (4, height, width): colour over white and alpha, each in [0, 1]."""
     image = picture(planes, decoder, camera, occupancy, samples=samples)
     return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
+
+
+def camera_rays(camera: Camera, device: torch.device) -> Rays:
+    """Rays through a camera's pixels, row by row."""
+    return image_rays(
+        torch.from_numpy(camera.matrix()).float().to(device),
+        torch.tensor(intrinsics(camera), device=device),
+        camera.height,
+        camera.width,
+    )

@@ -1,6 +1,6 @@
 """Models loaded for sampling: latents to planes, planes to images, images to refined ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.picture import rgba
+from pipeline.stages.portrait_fit import Face, portrait_evidence
 from pipeline.stages.weights import build_model, model_tree, remedy
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
+from rodin_models.diffusion.posterior import most_probable
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
@@ -69,9 +71,37 @@ class Sampler:
             return moved
         return edit_latent(latents, source[None], target[None], strength)
 
-    def planes(self, latents: Tensor, generator: torch.Generator) -> Tensor:
-        """Full planes (num, 3, channel, side, side), float16 as they would be stored."""
+    def fitted(self, latents: Tensor, faces: Sequence[Face]) -> Tensor | None:
+        """Base planes (num, 3, channel, side, side) that portraits make most probable, beside their latents.
+
+        None where portraits are taken by their latents alone: without ``generate.portrait_steps``, or with a base model
+        that stands on no linear one.
+        """
+        steps = self.sampling.generate.portrait_steps
+        if self.linear is None or not steps:
+            return None
+        made = [
+            most_probable(
+                self.linear, predicted, portrait_evidence(face, self.sampling, self.upsampler, self.decoder), steps
+            )
+            for predicted, face in zip(self.linear.predict(latents), faces, strict=True)
+        ]
+        return torch.stack(made)
+
+    def moved(self, fitted: Tensor, latents: Tensor, edited: Tensor) -> Tensor:
+        """Base planes fitted to portraits, moved by what the linear model makes of an edit of their latents."""
+        assert self.linear is not None, "there are fitted planes"
+        return fitted + self.linear.predict(edited) - self.linear.predict(latents)
+
+    def planes(self, latents: Tensor, generator: torch.Generator, fitted: Tensor | None = None) -> Tensor:
+        """Full planes (num, 3, channel, side, side), float16 as they would be stored.
+
+        Around base planes ``fitted`` to portraits where there are any, else around the linear prediction.
+        """
         settings = self.sampling.generate
+        predicted = fitted
+        if predicted is None and self.linear is not None:
+            predicted = self.linear.predict(latents)
         low = base.sample(
             self.base,
             latents,
@@ -79,8 +109,8 @@ class Sampler:
             num_steps=settings.base_steps,
             guidance=settings.guidance,
             generator=generator,
-            predicted=None if self.linear is None else self.linear.predict(latents),
-            left_over=settings.left_over,
+            predicted=predicted,
+            left_over=settings.left_over if fitted is None else settings.portrait_left_over,
             early=self.early,
             autoguidance=settings.autoguidance,
         )

@@ -126,6 +126,11 @@ class UpsamplerModel(nn.Module):
             return enlarged
         return (self.statistics.denormalise(enlarged) - self.statistics.mean[..., None, None]) / self.detail.std
 
+    def expected(self, low: Float[Tensor, "batch 3 channel low low"]) -> Float[Tensor, "batch 3 channel side side"]:
+        """Full planes in their own units that base planes make one expect: enlarged, and the mean detail if known."""
+        enlarged = enlarge(low, self.settings.unet.side)
+        return enlarged if self.detail is None else enlarged + self.detail.mean - self.statistics.mean[..., None, None]
+
     def forward(
         self,
         noisy: Float[Tensor, "batch 3 channel side side"],

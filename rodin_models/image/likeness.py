@@ -86,7 +86,12 @@ class Likeness(nn.Module):
 
 def small(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side side"]:
     """Pictures as :class:`Likeness` sees them: square, padded with white, by areas."""
-    return F.interpolate(squared(rgb), (SIDE, SIDE), mode="area")
+    return resized_square(rgb, SIDE)
+
+
+def resized_square(rgb: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 side side"]:
+    """Pictures padded with white to squares, of ``side`` pixels a side by areas."""
+    return F.interpolate(squared(rgb), (side, side), mode="area")
 
 
 def squared(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 longer longer"]:

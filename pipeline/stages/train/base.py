@@ -10,6 +10,7 @@ from pipeline.contracts.randomness import generator_for
 from pipeline.run.run import Run
 from pipeline.stages.device import seeded
 from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.picture import camera_rays
 from pipeline.stages.train.plane_data import (
     PlaneData,
     diffusion_settings,
@@ -19,12 +20,11 @@ from pipeline.stages.train.plane_data import (
 )
 from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
 from pipeline.stages.train.start import given_linear
-from pipeline.stages.views import intrinsics, read_one
+from pipeline.stages.views import read_one
 from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss, weights_of_texels
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.linear import LinearFit, fit_linear
 from rodin_models.diffusion.process import Diffusion
-from rodin_models.field.rays import image_rays
 from rodin_models.field.render import planes_occupancy
 from rodin_models.field.sensitivity import texel_sensitivity
 from rodin_models.field.triplane import mirrored
@@ -137,12 +137,7 @@ class BaseRecipe:
                 total += texel_sensitivity(
                     planes,
                     decoder,
-                    image_rays(
-                        torch.from_numpy(camera.matrix()).float(),
-                        torch.tensor(intrinsics(camera)),
-                        camera.height,
-                        camera.width,
-                    ),
+                    camera_rays(camera, CPU),
                     occupancy,
                     side=config.planes.resolution,
                     samples=config.fit.samples,

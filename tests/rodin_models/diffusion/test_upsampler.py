@@ -159,3 +159,13 @@ def test_an_image_loss_is_taken_in_float32_whatever_the_network_is_computed_in()
     with torch.autocast("cpu", torch.bfloat16):
         training_loss(UpsamplerModel(TINY, seeded(0)), planes, low, latents, seeded(1), image_loss)["loss"].backward()
     assert seen == [torch.float32, torch.float32]
+
+
+def test_full_planes_that_are_expected_are_enlarged_ones_and_the_mean_detail() -> None:
+    planes, low, _ = pairs()
+    torch.testing.assert_close(UpsamplerModel(TINY, seeded(0)).expected(low), enlarge(low, 8))
+    model = UpsamplerModel(replace(TINY, residual=True), seeded(0))
+    model.statistics.set(torch.full((3, 2), 0.7), torch.full((3, 2), 1.3))
+    detail = (planes - enlarge(low, 8)).mean(0)
+    model.set_detail(detail, torch.ones_like(detail))
+    torch.testing.assert_close(model.expected(low), planes, rtol=1e-4, atol=1e-5)
