@@ -23,7 +23,7 @@ from torch import Tensor
 from rodin_models.diffusion.linear import LinearModel
 
 RATE = 0.2
-"""Of Adam, in deviations a step."""
+"""Of Adam's first step, in deviations; the last ones are nothing."""
 BETAS = (0.8, 0.95)
 """Of Adam: short memories, for there are few steps."""
 
@@ -66,7 +66,8 @@ def most_probable(
         def planes() -> Tensor:
             return predicted + ((deviations * scale) @ basis).view_as(predicted)
 
-        for _ in range(num_steps):
+        for step in range(num_steps):
+            adam.param_groups[0]["lr"] = RATE * (1 - step / num_steps)
             adam.zero_grad()
             loss = evidence.misfit(planes()) + deviations.square().sum()
             loss.backward()
