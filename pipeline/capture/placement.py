@@ -67,7 +67,9 @@ def find_cube(sights: Sequence[Sight], where: str) -> tuple[Array, float]:
     centre = np.linalg.solve(total, np.sum([a @ position for a, (position, _) in zip(across, rays, strict=True)], 0))
     positions = np.stack([position for position, _ in rays])
     distance = float(np.median(np.linalg.norm(positions - centre, axis=1)))
-    if np.linalg.norm(positions - positions.mean(0), axis=1).mean() < ONE_PLACE * distance:
+    spread = float(np.linalg.norm(positions - positions.mean(0), axis=1).mean())
+    # Rays from one place meet there, so that the distance to where they meet may be nothing too.
+    if spread <= max(ONE_PLACE * distance, 1e-6 * float(np.abs(positions).max())):
         raise DataError(
             f"{sights[0].where}: all {len(sights)} cameras stand at one place, {_point(positions.mean(0))}: the "
             "matrices "

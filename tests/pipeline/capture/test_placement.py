@@ -71,6 +71,19 @@ def test_cameras_that_all_look_the_same_way():
         find_cube(sights()[:1] * 3, "capture")
 
 
+def test_cameras_at_one_place_do_not_say_where_the_object_is():
+    found = sights()
+    turns = [sight.camera.matrix() for sight in found]
+    for turn in turns:
+        turn[:3, 3] = 0, 0, -3
+    moved = [
+        Sight(s.where, Camera.of_matrix(turn, **s.camera.model_dump(exclude={"cam2world"})), s.mask, s.block)
+        for s, turn in zip(found, turns, strict=True)
+    ]
+    with pytest.raises(DataError, match="at one place"):
+        find_cube(moved, "capture")
+
+
 def placement(half_side=LARGEST * 1.1, centre=TRUE_CENTRE):
     return Placement(up="+z", centre=tuple(float(x) for x in centre), half_side=float(half_side))
 
