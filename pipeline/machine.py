@@ -3,6 +3,7 @@
 Memory is what the machine, its control groups or a CUDA device leave.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -50,6 +51,18 @@ def available_to_this_process(device: Any) -> int:
         return free + torch.cuda.memory_reserved(device)
     resident = int((_lines(Path("/proc/self/statm")) or ["0 0"])[0].split()[1]) * os.sysconf("SC_PAGESIZE")
     return available_bytes() + resident
+
+
+def forget_peak_memory() -> None:
+    """From now on :func:`peak_memory` is about what comes; where the kernel does not allow it, about all so far."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """Most bytes that this process has held in memory at once; None where the kernel does not say."""
+    found = [line for line in _lines(Path("/proc/self/status")) if line.startswith("VmHWM:")]
+    return int(found[0].split()[1]) * 1024 if found else None
 
 
 def free_bytes(path: Path) -> int:

@@ -74,7 +74,7 @@ class Baselines:
     def nearest(self, latents: Tensor) -> list[int]:
         """The training avatar whose latent is nearest to each."""
         training = self.subject.training
-        rows = (latents @ self.subject.latents(training).T).argmax(1).tolist()
+        rows = torch.cdist(latents, self.subject.latents(training)).argmin(1).tolist()
         return [training[row] for row in rows]
 
     def _seen(self, kind: str, index: int, planes: Callable[[], Tensor]) -> Tensor:
@@ -95,12 +95,12 @@ class Baselines:
         """Mean planes plus weighted sums of what each training avatar has beyond them, in one pass."""
         training, total, summed = self.subject.training, None, None
         for column, avatar in enumerate(training):
-            planes = self.subject.planes(avatar, level).double().cpu()
+            planes = self.subject.planes(avatar, level).cpu()
             if total is None or summed is None:
-                total, summed = torch.zeros_like(planes), planes.new_zeros((len(weights), *planes.shape))
+                total, summed = torch.zeros_like(planes).double(), planes.new_zeros((len(weights), planes.numel()))
             total += planes
-            summed += weights[:, column].double().view(-1, 1, 1, 1, 1) * planes
+            summed.addr_(weights[:, column].float(), planes.flatten())
         assert total is not None and summed is not None
-        mean = total / len(training)
-        beyond = summed - weights.double().sum(1).view(-1, 1, 1, 1, 1) * mean
-        return (mean + beyond).float().to(self.subject.sampler.device)
+        mean = (total / len(training)).float()
+        summed += (1 - weights.sum(1)).float()[:, None] * mean.flatten()
+        return summed.view(-1, *mean.shape).to(self.subject.sampler.device)

@@ -187,6 +187,13 @@ class Subject:
             lambda: self.seen(self.planes(avatar), self.cameras(avatar), self.decoder)[:, :3],
         )
 
+    def front_of_fit(self, avatar: int) -> Tensor:
+        """The same from the front alone (3, side, side)."""
+        return self.fitted.pictures(
+            f"front/{avatar:06d}-{self._fitted[avatar][:8]}",
+            lambda: self.seen(self.planes(avatar), (self.frontal_camera(),), self.decoder)[:, :3],
+        )[0]
+
     def cameras(self, avatar: int) -> tuple[Camera, ...]:
         """Those of :meth:`photographs`."""
         return tuple(sample.record.camera for sample in self.photographs(avatar))
@@ -215,11 +222,18 @@ class Subject:
         return torch.stack([self._latents[avatar] for avatar in avatars])
 
     def samples_of(
-        self, name: str, latents: Tensor, cameras: Callable[[int], Sequence[Camera]], tally: Tally
+        self,
+        name: str,
+        latents: Tensor,
+        cameras: Callable[[int], Sequence[Camera]],
+        tally: Tally,
+        *,
+        noise: str | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Pictures of what the models make of latents, one avatar a latent: rendered and refined, in their order.
 
-        Avatar ``i`` of batch ``b`` is always drawn from the noise of ``(name, b)``, whatever is kept already.
+        Avatar ``i`` of batch ``b`` is always drawn from the noise of ``(noise, b)``, whatever is kept already;
+        ``noise`` is ``name`` unless it is given.
         """
         size = self.sampler.sampling.generate.batch
         found = []
@@ -230,7 +244,7 @@ class Subject:
             if not all(self.generated.has(*pair) for pair in keys):
                 # A last batch that is not full is filled up, so that its noise does not depend on how many there are.
                 batch = latents[torch.arange(first, first + size) % len(latents)].to(self.sampler.device)
-                drawn = self.sampler.planes(batch, self.generator(first, f"planes {name}")).float()
+                drawn = self.sampler.planes(batch, self.generator(first, f"planes {noise or name}")).float()
                 for offset, (plain, refined) in enumerate(keys):
                     if not self.generated.has(plain, refined):
                         seen = self.seen(drawn[offset], cameras(first + offset), self.sampler.decoder)

@@ -14,8 +14,10 @@ from pipeline.machine import (
     available_bytes,
     available_to_this_process,
     extra_of,
+    forget_peak_memory,
     free_bytes,
     package_versions,
+    peak_memory,
     processor_name,
     require_disk,
 )
@@ -84,6 +86,15 @@ def test_versions_and_processor_for_a_ledger() -> None:
     with pytest.raises(ResourceError, match="no-such-package is not installed"):
         package_versions(("no-such-package",))
     assert processor_name().strip() and "\n" not in processor_name()
+
+
+def test_the_peak_of_memory_sees_what_was_held_and_let_go():
+    forget_peak_memory()
+    before = peak_memory()
+    held = bytearray(64 << 20)
+    held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])
+    del held
+    assert peak_memory() >= before + (48 << 20)
 
 
 def test_extras_are_those_of_the_project_and_name_what_a_missing_module_needs():

@@ -2,11 +2,23 @@ import pytest
 from support.commands import rodin_passes, rodin_refuses
 
 from pipeline.contracts.report.results import Results
-from pipeline.evaluation import evaluation, noise
+from pipeline.evaluation import attributes, evaluation, noise, portrait, steps, text
 from pipeline.evaluation.evaluation import chosen_sections, evaluate_models
 from pipeline.run.model_folder import ModelFolder
 
 pytestmark = pytest.mark.seconds
+
+
+SMALL = (
+    (noise, "RESAMPLES", 4),
+    (portrait, "SAMPLES", 2),
+    (attributes, "EPOCHS", 2),
+    (text, "EPOCHS", 2),
+    (text, "EDITS_MADE", 10),
+    (steps, "STEPS", (2, 4)),
+    (steps, "GUIDANCE", (1.0, 2.0)),
+)
+"""As little work as goes through everything."""
 
 
 class Display:
@@ -34,7 +46,8 @@ def evaluate(made, only=(), samples=4):
 
 
 def test_every_section_is_measured_once_and_its_pictures_are_not_made_again(evaluated, monkeypatch):
-    monkeypatch.setattr(noise, "RESAMPLES", 4)
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
     results, seen, _ = evaluate(evaluated)
     assert list(seen) == list(evaluation.MEASURES) == [section.name for section in results.sections]
     for done, total in seen.values():

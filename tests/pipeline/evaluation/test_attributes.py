@@ -1,0 +1,43 @@
+"""What a classifier is asked, and what it is told that sentences name."""
+
+import pytest
+
+from pipeline.evaluation.attributes import ATTRIBUTES, attributes_of, named_in_captions
+from pipeline.evaluation.text import EDITS
+from pipeline.people.caption import BEARDS, captions_of
+from pipeline.people.draw import draw_avatar
+
+CROWD = [draw_avatar(7, index) for index in range(300)]
+
+
+def test_everybody_has_every_attribute_that_nothing_hides():
+    for spec in CROWD:
+        seen = attributes_of(spec)
+        hidden = set(ATTRIBUTES) - set(seen)
+        assert hidden <= {"hair colour", "hair style"}
+        assert ("hair style" in hidden) == (spec.hat is not None)
+    words = {name: {attributes_of(spec).get(name) for spec in CROWD} for name in ATTRIBUTES}
+    assert all(len(found) > 1 for found in words.values())
+
+
+@pytest.mark.parametrize("phrasing", range(4))
+def test_what_is_named_is_in_the_sentence_and_what_is_not_is_not(phrasing):
+    for spec in CROWD:
+        sentence, named = captions_of(spec)[phrasing], named_in_captions(spec)
+        assert named["garment colour"] in sentence
+        assert ("glasses" in named) == ("glasses" in sentence)
+        assert ("hat" in named) == (spec.hat is not None) and named.get("hat", "") in sentence
+        assert ("beard" in named) == any(words in sentence for words in BEARDS.values())
+        if "hair colour" in named:
+            assert named["hair colour"] in sentence
+        assert (named["age"] == "child") == ("boy" in sentence or "girl" in sentence)
+        assert named["age"] == "child" or named["age"] in sentence
+        assert (named.get("hair style") == "bald") == (f"bald {named['age']}" in sentence)
+        assert "skin" not in named
+
+
+def test_edits_ask_for_what_can_be_answered():
+    answers = {name: {attributes_of(spec).get(name) for spec in CROWD} for name in ATTRIBUTES}
+    for edit in EDITS:
+        assert edit.wanted in answers[edit.attribute], edit
+        assert set(edit.with_it) <= set(ATTRIBUTES) - {edit.attribute}
