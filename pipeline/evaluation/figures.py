@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.contracts.report.results import Figure
-from rodin_models.image.bootstrap import Estimate, bootstrap, bootstrap_mean, bootstrap_ratio
+from rodin_models.image.bootstrap import Estimate, bootstrap_mean, bootstrap_means, bootstrap_ratio
 
 
 def figure(name: str, estimate: Estimate, *, digits: int = 2) -> Figure:
@@ -52,11 +52,4 @@ def paired(
     columns = [torch.as_tensor(column, dtype=torch.float64) for column in values]
     if not len(columns[0]):
         return Figure(name=name, value=None, n=0, digits=digits, withheld="nothing to measure")
-
-    def statistic(rows: Tensor) -> float:
-        try:
-            return of(*(float(column[rows].mean()) for column in columns))
-        except ZeroDivisionError:
-            return float("nan")
-
-    return figure(name, bootstrap(statistic, (len(columns[0]),), generator), digits=digits)
+    return figure(name, bootstrap_means([torch.stack(columns)], of, generator), digits=digits)

@@ -49,34 +49,55 @@ def bootstrap(
     if not counts or min(counts) < 1:
         raise ValueError(f"a bootstrap over groups of {tuple(counts)}: each needs at least one avatar")
     value = statistic(*(torch.arange(count) for count in counts))
-    drawn = torch.tensor(
-        [
-            statistic(*(torch.randint(count, (count,), generator=generator) for count in counts))
-            for _ in range(resamples)
-        ],
-        dtype=torch.float64,
-    )
-    drawn = drawn[drawn.isfinite()]
-    if not len(drawn):
-        return Estimate(value, value, value, min(counts))
-    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
-    low, high = (value + torch.quantile(drawn - drawn.mean(), ends)).tolist()
-    return Estimate(value, low, high, min(counts))
+    drawn = [
+        statistic(*(torch.randint(count, (count,), generator=generator) for count in counts)) for _ in range(resamples)
+    ]
+    return _estimate(value, drawn, min(counts))
+
+
+def bootstrap_means(
+    groups: Sequence[Tensor], of: Callable[..., float], generator: torch.Generator, *, resamples: int = RESAMPLES
+) -> Estimate:
+    """:func:`bootstrap` of a figure of means, all resamples at once.
+
+    Each group is (number, avatar): the numbers of one avatar stay together. ``of`` is given the mean of each number of
+    each group, in order; where it divides by 0 there is no figure. Raises ``ValueError`` for an empty group.
+    """
+    if not groups or min(group.shape[1] for group in groups) < 1:
+        raise ValueError(f"a bootstrap over groups of {[group.shape[1] for group in groups]}: each needs an avatar")
+
+    def figure(means: Sequence[float]) -> float:
+        try:
+            return of(*means)
+        except ZeroDivisionError:
+            return float("nan")
+
+    whole = [float(mean) for group in groups for mean in group.double().mean(1)]
+    columns = []
+    for group in groups:
+        rows = torch.randint(group.shape[1], (resamples, group.shape[1]), generator=generator)
+        columns.append(group.double()[:, rows].mean(-1))
+    drawn = [figure(means) for means in torch.cat(columns).T.tolist()]
+    return _estimate(figure(whole), drawn, min(group.shape[1] for group in groups))
 
 
 def bootstrap_mean(values: Tensor, generator: torch.Generator) -> Estimate:
     """The mean of one number an avatar, values that are no number left out; raises ``ValueError`` for none."""
-    known = values.double().flatten()
-    known = known[~known.isnan()]
-    return bootstrap(lambda rows: float(known[rows].mean()), (len(known),), generator)
+    known = values.flatten()
+    return bootstrap_means([known[~known.isnan()][None]], lambda mean: mean, generator)
 
 
 def bootstrap_ratio(over: Tensor, under: Tensor, generator: torch.Generator) -> Estimate:
     """The mean of the one group over the mean of the other, one number an avatar each, drawn apart."""
-    numerator, denominator = over.double().flatten(), under.double().flatten()
+    return bootstrap_means([over.flatten()[None], under.flatten()[None]], lambda a, b: a / b, generator)
 
-    def ratio(rows: Tensor, others: Tensor) -> float:
-        below = float(denominator[others].mean())
-        return float(numerator[rows].mean()) / below if below else float("nan")
 
-    return bootstrap(ratio, (len(numerator), len(denominator)), generator)
+def _estimate(value: float, drawn: Sequence[float], n: int) -> Estimate:
+    """Equation (1)."""
+    known = torch.tensor(drawn, dtype=torch.float64)
+    known = known[known.isfinite()]
+    if not len(known):
+        return Estimate(value, value, value, n)
+    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+    low, high = (value + torch.quantile(known - known.mean(), ends)).tolist()
+    return Estimate(value, low, high, n)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rodin_models.image.bootstrap import bootstrap, bootstrap_mean, bootstrap_ratio
+from rodin_models.image.bootstrap import bootstrap, bootstrap_mean, bootstrap_means, bootstrap_ratio
 
 
 def seeded(seed=0):
@@ -49,5 +49,19 @@ def test_what_is_no_number_is_left_out():
 
 
 def test_an_empty_group_is_refused():
-    with pytest.raises(ValueError, match="at least one avatar"):
+    with pytest.raises(ValueError, match="each needs an avatar"):
         bootstrap_mean(torch.empty(0), seeded())
+    with pytest.raises(ValueError, match="at least one avatar"):
+        bootstrap(lambda rows: 0.0, (0,), seeded())
+
+
+def test_all_resamples_at_once_are_as_wide_as_one_after_the_other():
+    values = torch.randn(2, 60, generator=seeded(1)) + 5
+    together = bootstrap_means([values], lambda a, b: a - b, seeded(2), resamples=4000)
+
+    def difference(rows):
+        return float(values[0, rows].mean() - values[1, rows].mean())
+
+    apart = bootstrap(difference, (60,), seeded(3), resamples=4000)
+    assert together.value == pytest.approx(apart.value, abs=1e-6)
+    assert together.high - together.low == pytest.approx(apart.high - apart.low, rel=0.1)
