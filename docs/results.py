@@ -2,29 +2,77 @@
 
     python docs/results.py runs/released
 
-Nothing on the page is written by hand: every figure is one of ``report/results.json``.
+Every figure is one of ``report/results.json`` or of the run's ledgers. What people saw on the sheet of samples stands
+in ``docs/results/seen.toml``, for the models that they looked at: ``models`` is what the page calls them, ``of`` how
+many samples they looked at, ``note`` what else is to be said, ``[defects]`` how many have which.
 """
 
-import shutil
+import io
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
-from pipeline.contracts.report.results import Results
+from PIL import Image
+
+from pipeline.commands.export.card import made_from
+from pipeline.contracts.report.results import Results, Section
 from pipeline.report.results_page import results_page
+from pipeline.run.existing import open_run
 
 DOCS: Final = Path(__file__).parent
+MOST_BYTES: Final = 400_000
+"""Of a picture."""
+SEEN: Final = "seen.toml"
 
 
-def write_page(run: Path, docs: Path) -> None:
-    """Write ``results.md`` and copy the pictures into ``docs/results/``."""
-    report = run / "report"
+def write_page(root: Path, docs: Path) -> None:
+    """Write ``results.md``, and the pictures as JPEG to ``docs/results/``."""
+    report = root / "report"
     results = Results.from_json((report / "results.json").read_bytes())
-    (docs / "results").mkdir(exist_ok=True)
+    folder = docs / "results"
+    folder.mkdir(exist_ok=True)
+    sections = []
     for section in results.sections:
+        pictures = []
         for picture in section.pictures:
-            shutil.copyfile(report / picture.path, docs / "results" / Path(picture.path).name)
-    (docs / "results.md").write_text(results_page(results), encoding="utf-8")
+            name = f"{Path(picture.path).stem}.jpg"
+            (folder / name).write_bytes(jpeg(report / picture.path))
+            pictures.append(picture.model_copy(update={"path": f"results/{name}"}))
+        sections.append(section.model_copy(update={"pictures": tuple(pictures)}))
+    page = results_page(results.model_copy(update={"sections": tuple(sections)}))
+    faces = next((section for section in results.sections if section.name == "faces"), None)
+    seen = "" if faces is None else "\n" + looked_at(faces, folder / SEEN)
+    text = f"{page}{seen}\n# The models\n\n{made_from(open_run(root))}"
+    (docs / "results.md").write_text(text, encoding="utf-8")
+
+
+def looked_at(faces: Section, seen: Path) -> str:
+    """Defects of the samples, counted by kind, if these are the models that somebody looked at."""
+    lines = ["## Looked at", ""]
+    record = tomllib.loads(seen.read_text(encoding="utf-8")) if seen.exists() else {}
+    if record.get("models") != faces.models_sha256[:12]:
+        return "\n".join([*lines, "Nobody has counted the defects of the samples of these models yet."]) + "\n"
+    lines += [
+        f"Every sample of the sheet, enlarged, by eye; one with several defects counts under each. {record['note']}",
+        "",
+        f"| seen in | of {record['of']} samples |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| {kind} | {count} |" for kind, count in record["defects"].items())]) + "\n"
+
+
+def jpeg(path: Path) -> bytes:
+    """A picture in at most :data:`MOST_BYTES`: as good as that allows, smaller where it has to be."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    while True:
+        for quality in (90, 80, 70):
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality, optimize=True)
+            if len(buffer.getvalue()) <= MOST_BYTES:
+                return buffer.getvalue()
+        image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ from pipeline.stages.device import choose_device, use_threads
 from pipeline.stages.sampler import load_sampler
 
 MEASURES: Final[dict[SectionName, str]] = {
-    "noise": "pipeline.evaluation.noise:measure_noise",
-    "faces": "pipeline.evaluation.faces:measure_faces",
-    "portrait": "pipeline.evaluation.portrait:measure_portrait",
-    "copies": "pipeline.evaluation.copies:measure_copies",
-    "text": "pipeline.evaluation.text:measure_text",
-    "steps": "pipeline.evaluation.steps:measure_steps",
+    "noise": "pipeline.evaluation.sections.noise:measure_noise",
+    "faces": "pipeline.evaluation.sections.faces:measure_faces",
+    "portrait": "pipeline.evaluation.sections.portrait:measure_portrait",
+    "copies": "pipeline.evaluation.sections.copies:measure_copies",
+    "text": "pipeline.evaluation.sections.text:measure_text",
+    "steps": "pipeline.evaluation.sections.steps:measure_steps",
 }
 """By section: the function that measures it."""
 Display = Callable[[str], AbstractContextManager[Callable[[float, float], None]]]

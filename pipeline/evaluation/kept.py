@@ -1,6 +1,7 @@
-"""Pictures that are kept, so that an evaluation goes on where it was interrupted: strips that a person can open too."""
+"""What is kept, so that an evaluation goes on where it was interrupted: strips of pictures, and numbers."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from pipeline.contracts.errors import DataError
 from pipeline.images import decode_image, encode_png
 from pipeline.io.files import exists, read_bytes
-from pipeline.io.publish import publish_bytes
+from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.report.pictures import strip
 
 
@@ -43,6 +44,21 @@ class Kept:
     def pictures(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """The strip of that name, made if it is not there yet."""
         return self.read(name) if self.has(name) else self.keep(name, make())
+
+    def numbers(
+        self, name: str, make: Callable[[], dict[str, float]], pictures: Sequence[str] = ()
+    ) -> dict[str, float]:
+        """The numbers of that name, measured if they, or ``pictures`` that ``make`` keeps, are not there yet.
+
+        Raises ``DataError`` for a damaged file.
+        """
+        path = self.folder / f"{name}.json"
+        if not exists(path) or not self.has(*pictures):
+            publish_text(path, json.dumps(make()) + "\n")
+        try:
+            return {key: float(value) for key, value in json.loads(read_bytes(path)).items()}
+        except (ValueError, TypeError, AttributeError):
+            raise DataError(f"{path} is no record of numbers: delete it") from None
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.png"

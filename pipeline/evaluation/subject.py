@@ -111,8 +111,8 @@ class Subject:
 
     @cached_property
     def generated(self) -> Kept:
-        """Pictures that the models made."""
-        return Kept(self.run.layout.evaluation / self.models_sha256[:12])
+        """Pictures that the models made, from so many views."""
+        return Kept(self.run.layout.evaluation / f"{self.models_sha256[:12]}-{self.views}")
 
     @cached_property
     def fitted(self) -> Kept:
@@ -170,13 +170,17 @@ class Subject:
         """Fitted planes in float32."""
         return torch.from_numpy(self.store.read(avatar, level)).to(self.sampler.device).float()
 
-    def seen(self, planes: Tensor, cameras: Sequence[Camera], decoder: Decoder) -> Tensor:
-        """Planes (3, channel, side, side) from cameras, (view, 4, side, side): colour over white and alpha."""
+    def seen(self, planes: Tensor, cameras: Sequence[Camera], decoder: Decoder, side: int | None = None) -> Tensor:
+        """Planes (3, channel, side, side) from cameras, (view, 4, side, side): colour over white and alpha.
+
+        Pictures are :attr:`side` pixels a side unless another is given.
+        """
+        side = side or self.side
         occupancy = planes_occupancy(planes, decoder)
         samples = self.sampler.sampling.generate.samples
         pictures = []
         for camera in cameras:
-            image = picture(planes, decoder, camera.resized(self.side, self.side), occupancy, samples=samples)
+            image = picture(planes, decoder, camera.resized(side, side), occupancy, samples=samples)
             pictures.append(torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1))).cpu())
         return torch.stack(pictures)
 
@@ -229,37 +233,43 @@ class Subject:
         tally: Tally,
         *,
         noise: str | None = None,
+        refined: bool = True,
     ) -> list[tuple[Tensor, Tensor]]:
         """Pictures of what the models make of latents, one avatar a latent: rendered and refined, in their order.
 
         Avatar ``i`` of batch ``b`` is always drawn from the noise of ``(noise, b)``, whatever is kept already;
-        ``noise`` is ``name`` unless it is given.
+        ``noise`` is ``name`` unless it is given. Unless ``refined`` the rendered pictures stand for the refined ones.
         """
         size = self.sampler.sampling.generate.batch
         found = []
         for first in range(0, len(latents), size):
-            keys = [
-                (f"{name}/{i:06d}", f"{name}/{i:06d}-refined") for i in range(first, min(first + size, len(latents)))
-            ]
+            plain_keys = [f"{name}/{i:06d}" for i in range(first, min(first + size, len(latents)))]
+            keys = [(key, f"{key}-refined" if refined else key) for key in plain_keys]
             if not all(self.generated.has(*pair) for pair in keys):
                 # A last batch that is not full is filled up, so that its noise does not depend on how many there are.
                 batch = latents[torch.arange(first, first + size) % len(latents)].to(self.sampler.device)
                 drawn = self.sampler.planes(batch, self.generator(first, f"planes {noise or name}")).float()
-                for offset, (plain, refined) in enumerate(keys):
-                    if not self.generated.has(plain, refined):
+                for offset, pair in enumerate(keys):
+                    if not self.generated.has(*pair):
                         seen = self.seen(drawn[offset], cameras(first + offset), self.sampler.decoder)
-                        self.generated.keep(refined, self.refined(seen, batch[offset]))
-                        self.generated.keep(plain, seen[:, :3])
+                        if refined:
+                            self.generated.keep(pair[1], self.refined(seen, batch[offset]))
+                        self.generated.keep(pair[0], seen[:, :3])
                     tally.step()
             else:
                 tally.step(len(keys))
-            found += [(self.generated.read(plain), self.generated.read(refined)) for plain, refined in keys]
+            found += [(self.generated.read(pair[0]), self.generated.read(pair[1])) for pair in keys]
         return found
 
     def from_noise(self, num: int, tally: Tally) -> list[tuple[Tensor, Tensor]]:
-        """Pictures of ``num`` unpicked avatars from noise, rendered and refined, from :meth:`rig`."""
+        """Pictures of ``num`` unpicked avatars from noise, rendered and refined.
+
+        From :meth:`rig` as many as there are held-out people, which is what sets are compared by; the rest from the
+        front alone.
+        """
+        full, front = len(self.held_out), (self.frontal_camera(),)
         drawn = [self.sampler.latents(BATCH, None, self.generator(i, "latents")) for i in range(-(-num // BATCH))]
-        return self.samples_of("noise", torch.cat(drawn)[:num], self.rig, tally)
+        return self.samples_of("noise", torch.cat(drawn)[:num], lambda i: self.rig(i) if i < full else front, tally)
 
     @cached_property
     def _fitted(self) -> dict[int, str]:

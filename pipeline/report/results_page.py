@@ -8,19 +8,21 @@ from pipeline.contracts.report.results import Bar, Figure, Results, Section, Tab
 
 def results_page(results: Results, *, pictures: str = "") -> str:
     """The page; ``pictures`` is put before the paths of pictures, which are relative to the report's folder."""
+    samples = " or ".join(sorted({str(section.samples) for section in results.sections}))
     lines = [
         "# Results",
         "",
         f"Measured on the {results.num_held_out} held-out people of preset `{results.preset}`, whom no decoder, CLIP, "
         f"statistic, eigen-plane or model has seen, beside {results.num_training} training people. "
         "In brackets: the interval of 95 % by bootstrap over avatars; *n* is how many avatars a figure rests on. "
-        "`rodin-pipe evaluate` measures, `docs/results.py` writes this page.",
+        f"`rodin-pipe evaluate --out RUN --samples {samples}` measures, `python docs/results.py RUN` writes this page.",
         "",
         f"{results.processor}; {', '.join(f'{name} {version}' for name, version in results.versions.items())}.",
     ]
     bars = [bar for section in results.sections for bar in section.bars]
     if bars:
-        lines += ["", "## What should be reached", "", *_bar_lines(bars)]
+        reached = sum(bar.reached is True for bar in bars)
+        lines += ["", "## What should be reached", "", f"{reached} of {len(bars)} are.", "", *_bar_lines(bars)]
     for section in results.sections:
         lines += _section_lines(section, pictures)
     return "\n".join(lines) + "\n"

@@ -98,11 +98,15 @@ class Sampler:
 
         Around base planes ``fitted`` to portraits where there are any, else around the linear prediction.
         """
+        return self.full_planes(self.base_planes(latents, generator, fitted), latents, generator).half()
+
+    def base_planes(self, latents: Tensor, generator: torch.Generator, fitted: Tensor | None = None) -> Tensor:
+        """Base planes of latents (num, latent), around those ``fitted`` to portraits where there are any."""
         settings = self.sampling.generate
         predicted = fitted
         if predicted is None and self.linear is not None:
             predicted = self.linear.predict(latents)
-        low = base.sample(
+        return base.sample(
             self.base,
             latents,
             num_samples=len(latents),
@@ -114,15 +118,18 @@ class Sampler:
             early=self.early,
             autoguidance=settings.autoguidance,
         )
+
+    def full_planes(self, low: Tensor, latents: Tensor, generator: torch.Generator) -> Tensor:
+        """Full planes in [-1, 1] of base planes and the latents that they came from."""
         full = upsampler.sample(
             self.upsampler,
             low,
             latents,
-            num_steps=settings.upsampler_steps,
+            num_steps=self.sampling.generate.upsampler_steps,
             guidance=1.0,
             generator=generator,
         )
-        return full.clamp(-1, 1).half()
+        return full.clamp(-1, 1)
 
     def images(
         self,

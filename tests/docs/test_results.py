@@ -1,33 +1,46 @@
 """docs/results.md is made by a script of what an evaluation left in a run."""
 
 import importlib.util
+import io
 from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.tiny import tiny_config
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.report.page import Picture
 from pipeline.contracts.report.results import Results, Section
+from pipeline.images import encode_png
 
 ROOT = Path(__file__).parents[2]
+MODELS = "0123456789ab" + "c" * 52
 
 
-def script():
+def load_script():
     spec = importlib.util.spec_from_file_location("results_script", ROOT / "docs" / "results.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_page_and_its_pictures_come_from_the_run(tmp_path):
-    report, docs = tmp_path / "run" / "report", tmp_path / "docs"
+script = load_script()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run in which nothing but samples was measured; its picture is noise, which JPEG hardly makes smaller."""
+    report = tmp_path / "run" / "report"
     (report / "results").mkdir(parents=True)
-    docs.mkdir()
-    (report / "results" / "noise.png").write_bytes(b"picture")
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    (report / "results" / "samples.png").write_bytes(encode_png(noise, optimize=False))
     section = Section(
-        name="noise",
-        title="From noise",
+        name="faces",
+        title="Reads as a person",
         tables=(),
-        pictures=(Picture(path="results/noise.png", caption="Samples"),),
-        models_sha256="a" * 64,
+        pictures=(Picture(path="results/samples.png", caption="Samples"),),
+        models_sha256=MODELS,
         samples=4,
         finished_at=0.0,
         seconds=1.0,
@@ -42,6 +55,46 @@ def test_the_page_and_its_pictures_come_from_the_run(tmp_path):
         sections=(section,),
     )
     (report / "results.json").write_text(results.to_json())
-    script().write_page(tmp_path / "run", docs)
-    assert "![Samples](results/noise.png)" in (docs / "results.md").read_text()
-    assert (docs / "results" / "noise.png").read_bytes() == b"picture"
+    (tmp_path / "run" / "run.toml").write_text(tiny_config("").to_toml())
+    return tmp_path / "run"
+
+
+def width(jpeg):
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        return image.width
+
+
+def write_page(run):
+    docs = run.parent / "docs"
+    (docs / "results").mkdir(parents=True, exist_ok=True)
+    script.write_page(run, docs)
+    return (docs / "results.md").read_text(), docs / "results"
+
+
+def test_the_page_and_its_pictures_come_from_the_run(run):
+    page, folder = write_page(run)
+    assert "![Samples](results/samples.jpg)" in page
+    assert "--samples 4" in page and "## Data" in page and "## Training" in page
+    assert width((folder / "samples.jpg").read_bytes()) == 320
+
+
+def test_defects_are_those_of_the_models_that_were_looked_at(run):
+    page, folder = write_page(run)
+    assert "Nobody has counted" in page
+    seen = f'models = "{MODELS[:12]}"\nof = 4\nnote = "By two people."\n[defects]\n"no neck" = 3\n'
+    (folder / "seen.toml").write_text(seen)
+    page, _ = write_page(run)
+    assert "| no neck | 3 |" in page and "of 4 samples" in page and "By two people." in page
+    (folder / "seen.toml").write_text(seen.replace("ab", "ff"))
+    page, _ = write_page(run)
+    assert "no neck" not in page and "Nobody has counted" in page
+
+
+def test_a_picture_is_made_as_small_as_it_has_to_be(run, monkeypatch):
+    path = run / "report" / "results" / "samples.png"
+    whole = script.jpeg(path)
+    monkeypatch.setattr(script, "MOST_BYTES", len(whole) - 1)
+    assert len(script.jpeg(path)) < len(whole)
+    monkeypatch.setattr(script, "MOST_BYTES", 4000)
+    small = script.jpeg(path)
+    assert len(small) <= 4000 and width(small) < 320

@@ -31,8 +31,13 @@ LIMITS: Final = """## Limits
 
 def model_card(run: Run, sizes: Mapping[str, int]) -> str:
     """The text; ``sizes`` are bytes by part."""
-    parts = (_head(run), _data(run), _training(run), _bytes(sizes), _figures(run), _limits(run), LICENCE)
+    parts = (_head(run), made_from(run), _bytes(sizes), _figures(run), _limits(run), LICENCE)
     return "\n".join(part for part in parts if part)
+
+
+def made_from(run: Run) -> str:
+    """The card's sections on the people that models were made from, and on steps, hours and processors."""
+    return f"{_data(run)}\n{_training(run)}"
 
 
 def _head(run: Run) -> str:

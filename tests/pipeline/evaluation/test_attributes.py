@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.evaluation.attributes import ATTRIBUTES, attributes_of, named_in_captions
-from pipeline.evaluation.text import EDITS
+from pipeline.evaluation.sections.text import EDITS, edits_for
 from pipeline.people.caption import BEARDS, captions_of
 from pipeline.people.draw import draw_avatar
 
@@ -41,3 +41,12 @@ def test_edits_ask_for_what_can_be_answered():
     for edit in EDITS:
         assert edit.wanted in answers[edit.attribute], edit
         assert set(edit.with_it) <= set(ATTRIBUTES) - {edit.attribute}
+
+
+def test_nobody_is_asked_to_become_what_they_are_or_what_cannot_be_seen():
+    for spec in CROWD:
+        seen, asked = attributes_of(spec), edits_for(spec)
+        assert len(asked) >= 2
+        for edit in set(EDITS) - set(asked):
+            assert seen.get(edit.attribute, edit.wanted) == edit.wanted
+        assert all(edit.attribute in seen and seen[edit.attribute] != edit.wanted for edit in asked)

@@ -2,8 +2,9 @@ import pytest
 from support.commands import rodin_passes, rodin_refuses
 
 from pipeline.contracts.report.results import Results
-from pipeline.evaluation import attributes, evaluation, noise, portrait, steps, text
+from pipeline.evaluation import attributes, evaluation
 from pipeline.evaluation.evaluation import chosen_sections, evaluate_models
+from pipeline.evaluation.sections import consistency, noise, portrait, steps, text
 from pipeline.run.model_folder import ModelFolder
 
 pytestmark = pytest.mark.seconds
@@ -14,7 +15,8 @@ SMALL = (
     (portrait, "SAMPLES", 2),
     (attributes, "EPOCHS", 2),
     (text, "EPOCHS", 2),
-    (text, "EDITS_MADE", 10),
+    (consistency, "VIEWS", 3),
+    (steps, "REFITTED", 1),
     (steps, "STEPS", (2, 4)),
     (steps, "GUIDANCE", (1.0, 2.0)),
 )
@@ -45,7 +47,12 @@ def evaluate(made, only=(), samples=4):
     return results, display.seen, said
 
 
-def test_every_section_is_measured_once_and_its_pictures_are_not_made_again(evaluated, monkeypatch):
+@pytest.mark.parametrize(
+    "sections", [("noise", "faces"), pytest.param(tuple(evaluation.MEASURES), marks=pytest.mark.slow)]
+)
+def test_every_section_is_measured_once_and_its_pictures_are_not_made_again(evaluated, monkeypatch, sections):
+    monkeypatch.setattr(evaluation, "MEASURES", {name: evaluation.MEASURES[name] for name in sections})
+    (evaluated.layout.report / "results.json").unlink(missing_ok=True)
     for module, name, value in SMALL:
         monkeypatch.setattr(module, name, value)
     results, seen, _ = evaluate(evaluated)

@@ -52,6 +52,7 @@ def test_every_bar_is_reached_or_not():
     assert lines["reached one"].endswith("| at most 13 | reached |")
     assert lines["missed"].endswith("| at least 13 | **not reached** |")
     assert lines["unk"].endswith("| no figure |")
+    assert "1 of 3 are." in page
 
 
 def test_every_figure_of_the_page_is_one_of_the_file():
@@ -68,6 +69,7 @@ def test_every_figure_of_the_page_is_one_of_the_file():
         "13",
         "1970",
         "01",
+        "1",
     }
     assert set(re.findall(r"\d+(?:\.\d+)?", page)) <= known | {"0123456789"}
 

@@ -4,27 +4,27 @@ The upsampler against bicubic enlargement of the base planes of held-out fits; t
 of their pictures; sampling steps and guidance of the base model by quality and seconds; seconds and memory by part.
 """
 
-import json
-import time
-from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple, TypeVar
+from functools import partial
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pipeline.contracts.results import Figure, Row, Table
+from pipeline.contracts.report.results import Row, Table
 from pipeline.evaluation.features import Judge
 from pipeline.evaluation.figures import mean
 from pipeline.evaluation.found import Found
-from pipeline.evaluation.portrait import COLUMNS, DB, PERCEPTUAL, Likeness
+from pipeline.evaluation.sections.consistency import PEOPLE as REFITTED
+from pipeline.evaluation.sections.consistency import refits
+from pipeline.evaluation.sections.costs import Spent, costs, timed
+from pipeline.evaluation.sections.portrait import COLUMNS, DB, PERCEPTUAL, Likeness
 from pipeline.evaluation.subject import CPU, Subject, Tally
-from pipeline.io.files import exists, read_text
-from pipeline.io.publish import publish_text
-from pipeline.machine import forget_peak_memory, peak_memory
+from pipeline.stages.sampler import Sampler
 from pipeline.stages.views import rgb_tensor
-from rodin_models.diffusion import base, upsampler
 from rodin_models.diffusion.process import Diffusion
+from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.image.refiner import enlarged, refine
 
 PEOPLE: Final = 32
@@ -34,8 +34,7 @@ SAMPLED: Final = 16
 REFINED_VIEWS: Final = 3
 STEPS: Final = (10, 25, 50)
 GUIDANCE: Final = (1.0, 1.5, 2.0, 3.0)
-SECONDS: Final = "seconds of the base model"
-Made = TypeVar("Made")
+LEFT_OVER: Final = (0.5, 0.7, 1.0)
 
 
 class Way(NamedTuple):
@@ -44,22 +43,32 @@ class Way(NamedTuple):
     kind: Literal["ddim", "dpm"]
     steps: int
     guidance: float
+    left_over: float
 
     def __str__(self) -> str:
-        return f"{self.kind}, {self.steps} steps, guidance {self.guidance:g}"
+        return f"{self.kind}, {self.steps} steps, guidance {self.guidance:g}, left over {self.left_over:g}"
+
+    def of(self, sampler: Sampler) -> Sampler:
+        """A sampler that goes this way."""
+        changed = {"base_steps": self.steps, "guidance": self.guidance, "left_over": self.left_over}
+        generate = sampler.sampling.generate.model_copy(update=changed)
+        model = copy(sampler.base)
+        model.diffusion = Diffusion(replace(model.diffusion.settings, sampler=self.kind))
+        return replace(sampler, base=model, sampling=sampler.sampling.model_copy(update={"generate": generate}))
 
 
 def measure_steps(subject: Subject) -> Found:
     """Measure."""
-    people, sampled = subject.held_out[:PEOPLE], subject.held_out[:SAMPLED]
+    people, sampled, refitted = (subject.held_out[:most] for most in (PEOPLE, SAMPLED, REFITTED))
     ways = _ways(subject)
-    tally = Tally(subject.progress, 2 * len(people) + len(ways) * len(sampled) + 1)
+    tally = Tally(subject.progress, 2 * len(people) + len(ways) * len(sampled) + len(refitted) + 1)
     judge = Judge()
     tables = (
         _of_upsampler(subject, people, judge, tally),
         _of_refiner(subject, people, judge, tally),
+        refits(subject, refitted, tally),
         _of_ways(subject, sampled, ways, judge, tally),
-        _costs(subject, tally),
+        costs(subject, tally),
     )
     return Found(
         title="Parts, steps and costs",
@@ -72,7 +81,7 @@ def measure_steps(subject: Subject) -> Found:
 
 
 def _of_upsampler(subject: Subject, people: tuple[int, ...], judge: Judge, tally: Tally) -> Table:
-    side, steps = subject.store.spec.resolution, subject.sampler.sampling.generate.upsampler_steps
+    side = subject.store.spec.resolution
     truths, ways = [], {"bicubic": [], "upsampler": [], "full planes of the fit": []}  # type: ignore[var-annotated]
     for avatar in people:
         name = f"{avatar:06d}-{subject.planes_name((avatar,))}"
@@ -81,16 +90,12 @@ def _of_upsampler(subject: Subject, people: tuple[int, ...], judge: Judge, tally
             return subject.seen(planes, subject.cameras(avatar), subject.decoder)[:, :3]
 
         def bicubic(avatar: int = avatar) -> Tensor:
-            return seen(upsampler.enlarge(subject.planes(avatar, "base_planes")[None], side)[0].clamp(-1, 1))
+            return seen(enlarge(subject.planes(avatar, "base_planes")[None], side)[0].clamp(-1, 1))
 
         def upsampled(avatar: int = avatar) -> Tensor:
             low = subject.planes(avatar, "base_planes")[None]
             latents = subject.latents((avatar,)).to(low)
-            generator = subject.generator(avatar, "upsampler")
-            full = upsampler.sample(
-                subject.sampler.upsampler, low, latents, num_steps=steps, guidance=1.0, generator=generator
-            )
-            return seen(full[0].clamp(-1, 1))
+            return seen(subject.sampler.full_planes(low, latents, subject.generator(avatar, "upsampler"))[0])
 
         truths.append(subject.renders(avatar))
         ways["bicubic"].append(subject.fitted.pictures(f"bicubic/{name}", bicubic))
@@ -124,10 +129,14 @@ def _of_refiner(subject: Subject, people: tuple[int, ...], judge: Judge, tally: 
 
 
 def _ways(subject: Subject) -> list[Way]:
-    """Steps by both samplers at the guidance that generation has, then other guidance at its steps."""
+    """Steps by both samplers as generation is set otherwise, then other guidance and shares of what is left over."""
     settings, process = subject.sampler.sampling.generate, subject.sampler.base.diffusion.settings
-    ways = [Way(kind, steps, settings.guidance) for kind in ("ddim", "dpm") for steps in STEPS]
-    ways += [Way(process.sampler, settings.base_steps, guidance) for guidance in GUIDANCE]
+    now = Way(process.sampler, settings.base_steps, settings.guidance, settings.left_over)
+    kinds: tuple[Literal["ddim", "dpm"], ...] = ("ddim", "dpm")
+    ways = [now._replace(kind=kind, steps=steps) for kind in kinds for steps in STEPS]
+    ways += [now._replace(guidance=guidance) for guidance in GUIDANCE]
+    if subject.sampler.linear is not None:
+        ways += [now._replace(left_over=left_over) for left_over in LEFT_OVER]
     possible = [
         way
         for way in dict.fromkeys(ways)
@@ -141,13 +150,13 @@ def _of_ways(subject: Subject, people: tuple[int, ...], ways: list[Way], judge: 
     truths = [subject.renders(avatar)[:1] for avatar in people]
     rows = []
     for way in ways:
-        pictures, seconds = _sampled(subject, people, way, tally)
+        pictures, spent = _sampled(subject, people, way, tally)
         like = Likeness.of([picture[None] for picture in pictures], truths, judge)
         rows.append(
             Row(
                 name=str(way),
                 figures=(
-                    Figure(name=SECONDS, value=seconds, n=len(people), digits=2),
+                    *spent.figures(len(people), len(people)),
                     *(
                         mean(column, like.values[column], subject.generator(0, f"{way} {column}"), digits=digits)
                         for column, digits in ((DB, 2), (PERCEPTUAL, 3))
@@ -155,108 +164,33 @@ def _of_ways(subject: Subject, people: tuple[int, ...], ways: list[Way], judge: 
                 ),
             )
         )
-    note = "Single samples from portraits of held-out people, from the front; seconds are of one avatar."
+    note = (
+        "Single samples from portraits of held-out people, from the front, base planes enlarged bicubically; seconds "
+        "are of the base planes of one avatar. What is left over: the share of a sample's difference from what is "
+        "expected that is kept."
+    )
     return Table(title="Steps and guidance of the base model", rows=tuple(rows), note=note)
 
 
-def _sampled(subject: Subject, people: tuple[int, ...], way: Way, tally: Tally) -> tuple[list[Tensor], float]:
-    """Frontal pictures of one sample a person, and seconds of the base model for each."""
-    kept, name = subject.generated, f"steps/{way.kind}-{way.steps}-{way.guidance:g}"
+def _sampled(subject: Subject, people: tuple[int, ...], way: Way, tally: Tally) -> tuple[list[Tensor], Spent]:
+    """Frontal pictures of one sample a person, and what sampling them took."""
+    kept, name = subject.generated, f"steps/{way.kind}-{way.steps}-{way.guidance:g}-{way.left_over:g}"
     names = [f"{name}/{avatar:06d}" for avatar in people]
-    timed = kept.folder / name / "seconds.json"
-    if not kept.has(*names) or not exists(timed):
-        sampler = subject.sampler
+
+    def measured() -> dict[str, float]:
+        sampler = way.of(subject.sampler)
         latents, generator = subject.latents(people).to(sampler.device), subject.generator(0, "steps")
-        size, spent, front = sampler.sampling.generate.batch, 0.0, (subject.frontal_camera(),)
+        size, spent, front = sampler.sampling.generate.batch, Spent(0.0, 0.0), (subject.frontal_camera(),)
         for first in range(0, len(people), size):
-            batch = latents[first : first + size]
-            low, seconds = _timed(lambda batch=batch: _base(subject, batch, way, generator))  # type: ignore[misc]
-            spent += seconds
-            full = upsampler.sample(
-                sampler.upsampler,
-                low,
-                batch,
-                num_steps=sampler.sampling.generate.upsampler_steps,
-                guidance=1.0,
-                generator=generator,
-            ).clamp(-1, 1)
-            for offset, planes in enumerate(full):
+            low, seconds = timed(partial(sampler.base_planes, latents[first : first + size], generator))
+            spent = Spent(spent.seconds + seconds.seconds, spent.processor + seconds.processor)
+            for offset, planes in enumerate(enlarge(low, subject.store.spec.resolution).clamp(-1, 1)):
                 kept.keep(names[first + offset], subject.seen(planes, front, sampler.decoder)[:, :3])
-                tally.step()
-        publish_text(timed, json.dumps({"seconds": spent / len(people)}) + "\n")
-    else:
-        tally.step(len(people))
-    return [kept.read(each)[0] for each in names], float(json.loads(read_text(timed))["seconds"])
+        return spent._asdict()
 
-
-def _base(subject: Subject, latents: Tensor, way: Way, generator: torch.Generator) -> Tensor:
-    """Base planes, sampled that way."""
-    sampler = subject.sampler
-    own = sampler.base.diffusion
-    sampler.base.diffusion = Diffusion(replace(own.settings, sampler=way.kind))
-    try:
-        return base.sample(
-            sampler.base,
-            latents,
-            num_samples=len(latents),
-            num_steps=way.steps,
-            guidance=way.guidance,
-            generator=generator,
-            predicted=None if sampler.linear is None else sampler.linear.predict(latents),
-        )
-    finally:
-        sampler.base.diffusion = own
-
-
-def _costs(subject: Subject, tally: Tally) -> Table:
-    """Seconds and memory of one avatar by part, as generation is set."""
-    sampler, settings = subject.sampler, subject.sampler.sampling.generate
-    generator, num = subject.generator(0, "costs"), settings.batch
-    latents = sampler.latents(num, None, generator)
-    way = Way(sampler.base.diffusion.settings.sampler, settings.base_steps, settings.guidance)
-    low = _base(subject, latents, way, generator)
-
-    def full() -> Tensor:
-        return upsampler.sample(
-            sampler.upsampler, low, latents, num_steps=settings.upsampler_steps, guidance=1.0, generator=generator
-        )
-
-    planes = full().clamp(-1, 1)[0]
-    front = (subject.frontal_camera(),)
-    picture = subject.seen(planes, front, sampler.decoder)
-    parts: dict[str, tuple[int, Callable[[], object]]] = {
-        "latent": (num, lambda: sampler.latents(num, None, generator)),
-        "base planes": (num, lambda: _base(subject, latents, way, generator)),
-        "full planes": (num, full),
-        f"a picture of {subject.side} pixels": (1, lambda: subject.seen(planes, front, sampler.decoder)),
-        "a refined picture": (1, lambda: subject.refined(picture, latents[0])),
-    }
-    rows = []
-    for name, (count, work) in parts.items():
-        forget_peak_memory()
-        _, seconds = _timed(work)
-        peak = peak_memory()
-        memory = None if peak is None else peak / 2**30
-        rows.append(
-            Row(
-                name=name,
-                figures=(
-                    Figure(name="seconds", value=seconds / count, n=count, digits=3),
-                    Figure(name="process's peak, GiB", value=memory, n=count, withheld="not told here"),
-                ),
-            )
-        )
-    tally.step()
-    note = f"{num} avatars at once; seconds of one. On {sampler.device.type}, {torch.get_num_threads()} threads."
-    return Table(title="Time and memory by part", rows=tuple(rows), note=note)
-
-
-def _timed(work: Callable[[], Made]) -> tuple[Made, float]:
-    started = time.perf_counter()
-    result = work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return result, time.perf_counter() - started
+    spent = Spent(**kept.numbers(name, measured, names))
+    tally.step(len(people))
+    return [kept.read(each)[0] for each in names], spent
 
 
 def _rows(subject: Subject, ways: dict[str, list[Tensor]], truths: list[Tensor], judge: Judge) -> tuple[Row, ...]:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Figure, Row, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Figure, Row, Table
 from pipeline.evaluation.figures import figure, mean
 from pipeline.evaluation.found import Found
 from pipeline.evaluation.subject import BATCH, Subject, Tally

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Row, Table
+from pipeline.contracts.avatar import AvatarSpec
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Row, Table
 from pipeline.evaluation.attributes import ATTRIBUTES, EPOCHS, AttributeJudge, attribute_judge, attributes_of
 from pipeline.evaluation.attributes import named_in_captions as named_in
 from pipeline.evaluation.figures import mean, paired
@@ -22,8 +23,6 @@ from pipeline.people.caption import captions_of
 from pipeline.report.pictures import contact_sheet
 from rodin_models.image.clip import encode_texts
 
-SENTENCES: Final = 200
-EDITS_MADE: Final = 100
 SHOWN: Final = 16
 HAIR: Final = ("hair colour", "hair style")
 
@@ -51,22 +50,29 @@ EDITS: Final = (
 )
 
 
+def edits_for(spec: AvatarSpec) -> list[Edit]:
+    """Those that would change something that is seen of a person."""
+    seen = attributes_of(spec)
+    return [edit for edit in EDITS if seen.get(edit.attribute, edit.wanted) != edit.wanted]
+
+
 def measure_text(subject: Subject) -> Found:
     """Measure; writes ``text.png`` and ``edits.png``."""
     people = subject.held_out
-    sentences = min(SENTENCES, 4 * len(people))
-    tally = Tally(subject.progress, EPOCHS + sentences + 2 * EDITS_MADE)
+    # As many sentences as avatars from noise, four a person at most, and half as many edits.
+    sentences, edits = min(subject.samples, 4 * len(people)), -(-subject.samples // 2)
+    tally = Tally(subject.progress, EPOCHS + sentences + 2 * edits)
     judge = attribute_judge(subject, tally)
     read = judge.read(torch.stack([subject.renders(avatar)[0] for avatar in people]))
     accuracy = _accuracy(subject, read)
     said, told, bar_text, shown_text = _sentences(subject, judge, read, sentences, tally)
-    edited, bars_edit, shown_edits = _edits(subject, judge, tally)
+    edited, bars_edit, shown_edits = _edits(subject, judge, edits, tally)
     return Found(
         title="Text and edits",
         notes=(
             f"A small convolutional network trained on the photographs of {len(subject.training)} training people by "
             "their specifications, on no feature of our CLIP, says what is seen in frontal pictures.",
-            f"{sentences} sentences are captions of held-out people; {EDITS_MADE} edits are of their portraits, judged "
+            f"{sentences} sentences are captions of held-out people; {edits} edits are of their portraits, judged "
             "against the avatar of the same noise without the edit.",
         ),
         tables=(accuracy, Table(title="What sentences name", rows=(*said, told)), edited),
@@ -143,10 +149,13 @@ def _sentences(
     return each, whole, bar, _sheet(subject, "text", fronts, texts, "Avatars from captions of held-out people")
 
 
-def _edits(subject: Subject, judge: AttributeJudge, tally: Tally) -> tuple[Table, tuple[Bar, Bar], Picture]:
+def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) -> tuple[Table, tuple[Bar, Bar], Picture]:
     """The table, the bars, and a picture of pairs."""
     sampler, people = subject.sampler, subject.held_out
-    chosen = [(people[i % len(people)], EDITS[(i + i // len(people)) % len(EDITS)]) for i in range(EDITS_MADE)]
+    specs = subject.run.specs()
+    asked = [edits_for(specs[avatar]) for avatar in people]
+    turns = [(i % len(people), i + i // len(people)) for i in range(count)]
+    chosen = [(people[row], asked[row][turn % len(asked[row])]) for row, turn in turns]
     before = subject.latents([avatar for avatar, _ in chosen]).to(sampler.device)
     after = torch.cat([sampler.edited(before[i : i + 1], edit.words) for i, (_, edit) in enumerate(chosen)])
     front = (subject.frontal_camera(),)

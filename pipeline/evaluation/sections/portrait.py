@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pipeline.contracts.report import Picture
-from pipeline.contracts.results import Bar, Figure, Row, Table
+from pipeline.contracts.report.page import Picture
+from pipeline.contracts.report.results import Bar, Figure, Row, Table
 from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.features import Judge
 from pipeline.evaluation.figures import mean, paired
@@ -100,7 +100,9 @@ def _ways(subject: Subject, tally: Tally) -> dict[str, list[Tensor]]:
     people = subject.held_out
     latents = subject.latents(people)
     samples = [
-        subject.samples_of(f"portrait-{number}", latents, lambda row: subject.cameras(people[row]), tally)
+        subject.samples_of(
+            f"portrait-{number}", latents, lambda row: subject.cameras(people[row]), tally, refined=number == 0
+        )
         for number in range(SAMPLES)
     ]
     baselines = Baselines.of(subject)
