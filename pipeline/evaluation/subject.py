@@ -27,6 +27,7 @@ from pipeline.run.run import Run, digest
 from pipeline.stages.device import seeded
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.picture import picture
+from pipeline.stages.portrait_fit import Face
 from pipeline.stages.sampler import Sampler
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.field.decoder import Decoder
@@ -65,6 +66,7 @@ class Subject:
     progress: Callable[[float, float], None]
     """Told (done, total) by the section at work."""
     _latents: dict[int, Tensor] = field(default_factory=dict)
+    _fitted_to: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -225,6 +227,17 @@ class Subject:
             self._latents.update(zip(some, encode_images(self.sampler.clip, torch.stack(fronts)).cpu(), strict=True))
         return torch.stack([self._latents[avatar] for avatar in avatars])
 
+    def fitted_to(self, avatars: Sequence[int]) -> Tensor | None:
+        """Base planes fitted to frontal photographs, (avatar, 3, channel, side, side), if the models do that."""
+        for avatar in dict.fromkeys(avatars):
+            if avatar not in self._fitted_to:
+                rgb = rgb_tensor(read_samples(self.run, avatar, ("frontal",))[0], self.sampler.device)
+                made = self.sampler.fitted(self.latents([avatar]).to(self.sampler.device), (Face(rgb),))
+                if made is None:
+                    return None
+                self._fitted_to[avatar] = made[0]
+        return torch.stack([self._fitted_to[avatar] for avatar in avatars])
+
     def samples_of(
         self,
         name: str,
@@ -234,11 +247,13 @@ class Subject:
         *,
         noise: str | None = None,
         refined: bool = True,
+        fitted: Callable[[Tensor], Tensor | None] = lambda rows: None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Pictures of what the models make of latents, one avatar a latent: rendered and refined, in their order.
 
         Avatar ``i`` of batch ``b`` is always drawn from the noise of ``(noise, b)``, whatever is kept already;
         ``noise`` is ``name`` unless it is given. Unless ``refined`` the rendered pictures stand for the refined ones.
+        ``fitted`` gives base planes fitted to portraits for the latents of some rows.
         """
         size = self.sampler.sampling.generate.batch
         found = []
@@ -247,8 +262,10 @@ class Subject:
             keys = [(key, f"{key}-refined" if refined else key) for key in plain_keys]
             if not all(self.generated.has(*pair) for pair in keys):
                 # A last batch that is not full is filled up, so that its noise does not depend on how many there are.
-                batch = latents[torch.arange(first, first + size) % len(latents)].to(self.sampler.device)
-                drawn = self.sampler.planes(batch, self.generator(first, f"planes {noise or name}")).float()
+                rows = torch.arange(first, first + size) % len(latents)
+                batch = latents[rows].to(self.sampler.device)
+                generator = self.generator(first, f"planes {noise or name}")
+                drawn = self.sampler.planes(batch, generator, fitted(rows)).float()
                 for offset, pair in enumerate(keys):
                     if not self.generated.has(*pair):
                         seen = self.seen(drawn[offset], cameras(first + offset), self.sampler.decoder)

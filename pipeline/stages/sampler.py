@@ -71,15 +71,19 @@ class Sampler:
             return moved
         return edit_latent(latents, source[None], target[None], strength)
 
+    @property
+    def fits_portraits(self) -> bool:
+        """Whether :meth:`fitted` gives any: it takes ``generate.portrait_steps`` and a linear model."""
+        return self.linear is not None and self.sampling.generate.portrait_steps > 0
+
     def fitted(self, latents: Tensor, faces: Sequence[Face]) -> Tensor | None:
         """Base planes (num, 3, channel, side, side) that portraits make most probable, beside their latents.
 
-        None where portraits are taken by their latents alone: without ``generate.portrait_steps``, or with a base model
-        that stands on no linear one.
+        None where portraits are taken by their latents alone.
         """
-        steps = self.sampling.generate.portrait_steps
-        if self.linear is None or not steps:
+        if self.linear is None or not self.fits_portraits:
             return None
+        steps = self.sampling.generate.portrait_steps
         made = [
             most_probable(
                 self.linear, predicted, portrait_evidence(face, self.sampling, self.upsampler, self.decoder), steps

@@ -57,6 +57,7 @@ SETTINGS = (
     "base.batch=2",
     "base.checkpoint_every=2",
     "base.linear=true",
+    "generate.portrait_steps=2",
     "base.shown_share=0.9",
     "base.unet.width=8",
     "base.unet.multipliers=[1, 2]",

@@ -32,6 +32,7 @@ SHOWN: Final = 8
 ONE, REFINED, MEAN, NEAREST = "one sample", "one sample, refined", "mean of 8 samples", "nearest training avatar"
 RIDGE_BASE, RIDGE_FULL, FIT = "ridge, base planes enlarged", "ridge, full planes", "the fit itself"
 RIDGES: Final = (RIDGE_BASE, RIDGE_FULL)
+FITTED: Final = "eigen-planes fitted to the photograph"
 DB, DB_ALL, SSIM, SSIM_ALL = "dB, front", "dB, all views", "SSIM, front", "SSIM, all views"
 PERCEPTUAL, PERCEPTUAL_ALL = "perceptual, front", "perceptual, all views"
 COLUMNS: Final = {DB: 2, DB_ALL: 2, SSIM: 3, SSIM_ALL: 3, PERCEPTUAL: 3, PERCEPTUAL_ALL: 3}
@@ -63,7 +64,7 @@ class Likeness:
 def measure_portrait(subject: Subject) -> Found:
     """Measure; writes ``portrait.png``."""
     people = subject.held_out
-    tally = Tally(subject.progress, (SAMPLES + 6) * len(people))
+    tally = Tally(subject.progress, (SAMPLES + 6 + subject.sampler.fits_portraits) * len(people))
     truths = [subject.renders(avatar) for avatar in people]
     ways = _ways(subject, tally)
     judge = Judge()
@@ -101,7 +102,12 @@ def _ways(subject: Subject, tally: Tally) -> dict[str, list[Tensor]]:
     latents = subject.latents(people)
     samples = [
         subject.samples_of(
-            f"portrait-{number}", latents, lambda row: subject.cameras(people[row]), tally, refined=number == 0
+            f"portrait-{number}",
+            latents,
+            lambda row: subject.cameras(people[row]),
+            tally,
+            refined=number == 0,
+            fitted=lambda rows: subject.fitted_to([people[row] for row in rows]),
         )
         for number in range(SAMPLES)
     ]
@@ -131,10 +137,17 @@ def _ways(subject: Subject, tally: Tally) -> dict[str, list[Tensor]]:
         tally.step(2 * len(people))
         return pictures
 
+    def expected() -> Tensor:
+        fitted = subject.fitted_to(people)
+        assert fitted is not None
+        return subject.sampler.upsampler.expected(fitted)
+
+    given = {FITTED: seen("fitted", expected)} if subject.sampler.fits_portraits else {}
     return {
         ONE: [plain for plain, _ in samples[0]],
         REFINED: [refined for _, refined in samples[0]],
         MEAN: [torch.stack([made[row][0] for made in samples]).mean(0) for row in range(len(people))],
+        **given,
         RIDGE_BASE: seen("ridge-base", lambda: baselines.ridge_base(latents)),
         RIDGE_FULL: seen("ridge-full", lambda: baselines.ridge_full(latents)),
         NEAREST: seen("nearest", nearest),

@@ -160,8 +160,13 @@ def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) ->
     after = torch.cat([sampler.edited(before[i : i + 1], edit.words) for i, (_, edit) in enumerate(chosen)])
     front = (subject.frontal_camera(),)
     pictures = []
-    for name, latents in (("edit-before", before.cpu()), ("edit-after", after.cpu())):
-        made = subject.samples_of(name, latents, lambda row: front, tally, noise="edit")
+    for name, latents in (("edit-before", before), ("edit-after", after)):
+
+        def fitted(rows: Tensor, latents: Tensor = latents) -> Tensor | None:
+            whole = subject.fitted_to([chosen[row][0] for row in rows])
+            return None if whole is None else sampler.moved(whole, before[rows], latents[rows])
+
+        made = subject.samples_of(name, latents.cpu(), lambda row: front, tally, noise="edit", fitted=fitted)
         pictures.append(torch.stack([refined[0] for _, refined in made]))
     seen = [judge.read(of) for of in pictures]
     changed: dict[int, list[float]] = {}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -65,3 +67,22 @@ def test_a_run_without_fits_is_told_so(subject, tmp_path, evaluated):
     nothing = type(subject)(Run(bare.layout, bare.config), subject.sampler, "", 4, lambda done, total: None)
     with pytest.raises(DataError, match="0 fitted avatars to compare with"):
         _ = nothing.training
+
+
+def test_base_planes_are_fitted_to_photographs_and_edits_move_them(subject):
+    sampler, people = subject.sampler, subject.held_out
+    fitted = subject.fitted_to((people[1], people[0], people[1]))
+    assert fitted[0].equal(fitted[2]) and not fitted[0].equal(fitted[1])
+    latents = subject.latents(people)
+    away = fitted[:2] - sampler.linear.predict(latents.flip(0))
+    assert away.abs().max() > 1e-3, "the picture says more than its latent"
+    assert sampler.moved(fitted[:2], latents, latents).allclose(fitted[:2], atol=1e-5)
+    moved = sampler.moved(fitted[:2], latents, latents.flip(0)) - fitted[:2]
+    assert moved.allclose(sampler.linear.predict(latents.flip(0)) - sampler.linear.predict(latents), atol=1e-5)
+
+
+def test_without_steps_portraits_are_their_latents_alone(subject):
+    sampling = subject.sampler.sampling
+    none = sampling.model_copy(update={"generate": sampling.generate.model_copy(update={"portrait_steps": 0})})
+    plain = replace(subject, sampler=replace(subject.sampler, sampling=none))
+    assert plain.fitted_to(plain.held_out) is None
