@@ -30,6 +30,9 @@ from pipeline.contracts.stage import Progress
 POLL_S = 0.25
 """How often Ray Train's controller looks after its workers; its default of 2 s is noticed at every end."""
 
+START_TIMEOUT_S = 600
+"""How long a group of workers may take to start; its default of 60 s is too short on a busy machine."""
+
 _NOTE = "placement_group"
 
 
@@ -76,6 +79,8 @@ def run_training(
     os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
     os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    # The controller starts workers that took longer anew, for ever: beside other work, imports alone can take minutes.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(START_TIMEOUT_S))
     folder = storage.resolve() / name
     folder.mkdir(parents=True, exist_ok=True)
     failures = 0

@@ -48,6 +48,8 @@ def gradient(item: dict[str, Any], context: TrainingContext) -> dict[str, Any]:
         "mean": context.all_reduce_mean(torch.tensor(10.0 * context.rank)).item(),
         "place": (context.rank, context.world_size, str(context.device)),
         "threads": torch.get_num_threads(),
+        # What the controller passes on is what it has been given.
+        "start_timeout": os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"],
     }
 
 
@@ -96,6 +98,7 @@ def test_gradients_are_averaged_over_the_workers(
         "mean": mean_rank,
         "place": (0, workers, "cpu"),
         "threads": 1,
+        "start_timeout": "600",
     }
     assert any(stage.metrics == {"loss": 0.25} for stage in told)
     # What Ray Train leaves is small, and in its folder.
