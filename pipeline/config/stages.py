@@ -262,7 +262,7 @@ class GenerateConfig(Record):
     """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
     less is nearer to what is expected, with less variety and less grain."""
     portrait_steps: int = Field(0, ge=0)
-    """Steps in which eigen-planes are fitted to a portrait, rendered beside it; 0 goes by its latent alone."""
+    """Renders in which eigen-planes are fitted to a portrait at most; 0 goes by its latent alone."""
     portrait_left_over: float = Field(1.0, ge=0, le=1)
     """In place of ``left_over`` where eigen-planes were fitted: they leave less over."""
     autoguidance: float = Field(1.0, ge=1)

@@ -22,10 +22,8 @@ from torch import Tensor
 
 from rodin_models.diffusion.linear import LinearModel
 
-RATE = 0.2
-"""Of Adam's first step, in deviations; the last ones are nothing."""
-BETAS = (0.8, 0.95)
-"""Of Adam: short memories, for there are few steps."""
+HISTORY = 20
+"""Steps that L-BFGS remembers."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +54,23 @@ def left_share(linear: LinearModel) -> float:
 def most_probable(
     linear: LinearModel, predicted: Float[Tensor, "3 channel side side"], evidence: Evidence, num_steps: int
 ) -> Float[Tensor, "3 channel side side"]:
-    """The planes of equation (2) around ``predicted``, in their own units, by ``num_steps`` steps of Adam."""
+    """The planes of equation (2) around ``predicted``, in their own units, by L-BFGS, ``num_steps`` renders at most."""
     basis = linear.eigen.components.flatten(1)
     scale = linear.eigen.spread * left_share(linear) ** 0.5
+    deviations = torch.zeros_like(scale, requires_grad=True)
+    search = torch.optim.LBFGS(
+        [deviations], max_iter=num_steps, max_eval=num_steps, history_size=HISTORY, line_search_fn="strong_wolfe"
+    )
+
+    def planes() -> Tensor:
+        return predicted + ((deviations * scale) @ basis).view_as(predicted)
+
+    def loss() -> float:
+        search.zero_grad()
+        value = evidence.misfit(planes()) + deviations.square().sum()
+        value.backward()
+        return float(value.detach())
+
     with torch.enable_grad():
-        deviations = torch.zeros_like(scale, requires_grad=True)
-        adam = torch.optim.Adam([deviations], lr=RATE, betas=BETAS)
-
-        def planes() -> Tensor:
-            return predicted + ((deviations * scale) @ basis).view_as(predicted)
-
-        for step in range(num_steps):
-            adam.param_groups[0]["lr"] = RATE * (1 - step / num_steps)
-            adam.zero_grad()
-            loss = evidence.misfit(planes()) + deviations.square().sum()
-            loss.backward()
-            adam.step()
+        search.step(loss)
     return planes().detach()
