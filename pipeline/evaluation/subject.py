@@ -27,8 +27,8 @@ from pipeline.run.run import Run, digest
 from pipeline.stages.device import seeded
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.picture import picture
-from pipeline.stages.portrait_fit import Face
-from pipeline.stages.sampler import Sampler
+from pipeline.stages.sampling.portrait_fit import Face
+from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.render import planes_occupancy

@@ -29,7 +29,7 @@ from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.report_data import report_data
-from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples, read_views, rgb_tensor
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.fit.evaluation import evaluate_views

@@ -36,8 +36,8 @@ from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
-from pipeline.stages.portrait_fit import Face
-from pipeline.stages.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.portrait_fit import Face
+from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.image.clip import encode_images, encode_texts

@@ -205,6 +205,7 @@ def test_a_hat_covers_the_crown_and_holds_the_hair_under_it(style: HatStyle) -> 
     assert np.median(moved[above]) > 0.005
 
 
+@pytest.mark.slow
 def test_earrings_hang_from_both_ears_and_glasses_stand_before_the_eyes() -> None:
     spec = draw_avatar(0, 2)
     for style in get_args(EarringStyle):

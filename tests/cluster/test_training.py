@@ -108,6 +108,7 @@ def test_gradients_are_averaged_over_the_workers(
     assert not (tmp_path / "model" / "placement_group").exists()
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_start_again_and_go_on(session: SessionInfo, tmp_path: Path) -> None:
     result = run({"loop": resuming, "workers": 1, "storage": str(tmp_path)})
     assert (tmp_path / "killed").exists()

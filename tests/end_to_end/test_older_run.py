@@ -116,6 +116,7 @@ def test_its_models_are_read_whatever_their_settings_were_called(older):
     assert (settings.patch_size, settings.latent_dim) == (config.clip.patch_size, clip.dim)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_it_is_trained_on(older):
     before = tree_hashes(older.renders) | tree_hashes(older.planes) | tree_hashes(older.model("base"))

@@ -21,7 +21,7 @@ from pipeline.evaluation.sections.consistency import refits
 from pipeline.evaluation.sections.costs import Spent, costs, timed
 from pipeline.evaluation.sections.portrait import COLUMNS, DB, PERCEPTUAL, Likeness
 from pipeline.evaluation.subject import CPU, Subject, Tally
-from pipeline.stages.sampler import Sampler
+from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import rgb_tensor
 from rodin_models.diffusion.process import Diffusion
 from rodin_models.diffusion.upsampler import enlarge

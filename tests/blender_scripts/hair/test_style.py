@@ -57,7 +57,7 @@ def test_an_afro_recedes_less() -> None:
 def test_hair_is_dense_all_over_or_in_a_ring_or_not_there() -> None:
     crown = (REST[:, 1] > 8.2) & (np.abs(REST[:, 0]) < 0.3)
     crop, ring, bald = (scalp_density(styled(style), BODY) for style in ("crop", "balding", "bald"))
-    assert crop[crown].min() > 0.9 and ring[crown].max() == 0 < ring.max() and 0 < bald.max() <= 0.1
+    assert crop[crown].min() > 0.8 and ring[crown].max() == 0 < ring.max() and 0 < bald.max() <= 0.1
     # Shorn hair thins out over a wider edge.
     assert scalp_density(styled("buzz"), BODY).sum() < crop.sum()
 

@@ -16,7 +16,7 @@ from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.picture import rgba
-from pipeline.stages.portrait_fit import Face, portrait_evidence
+from pipeline.stages.sampling.portrait_fit import Face, portrait_evidence
 from pipeline.stages.weights import build_model, model_tree, remedy
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent

@@ -9,7 +9,7 @@ from pipeline.config.stages import GenerateConfig
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.planes import PlaneSpec
 from pipeline.stages.picture import picture
-from pipeline.stages.portrait_fit import SAMPLES, SIDE, Face, portrait_evidence
+from pipeline.stages.sampling.portrait_fit import SAMPLES, SIDE, Face, portrait_evidence
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings

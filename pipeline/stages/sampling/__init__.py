@@ -1,0 +1,1 @@
+"""Trained models together: latents and portraits to planes, planes to images."""
