@@ -14,8 +14,9 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 import torch
 from torch import Tensor
@@ -100,11 +101,6 @@ def compare(channels: int, side: int, rounds: int) -> Compared:
         peak["factored"] / peak["plain"],
         difference,
     )
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Geometric mean."""
-    return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
 def main() -> None:

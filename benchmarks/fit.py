@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TypeVar
 
 import torch
@@ -261,11 +262,6 @@ def ratios(reached: dict[str, list[Reached]], field: str) -> list[float]:
 def seconds_of(reached: list[Reached]) -> float:
     """Geometric mean over the avatars."""
     return round(geometric_mean([r.seconds for r in reached]), 3)
-
-
-def geometric_mean(values: list[float]) -> float:
-    """Geometric mean."""
-    return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
 if __name__ == "__main__":

@@ -162,6 +162,11 @@ def sphere_rig(
     )
 
 
+def frontal_camera(*, distance: float, fov_deg: float, size: int) -> Camera:
+    """The one camera in front of the face that encoders see."""
+    return Camera.look_at(orbit_position(0.0, 0.0, distance), np.zeros(3), fov_deg=fov_deg, width=size, height=size)
+
+
 def turntable_rig(
     num_views: int, *, elevation_deg: float, distance: float, fov_deg: float, size: int
 ) -> tuple[Camera, ...]:

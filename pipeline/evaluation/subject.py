@@ -26,7 +26,7 @@ from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run, digest
 from pipeline.stages.device import seeded
 from pipeline.stages.fit.decoder_file import load_decoder
-from pipeline.stages.picture import picture
+from pipeline.stages.picture import rgba
 from pipeline.stages.sampling.portrait_fit import Face
 from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import read_samples, rgb_tensor
@@ -182,8 +182,7 @@ class Subject:
         samples = self.sampler.sampling.generate.samples
         pictures = []
         for camera in cameras:
-            image = picture(planes, decoder, camera.resized(side, side), occupancy, samples=samples)
-            pictures.append(torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1))).cpu())
+            pictures.append(rgba(planes, decoder, camera.resized(side, side), occupancy, samples=samples).cpu())
         return torch.stack(pictures)
 
     def of_fit(self, avatar: int) -> Tensor:

@@ -11,13 +11,11 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.blender_process import run_blender
 from pipeline.config.load import read_specs
 from pipeline.config.run import RunConfig
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.contracts.camera import Camera, orbit_position, sphere_rig
+from pipeline.contracts.camera import Camera, frontal_camera, sphere_rig
 from pipeline.contracts.conventions import PEOPLE_VERSION, SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
@@ -58,22 +56,15 @@ def view_specs(config: RunConfig, avatar: int) -> tuple[ViewSpec, ...]:
     train = sphere_rig(generator_for(config.seed, avatar, "train views"), render.train_views, **rig)  # type: ignore[arg-type]
     held_out = sphere_rig(generator_for(config.seed, avatar, "held-out views"), render.held_out_views, **rig)  # type: ignore[arg-type]
     cameras = [(camera, "train") for camera in train] + [(camera, "held_out") for camera in held_out]
-    cameras.append((frontal_camera(config), "frontal"))
+    cameras.append((_frontal(config), "frontal"))
     return tuple(
         ViewSpec.model_validate(dict(view=i, camera=camera, split=split)) for i, (camera, split) in enumerate(cameras)
     )
 
 
-def frontal_camera(config: RunConfig) -> Camera:
-    """The one camera in front of the face that encoders see."""
+def _frontal(config: RunConfig) -> Camera:
     render = config.render
-    return Camera.look_at(
-        orbit_position(0.0, 0.0, render.distance),
-        np.zeros(3),
-        fov_deg=render.fov_deg,
-        width=render.resolution,
-        height=render.resolution,
-    )
+    return frontal_camera(distance=render.distance, fov_deg=render.fov_deg, size=render.resolution)
 
 
 def depth_scale(config: RunConfig) -> float:

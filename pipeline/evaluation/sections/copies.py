@@ -17,10 +17,8 @@ from pipeline.contracts.report.page import Picture
 from pipeline.contracts.report.results import Bar, Figure, Row, Table
 from pipeline.evaluation.figures import figure, mean
 from pipeline.evaluation.found import Found
+from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import BATCH, Subject, Tally
-from pipeline.images import encode_png, to_uint8
-from pipeline.io.publish import publish_bytes
-from pipeline.report.pictures import contact_sheet
 from rodin_models.image.bootstrap import bootstrap
 from rodin_models.image.clip import encode_images
 
@@ -114,13 +112,14 @@ def _shown(subject: Subject, samples: Tensor, training: Tensor, nearest: Tensor,
     order = distances.argsort()[:SHOWN].tolist()
     images, labels = [], []
     for row in order:
-        pair = torch.cat((samples[row], training[int(nearest[row])]), 2)
-        images.append(to_uint8(pair.permute(1, 2, 0).numpy()))
+        images.append(torch.cat((samples[row], training[int(nearest[row])]), 2))
         labels.append(f"{float(distances[row]):.3f}")
-    sheet = contact_sheet(images, columns=4, tile=2 * subject.side, labels=labels)
-    publish_bytes(subject.run.layout.report / "results" / "copies.png", encode_png(sheet))
-    return Picture(
-        path="results/copies.png",
-        label="copies",
+    return published_sheet(
+        subject,
+        "copies",
+        images,
+        columns=4,
+        tile=2 * subject.side,
+        labels=labels,
         caption="Samples, each left of the training avatar that is nearest to it in our CLIP; the nearest pairs first",
     )

@@ -18,10 +18,9 @@ from pipeline.contracts.report.results import Bar, Row, Table
 from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.figures import mean, ratio
 from pipeline.evaluation.found import Found
+from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
-from pipeline.images import encode_png, resized, to_uint8
-from pipeline.io.publish import publish_bytes
-from pipeline.report.pictures import contact_sheet
+from pipeline.images import resized, to_uint8
 
 CASCADE: Final = "haarcascade_frontalface_alt2.xml"
 SIDE: Final = 512
@@ -99,7 +98,5 @@ def measure_faces(subject: Subject) -> Found:
 
 
 def _sheet(subject: Subject, fronts: list[Tensor]) -> Picture:
-    images = [to_uint8(front.permute(1, 2, 0).numpy()) for front in fronts]
-    sheet = contact_sheet(images, columns=10, tile=min(128, subject.side))
-    publish_bytes(subject.run.layout.report / "results" / "samples.png", encode_png(sheet))
-    return Picture(path="results/samples.png", label="samples", caption=f"The first {len(fronts)} samples from noise")
+    caption = f"The first {len(fronts)} samples from noise"
+    return published_sheet(subject, "samples", fronts, columns=10, tile=min(128, subject.side), caption=caption)

@@ -15,10 +15,8 @@ from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.features import Judge, extractors, features_of
 from pipeline.evaluation.figures import figure
 from pipeline.evaluation.found import Found
+from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
-from pipeline.images import encode_png, to_uint8
-from pipeline.io.publish import publish_bytes
-from pipeline.report.pictures import contact_sheet
 from rodin_models.image.bootstrap import bootstrap
 from rodin_models.image.metrics import fid, kid
 
@@ -148,12 +146,13 @@ def _ratio(subject: Subject, real: Tensor, ours: Tensor, theirs: Tensor) -> Figu
 def _shown(subject: Subject, sets: dict[str, Tensor]) -> Picture:
     """Frontal views of the first avatars of each row."""
     shown = min(SHOWN, min(map(len, sets.values())))
-    images = [to_uint8(pictures[i, 0].permute(1, 2, 0).numpy()) for pictures in sets.values() for i in range(shown)]
-    labels = [name if i == 0 else "" for name in sets for i in range(shown)]
-    sheet = contact_sheet(images, columns=shown, tile=subject.side, labels=labels)
-    publish_bytes(subject.run.layout.report / "results" / "noise.png", encode_png(sheet))
-    return Picture(
-        path="results/noise.png",
+    return published_sheet(
+        subject,
+        "noise",
+        [pictures[i, 0] for pictures in sets.values() for i in range(shown)],
+        columns=shown,
+        tile=subject.side,
         label="avatars by row",
+        labels=[name if i == 0 else "" for name in sets for i in range(shown)],
         caption="The first avatars of each row, unpicked, from the front",
     )

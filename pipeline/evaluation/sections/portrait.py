@@ -18,10 +18,8 @@ from pipeline.evaluation.baselines import Baselines
 from pipeline.evaluation.features import Judge
 from pipeline.evaluation.figures import mean, paired
 from pipeline.evaluation.found import Found
+from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
-from pipeline.images import encode_png, to_uint8
-from pipeline.io.publish import publish_bytes
-from pipeline.report.pictures import contact_sheet
 from rodin_models.fit.evaluation import MOST_DB
 from rodin_models.image.metrics import psnr, ssim
 
@@ -199,12 +197,13 @@ def _shown(subject: Subject, truths: list[Tensor], ways: dict[str, list[Tensor]]
     """A column a person: the photograph, then each way, from the front."""
     shown = min(SHOWN, len(truths))
     rows = {"photograph": truths, **ways}
-    images = [to_uint8(rows[name][i][0].permute(1, 2, 0).numpy()) for name in rows for i in range(shown)]
-    labels = [name if i == 0 else "" for name in rows for i in range(shown)]
-    sheet = contact_sheet(images, columns=shown, tile=subject.side, labels=labels)
-    publish_bytes(subject.run.layout.report / "results" / "portrait.png", encode_png(sheet))
-    return Picture(
-        path="results/portrait.png",
+    return published_sheet(
+        subject,
+        "portrait",
+        [rows[name][i][0] for name in rows for i in range(shown)],
+        columns=shown,
+        tile=subject.side,
         label="portraits",
+        labels=[name if i == 0 else "" for name in rows for i in range(shown)],
         caption="The first held-out people: the photograph, then each way, from the front",
     )

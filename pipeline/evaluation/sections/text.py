@@ -16,11 +16,9 @@ from pipeline.evaluation.attributes import ATTRIBUTES, EPOCHS, AttributeJudge, a
 from pipeline.evaluation.attributes import named_in_captions as named_in
 from pipeline.evaluation.figures import mean, paired
 from pipeline.evaluation.found import Found
+from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
-from pipeline.images import encode_png, to_uint8
-from pipeline.io.publish import publish_bytes
 from pipeline.people.caption import captions_of
-from pipeline.report.pictures import contact_sheet
 from rodin_models.image.clip import encode_texts
 
 SHOWN: Final = 16
@@ -212,7 +210,7 @@ def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) ->
 
 
 def _sheet(subject: Subject, name: str, pictures: Tensor, labels: list[str], caption: str) -> Picture:
-    images = [to_uint8(picture.permute(1, 2, 0).numpy()) for picture in pictures[:SHOWN]]
-    sheet = contact_sheet(images, columns=4, tile=max(256, images[0].shape[1]), labels=labels[:SHOWN])
-    publish_bytes(subject.run.layout.report / "results" / f"{name}.png", encode_png(sheet))
-    return Picture(path=f"results/{name}.png", label=name, caption=caption)
+    tile = max(256, pictures.shape[-1])
+    return published_sheet(
+        subject, name, pictures[:SHOWN], columns=4, tile=tile, labels=labels[:SHOWN], caption=caption
+    )

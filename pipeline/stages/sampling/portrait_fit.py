@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.config.sampling import Sampling
-from pipeline.contracts.camera import Camera, orbit_position
+from pipeline.contracts.camera import frontal_camera
 from pipeline.stages.picture import camera_rays
 from rodin_models.diffusion.posterior import Evidence
 from rodin_models.diffusion.upsampler import UpsamplerModel
@@ -41,9 +40,7 @@ class Face:
 
 def portrait_evidence(face: Face, sampling: Sampling, upsampler: UpsamplerModel, decoder: Decoder) -> Evidence:
     """Base planes are rendered from the front, through the full planes that they make one expect."""
-    camera = Camera.look_at(
-        orbit_position(0.0, 0.0, sampling.distance), np.zeros(3), fov_deg=sampling.fov_deg, width=SIDE, height=SIDE
-    )
+    camera = frontal_camera(distance=sampling.distance, fov_deg=sampling.fov_deg, size=SIDE)
     rays = camera_rays(camera, face.rgb.device)
     pixels = resized_square(face.rgb[None], SIDE)[0].permute(1, 2, 0).reshape(-1, 3)
     weight = torch.ones(SIDE * SIDE, device=face.rgb.device)
