@@ -1,10 +1,11 @@
 """``docs/results.md`` and its pictures from the results that ``rodin-pipe evaluate --samples`` left in a run.
 
-    python docs/results.py runs/released
+    python docs/results.py runs/released [MODELS]
 
-Every figure is one of ``report/results.json`` or of the run's ledgers. What people saw on the sheet of samples stands
-in ``docs/results/seen.toml``, for the models that they looked at: ``models`` is what the page calls them, ``of`` how
-many samples they looked at, ``note`` what else is to be said, ``[defects]`` how many have which.
+Every figure is one of ``report/results.json``; what the models were made from is told by the run's ledgers, or by the
+card of MODELS, where ``evaluate --model`` measured such a folder on the run's people. What people saw on the sheet of
+samples stands in ``docs/results/seen.toml``, for the models that they looked at: ``models`` is what the page calls
+them, ``of`` how many samples they looked at, ``note`` what else is to be said, ``[defects]`` how many have which.
 """
 
 import io
@@ -17,8 +18,10 @@ from PIL import Image
 
 from pipeline.commands.export.card import made_from
 from pipeline.contracts.report.results import Results, Section
+from pipeline.evaluation.subject import models_sha256
 from pipeline.report.results_page import results_page
 from pipeline.run.existing import open_run
+from pipeline.run.model_folder import open_models
 
 DOCS: Final = Path(__file__).parent
 MOST_BYTES: Final = 400_000
@@ -26,10 +29,11 @@ MOST_BYTES: Final = 400_000
 SEEN: Final = "seen.toml"
 
 
-def write_page(root: Path, docs: Path) -> None:
-    """Write ``results.md``, and the pictures as JPEG to ``docs/results/``."""
+def write_page(root: Path, docs: Path, models: Path | None = None) -> None:
+    """Write ``results.md``, and the pictures as JPEG to ``docs/results/``; ``models`` are those that were measured."""
     report = root / "report"
     results = Results.from_json((report / "results.json").read_bytes())
+    made = made_from(open_run(root)) if models is None else carded(models, results)
     folder = docs / "results"
     folder.mkdir(exist_ok=True)
     sections = []
@@ -43,8 +47,18 @@ def write_page(root: Path, docs: Path) -> None:
     page = results_page(results.model_copy(update={"sections": tuple(sections)}))
     faces = next((section for section in results.sections if section.name == "faces"), None)
     seen = "" if faces is None else "\n" + looked_at(faces, folder / SEEN)
-    text = f"{page}{seen}\n# The models\n\n{made_from(open_run(root))}"
+    text = f"{page}{seen}\n# The models\n\n{made}"
     (docs / "results.md").write_text(text, encoding="utf-8")
+
+
+def carded(models: Path, results: Results) -> str:
+    """What the card of a folder says of data and training; raises ``ValueError`` if other models were measured."""
+    sha256 = models_sha256(open_models(models))
+    other = [section.name for section in results.sections if section.models_sha256 != sha256]
+    if other:
+        raise ValueError(f"section {other[0]} was measured with other models than those of {models}")
+    card = (models / "README.md").read_text(encoding="utf-8")
+    return card[card.index("## Data") : card.index("## Bytes")]
 
 
 def looked_at(faces: Section, seen: Path) -> str:
@@ -76,4 +90,4 @@ def jpeg(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    write_page(Path(sys.argv[1]), DOCS)
+    write_page(Path(sys.argv[1]), DOCS, Path(sys.argv[2]) if len(sys.argv) > 2 else None)

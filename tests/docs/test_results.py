@@ -12,9 +12,12 @@ from support.tiny import tiny_config
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.report.page import Picture
 from pipeline.contracts.report.results import Results, Section
+from pipeline.evaluation.subject import models_sha256
 from pipeline.images import encode_png
+from pipeline.run.model_folder import open_models
 
 ROOT = Path(__file__).parents[2]
+RELEASED = ROOT / "rodin_models" / "released"
 MODELS = "0123456789ab" + "c" * 52
 
 
@@ -76,6 +79,17 @@ def test_the_page_and_its_pictures_come_from_the_run(run):
     assert "![Samples](results/samples.jpg)" in page
     assert "--samples 4" in page and "## Data" in page and "## Training" in page
     assert width((folder / "samples.jpg").read_bytes()) == 320
+
+
+def test_models_of_a_folder_are_told_by_their_card_and_no_others(run):
+    with pytest.raises(ValueError, match="section faces was measured with other models"):
+        script.write_page(run, run.parent, RELEASED)
+    path = run / "report" / "results.json"
+    path.write_text(path.read_text().replace(MODELS, models_sha256(open_models(RELEASED))))
+    (run.parent / "results").mkdir()
+    script.write_page(run, run.parent, RELEASED)
+    card, page = (RELEASED / "README.md").read_text(), (run.parent / "results.md").read_text()
+    assert card[card.index("## Data") : card.index("## Bytes")] in page and "## Licence" not in page
 
 
 def test_defects_are_those_of_the_models_that_were_looked_at(run):
