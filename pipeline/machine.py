@@ -132,11 +132,17 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
     "view": ("trimesh", "scikit-image", "viser"),
     "evaluate": ("opencv-python-headless",),
+    "portrait": ("opencv-python-headless",),
 }
 """Distributions by extra; one that several bring stands with the first."""
 
 MODULES: Final = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
 """Modules that are not called as their distribution is."""
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra, such as ``portrait``, from a checkout."""
+    return f"pip install -e '.[{extra}]'"
 
 
 def extra_of(module: str) -> str:

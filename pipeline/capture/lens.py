@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.contracts.camera import Array, Camera
 from pipeline.contracts.capture import Distortion
 from pipeline.contracts.errors import DataError, ResourceError
+from pipeline.machine import install_command
 from pipeline.picture_file import Pixels
 
 WIDEST, NARROWEST = 0.4, 4.0
@@ -26,9 +27,8 @@ def require_lenses(where: str, distortion: Distortion) -> None:
     """Raise ``ResourceError`` unless what undistorts is installed."""
     if importlib.util.find_spec("cv2") is None:
         raise ResourceError(
-            f"{where}: the lens is distorted ({distortion.told}): install OpenCV to have it undistorted, pip install "
-            "-e "
-            "'.[portrait]', or take the distortion out of the images"
+            f"{where}: the lens is distorted ({distortion.told}): install OpenCV to have it undistorted, "
+            f"{install_command('portrait')}, or take the distortion out of the images"
         )
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pipeline.capture.silhouette import person_alpha
 from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.images import decode_image, over_white, resized
+from pipeline.machine import install_command
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -128,8 +129,8 @@ def _prepared(path: Path, rgb: Pixels, before: Pixels, frame: Frame, *, is_cut_o
         if is_cut_out:
             return Portrait(before, before, "its background is gone already: taken as it is")
         raise ResourceError(
-            f"portrait {path}: cv2, which finds faces, is not installed: pip install -e '.[portrait]', or give --as-is "
-            "where the picture is framed as renders are, over white"
+            f"portrait {path}: cv2, which finds faces, is not installed: {install_command('portrait')}, or give "
+            "--as-is where the picture is framed as renders are, over white"
         )
     faces = find_faces(rgb)
     if not faces and not is_cut_out:

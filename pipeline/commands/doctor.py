@@ -18,7 +18,7 @@ from pipeline.contracts.units import bytes_text
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.survey import survey
 from pipeline.io.files import exists
-from pipeline.machine import EXTRAS, available_bytes, free_bytes
+from pipeline.machine import EXTRAS, available_bytes, free_bytes, install_command
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
 from pipeline.run.run import Run
@@ -77,8 +77,7 @@ def _findings(out: Path, preset: str, address: str | None) -> Iterator[Finding]:
         absent = [name for name in packages if _version(name) is None]
         yield Finding(
             not absent,
-            f"packages of [{extra}]"
-            + (f": missing {', '.join(absent)}; pip install -e '.[{extra}]'" if absent else ""),
+            f"packages of [{extra}]" + (f": missing {', '.join(absent)}; {install_command(extra)}" if absent else ""),
             required=False,
         )
     if _version("bpy") is not None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pipeline.contracts.errors import ResourceError
 from pipeline.driver.display import simple_progress
+from pipeline.machine import install_command
 from pipeline.run.run import Run
 
 SAMPLES: Final = 200
@@ -49,7 +50,9 @@ def measure(
 
     chosen_sections(only)
     if importlib.util.find_spec("cv2") is None:
-        raise ResourceError("cv2, whose face detector judges pictures, is not installed: pip install -e '.[evaluate]'")
+        raise ResourceError(
+            f"cv2, whose face detector judges pictures, is not installed: {install_command('evaluate')}"
+        )
     of_generation = [setting for setting in settings if setting.startswith("generate.")]
     models = ModelFolder.of_run(run) if model is None else open_models(model, of_generation)
 

@@ -14,7 +14,7 @@ import typer
 
 from pipeline.contracts.errors import ConfigError, ResourceError, RodinError
 from pipeline.contracts.naming import format_avatar
-from pipeline.machine import extra_of
+from pipeline.machine import extra_of, install_command
 
 _REMEDIES: Final = {
     errno.ENOSPC: "make room (rodin-pipe clean removes dead attempts), then the same command goes on",
@@ -50,7 +50,7 @@ def require_view_extra(*packages: str) -> None:
     """Raise ``ResourceError`` unless all that is imported to look into a run is installed."""
     missing = [name for name in ("torch", *packages) if importlib.util.find_spec(name) is None]
     if missing:
-        raise ResourceError(f"{', '.join(missing)} not installed: pip install -e .[view]")
+        raise ResourceError(f"{', '.join(missing)} not installed: {install_command('view')}")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def for_the_user() -> Iterator[None]:
         fail(ResourceError(_of_the_system(error)))
     except ModuleNotFoundError as error:
         package = (error.name or "?").partition(".")[0]
-        fail(ResourceError(f"the package {package} is not installed here: pip install -e '.[{extra_of(package)}]'"))
+        fail(ResourceError(f"the package {package} is not installed here: {install_command(extra_of(package))}"))
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None

@@ -60,4 +60,4 @@ def test_export_wants_one_avatar_and_a_glb(out, tmp_path):
 def test_the_extra_is_not_installed(command, package, out, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     line = fails(command, "--out", out, "--avatar", "0")
-    assert package in line and "pip install -e .[view]" in line
+    assert package in line and "pip install -e '.[view]'" in line
