@@ -2,10 +2,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FIXED = {"pipeline", "blender_scripts", "rodin_models", "cluster", "tests", "benchmarks", "docs"}
 
 
+@pytest.mark.slow  # make check looks first
 def test_import_contracts_hold():
     done = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True, check=False

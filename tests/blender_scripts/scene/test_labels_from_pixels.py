@@ -20,7 +20,7 @@ from pipeline.contracts.conventions import SEGMENTATION_CLASSES
 from pipeline.io.shards import decode_normals
 from pipeline.people.draw import draw_avatar
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.slow]
 
 EXTENT_M, AVATAR = 0.25, 9
 FACE = np.array((0.0, 0.1, 0.3))
