@@ -48,7 +48,9 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
     fit_megasamples = fit.steps * fit.rays * fit.samples / 1e6
     seconds = {
         "render": render.num_avatars * (RENDER_S_PER_AVATAR + RENDER_S_PER_MEGASAMPLE * megasamples),
-        "decoder": config.decoder.avatars
+        "decoder": 0.0
+        if config.train.start_from
+        else config.decoder.avatars
         * config.decoder.steps_per_avatar
         * fit.rays
         * fit.samples

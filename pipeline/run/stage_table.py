@@ -201,7 +201,12 @@ STAGES: Final[dict[str, Stage]] = {
 
 
 def decoder_steps(config: RunConfig, avatars: int) -> int:
-    """Optimiser steps of the joint fit of so many avatars, in each of which all workers take part."""
+    """Optimiser steps of the joint fit of so many avatars, in each of which all workers take part.
+
+    One, the taking, where the decoder is that of ``train.start_from``.
+    """
+    if config.train.start_from:
+        return 1
     return config.decoder.steps_per_avatar * -(-avatars // config.decoder.workers)
 
 

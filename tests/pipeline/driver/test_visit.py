@@ -24,7 +24,14 @@ from pipeline.run.run import Run
 from pipeline.run.stage_table import stages_of
 from pipeline.stages.work import WorkItem
 
-SETTINGS = ("render.num_avatars=9", "render.shard_size=2", "planes.channels=2", "planes.resolution=32")
+SETTINGS = (
+    "render.num_avatars=9",
+    "render.shard_size=2",
+    "render.held_out_every=6",
+    "train.start_from=",
+    "planes.channels=2",
+    "planes.resolution=32",
+)
 
 
 ALL = stages_of("run")
@@ -57,6 +64,11 @@ def test_a_fit_waits_for_its_own_render_and_the_decoder_only(tmp_path):
     )
     assert tasks["evaluate"].after == ("generate",)
     assert [task.total for task in tasks.values() if task.stage == "render"] == [2, 2, 2, 2, 1]
+
+
+def test_a_decoder_that_is_given_waits_for_no_renders(tmp_path):
+    decoder = tasks_of(visit(tmp_path, ALL, "train.start_from=released"), session())["decoder"]
+    assert (decoder.after, decoder.total) == ((), 1)
 
 
 def test_renders_are_released_a_few_at_a_time_on_one_machine(tmp_path):

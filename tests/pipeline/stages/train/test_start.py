@@ -1,5 +1,6 @@
 """A run that starts from given models: what is taken as it is, what goes on, and what is refused."""
 
+import csv
 import shutil
 
 import pytest
@@ -105,6 +106,23 @@ def test_a_training_that_goes_on_moves_away(made, started, given, tmp_path):
     assert any(not torch.allclose(ours[key], weight, atol=1e-6) for key, weight in theirs.items())
     scratch = tree(made.layout.root, "latent")["model"]
     assert any(not torch.allclose(ours[key], weight, atol=1e-4) for key, weight in scratch.items())
+
+
+@pytest.mark.parametrize("name", ["latent", "upsampler"])
+def test_going_on_keeps_weights_of_which_the_held_out_loss_is_no_higher(made, started, given, tmp_path, name):
+    shutil.copytree(started.layout.root, tmp_path / "run")
+    bad = (f"{name}.learning_rate=3.0", f"{name}.held_out_every=1", f"{name}.keep=best")
+    config = with_start(tiny_config(made.config.render.python, f"train.start_from={given}", *bad))
+    run = type(made)(type(made.layout)(tmp_path / "run"), config)
+    shutil.rmtree(run.layout.ledger(name, name).parent)
+    run.train(name)
+    with (run.layout.model(name) / "held_out.csv").open() as file:
+        losses = [float(row["held_out"]) for row in csv.DictReader(file)]
+    assert max(losses) > losses[0], "the training would have harmed"
+    assert run.run.stage_report(name).metrics["held_out"] == pytest.approx(min(losses))
+    theirs, ours = tree(given, name)["model"], tree(run.layout.root, name)["model"]
+    if min(losses) == losses[0]:
+        assert all(ours[key].equal(weight) for key, weight in theirs.items())
 
 
 def test_a_run_is_something_to_start_from_too(made, tmp_path):
