@@ -158,7 +158,7 @@ def _base_config(
     if run_toml is not None and not load_config(run_toml=run_toml).is_ingested:
         raise ConfigError(f"{layout.root} is a run with renders of its own: give another --out for the captures")
     if run_toml is None and preset is None and file is None:
-        preset = "demo"
+        preset = "captures"
     # As many avatars as any preset's decoder wants: how many there are is only known afterwards.
     room = [] if run_toml is not None else ["render.num_avatars=1000"]
     return load_config(run_toml=run_toml, preset=preset, file=file, settings=[*room, *settings])

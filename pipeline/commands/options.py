@@ -18,7 +18,8 @@ ToAvatars = Annotated[
     Path | None, typer.Option("--to", help="Without --out: folder to write below; avatars/.", show_default=False)
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="demo, small, desk, paper, released; an existing run keeps its own configuration.")
+    str | None,
+    typer.Option(help="demo, captures, small, desk, paper, released; an existing run keeps its own configuration."),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over both, such as fit.steps=500.")]

@@ -22,7 +22,7 @@ from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import Record
 from pipeline.people.fixed_spec import parse_specs
 
-PRESETS: Final = ("demo", "small", "desk", "paper", "released")
+PRESETS: Final = ("demo", "captures", "small", "desk", "paper", "released")
 
 
 def load_config(

@@ -22,7 +22,7 @@ def test_a_changed_fit_is_refused_and_names_the_stage_and_the_remedy(copied):
         assert setting.partition("=")[0] in line and "stale" in line and "--redo fit" in line
     line = rodin_refuses("run", "--out", copied.root, "--set", "base.batch=3")
     assert "stage base" in line and "base.batch 2 -> 3" in line and "--redo base" in line
-    line = rodin_refuses("render", "--out", copied.root, "--set", "render.samples=8")
+    line = rodin_refuses("render", "--out", copied.root, "--set", "render.samples=9")
     assert "stage render" in line and "--redo render" in line
     after = tree_hashes(copied.root)
     assert {name: after[name] for name in after if name != ".lock"} == {n: before[n] for n in before if n != ".lock"}

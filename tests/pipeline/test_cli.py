@@ -28,7 +28,7 @@ def run_folder(tmp_path):
 
 
 def test_unknown_preset(tmp_path):
-    assert "demo, small, desk, paper" in fails("run", "--preset", "enormous", "--out", str(tmp_path / "r"))
+    assert "demo, captures, small, desk, paper" in fails("run", "--preset", "enormous", "--out", str(tmp_path / "r"))
     assert not (tmp_path / "r").exists()
 
 

@@ -75,7 +75,7 @@ def test_layers_merge_in_order(tmp_path):
 )
 def test_bad_values_are_one_line_that_names_them(setting, words):
     with pytest.raises(ConfigError) as caught:
-        load_config(preset="demo", settings=[setting])
+        load_config(preset="captures", settings=["render.num_avatars=12", setting])
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
@@ -83,7 +83,7 @@ def test_bad_values_are_one_line_that_names_them(setting, words):
 
 
 def test_unknown_preset_and_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match="demo, small, desk, paper"):
+    with pytest.raises(ConfigError, match="demo, captures, small, desk, paper"):
         load_config(preset="huge")
     with pytest.raises(ConfigError, match="does not exist"):
         load_config(file=tmp_path / "no.toml")
@@ -97,8 +97,8 @@ def test_unknown_preset_and_missing_file(tmp_path):
 
 
 def changed(*settings):
-    before = stage_fingerprints(load_config(preset="demo"))
-    after = stage_fingerprints(load_config(preset="demo", settings=settings))
+    before = stage_fingerprints(load_config(preset="desk"))
+    after = stage_fingerprints(load_config(preset="desk", settings=settings))
     return {stage for stage in before if before[stage] != after[stage]}
 
 

@@ -15,10 +15,12 @@ from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES
 
+PEOPLE = ("render.num_avatars=12", "render.held_out_every=6")
+
 
 @pytest.fixture
 def config():
-    return load_config(preset="demo")
+    return load_config(preset="demo", settings=PEOPLE)
 
 
 def states_of(**words):
@@ -72,7 +74,7 @@ def test_only_what_a_command_needs_may_not_be_stale(config, tmp_path):
 def test_the_settings_that_changed_are_named(config, tmp_path):
     layout = RunLayout(tmp_path)
     layout.config.write_text(config.to_toml())
-    changed = load_config(preset="demo", settings=["fit.rays=7", "fit.tv_weight=0.5", "render.timeout_s=1.0"])
+    changed = load_config(preset="demo", settings=[*PEOPLE, "fit.rays=7", "fit.tv_weight=0.5", "render.timeout_s=1.0"])
     with pytest.raises(StaleStageError) as error:
         refuse_stale(states_of(fit="stale"), ["fit"], set(), Run(layout, changed))
     assert f"fit.rays {config.fit.rays} -> 7" in str(error.value) and "fit.tv_weight" in str(error.value)
@@ -109,7 +111,7 @@ def test_redo_forgets_once_until_it_is_done(config, tmp_path):
     make()
     apply_redo(redo, Run(layout, config), fingerprints)
     assert ledger.exists() and part.exists(), "a killed redo goes on"
-    changed = stage_fingerprints(load_config(preset="demo", settings=["fit.steps=7"]))
+    changed = stage_fingerprints(load_config(preset="demo", settings=[*PEOPLE, "fit.steps=7"]))
     apply_redo(redo, Run(layout, config), changed)
     assert not ledger.exists(), "another configuration begins anew"
     make()
@@ -133,7 +135,7 @@ def test_an_empty_run(config, tmp_path):
 
 @pytest.fixture
 def published(config, tmp_path):
-    """A run of the demo's 12 avatars whose first two shards are rendered, fitted and learned from; avatar 2 failed."""
+    """A run of 12 avatars whose first two shards are rendered, fitted and learned from; avatar 2 failed."""
     layout, prints = RunLayout(tmp_path), stage_fingerprints(config)
     write_render(layout, 0, (0, 1), fingerprint=prints["render"])
     write_render(layout, 1, (3,), fingerprint=prints["render"])
@@ -146,7 +148,7 @@ def published(config, tmp_path):
 
 
 def stale(config, layout, *settings):
-    changed = load_config(preset="demo", settings=settings)
+    changed = load_config(preset="demo", settings=[*PEOPLE, *settings])
     states = survey(Run(layout, changed), stage_fingerprints(changed))
     return {stage: state.stale for stage, state in states.items() if state.stale}
 
@@ -157,7 +159,7 @@ def test_where_a_run_stands(config, published):
     assert states["render"].word == "unfinished"
     assert (states["fit"].done, states["fit"].failed, states["fit"].total) == (3, 0, 11), "no fit of what failed"
     assert states["decoder"].word == "done" and states["clip"].word == "missing"
-    # Of the demo's ten avatars that are not held out it has seen three.
+    # Of the ten avatars that are not held out it has seen three.
     assert (states["base"].word, states["base"].behind) == ("done", 7)
     assert not stale(config, published)
 
@@ -203,10 +205,10 @@ def test_what_is_away_for_a_moment_makes_nothing_stale(config, published):
 def test_disk_and_tasks_follow_the_configuration(config, tmp_path):
     empty = survey(Run(RunLayout(tmp_path), config), stage_fingerprints(config))
     need = disk_bytes(config, ["render", "fit"], empty)
-    texels = 3 * 16 * (96**2 + 32**2)
+    texels = 3 * 16 * (128**2 + 32**2)
     assert need["fit"] == 2 * texels * 12
-    # 2.1 bytes a pixel for 25 views of 128 x 128, of 12 avatars and once more of a shard of 2
-    assert need["render"] == int(2.1 * 25 * 128**2 * 14)
+    # 2.1 bytes a pixel for 15 views of 256 x 256, of 12 avatars and once more of a shard of 2
+    assert need["render"] == int(2.1 * 15 * 256**2 * 14)
     done = empty | {"fit": StageState("fit", 12, 12)}
     assert "fit" not in disk_bytes(config, ["render", "fit"], done)
     assert num_tasks(config, ["render", "decoder", "fit"]) == 6 + 1 + 6

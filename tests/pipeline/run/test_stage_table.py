@@ -92,7 +92,7 @@ def test_fields_are_all_some_or_all_but_some():
 
 
 def test_workers_share_the_decoders_avatars():
-    config = load_config(preset="demo", settings=["decoder.avatars=4", "decoder.workers=3"])
+    config = load_config(preset="captures", settings=["decoder.avatars=4", "decoder.workers=3"])
     assert decoder_steps(config, 4) == config.decoder.steps_per_avatar * 2, "one of them has two"
 
 
