@@ -139,6 +139,7 @@ def fit(
         bool,
         typer.Option("--own-decoder", help="Fit each avatar with a decoder of its own, into RUN/own; no shared one."),
     ] = False,
+    minutes: options.Minutes = None,
     preset: options.Preset = None,
     config: options.ConfigFile = None,
     set_: options.Settings = None,
@@ -165,6 +166,7 @@ def fit(
                 renders=renders,
                 address=address,
                 dry_run=dry_run,
+                minutes=minutes,
                 echo=typer.echo,
             )
         )

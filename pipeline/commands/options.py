@@ -26,6 +26,12 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value ove
 Redo = Annotated[list[str] | None, typer.Option(help="Stage to do again, with all that depend on it; or 'train'.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what the ledgers list as failed.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; without it Ray starts here.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5, help="With --own-decoder: about how long an avatar takes on two CPU cores; chooses own.steps."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
 Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
 Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config.load import load_config, read_run_toml
+from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.display import stage_display
+from pipeline.driver.estimate import own_steps
 from pipeline.driver.request import Visit
 from pipeline.driver.summary import describe_plan, describe_result
 from pipeline.driver.visit import carry_out, check
@@ -27,9 +29,12 @@ def visit_run(
     renders: Path | None = None,
     address: str | None = None,
     dry_run: bool = False,
+    minutes: float | None = None,
     echo: Callable[[str], None],
 ) -> bool:
     """Do stages of the run at ``out``, which is made if it is not there, and say what came of it.
+
+    With ``minutes``, ``own.steps`` are as many as take so long.
 
     Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend.
     """
@@ -40,6 +45,13 @@ def visit_run(
     config = load_config(run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders)
     told_again = any(word.startswith("train.start_from=") for word in settings or ())
     config = with_start(config, None if run_toml is None or told_again else read_run_toml(run_toml))
+    if minutes is not None:
+        if stages != ("own",):
+            raise ConfigError("--minutes is for fits with a decoder of their own: add --own-decoder")
+        if any(setting.startswith("own.steps=") for setting in settings or ()):
+            raise ConfigError("--minutes chooses own.steps: give one of the two")
+        own = config.own.model_copy(update={"steps": own_steps(config, minutes)})
+        config = config.model_copy(update={"own": own})
     visit = Visit(
         run=Run(layout, config),
         stages=stages,

@@ -10,6 +10,8 @@ from pipeline.run.stage_table import STAGES
 RENDER_S_PER_AVATAR = 5.0
 RENDER_S_PER_MEGASAMPLE = 2.2
 FIT_S_PER_MEGASAMPLE = 2.0
+OWN_S_PER_MEGASAMPLE = 7.3
+OWN_SHOW_S = 25.0
 TRAIN_S_PER_GIGATEXEL_CHANNEL = 8.0
 
 
@@ -41,6 +43,20 @@ def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
     return sum(counts.get(stage, 1) for stage in stages)
 
 
+def own_steps(config: RunConfig, minutes: float) -> int:
+    """Steps of a fit with a decoder of its own that, measured and shown, takes ``minutes`` on ``fit.threads`` cores.
+
+    They follow from the configuration and a measured rate alone, so that the same command always makes the same fit;
+    how long it takes elsewhere is what differs.
+    """
+    return max(1, round((60.0 * minutes - OWN_SHOW_S) * config.fit.threads / _own_step_s(config)))
+
+
+def _own_step_s(config: RunConfig) -> float:
+    """CPU seconds of one step."""
+    return OWN_S_PER_MEGASAMPLE * config.fit.rays * config.fit.samples / 1e6
+
+
 def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
     """Hours of one CPU core for each stage done from the start, to within a factor of about two."""
     render, fit = config.render, config.fit
@@ -57,7 +73,7 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         / 1e6
         * FIT_S_PER_MEGASAMPLE,
         "fit": render.num_avatars * FIT_S_PER_MEGASAMPLE * fit_megasamples,
-        "own": render.num_avatars * FIT_S_PER_MEGASAMPLE * config.own.steps * fit.rays * fit.samples / 1e6,
+        "own": render.num_avatars * config.own.steps * _own_step_s(config),
     }
     for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
         section = config.base if stage == "base" else config.upsampler

@@ -69,6 +69,14 @@ def test_untrained_models_are_named(run_folder):
     assert "rodin-pipe train" in fails("generate", "--out", str(run_folder))
 
 
+def test_minutes_are_of_own_fits_and_choose_the_steps(tmp_path):
+    out = str(tmp_path / "r")
+    assert "add --own-decoder" in fails("fit", "--out", out, "--minutes", "2")
+    both = fails("fit", "--own-decoder", "--out", out, "--minutes", "2", "--set", "own.steps=3")
+    assert "give one of the two" in both
+    assert not (tmp_path / "r").exists()
+
+
 def test_too_little_disk(tmp_path):
     line = fails("render", "--preset", "paper", "--out", str(tmp_path / "r"), "--set", "render.num_avatars=900000")
     assert "free" in line

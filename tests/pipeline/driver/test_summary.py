@@ -2,6 +2,7 @@ import pytest
 
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout
+from pipeline.driver.estimate import own_steps
 from pipeline.driver.summary import describe_plan, estimated_cpu_hours
 from pipeline.driver.survey import survey
 from pipeline.driver.visit import Visit
@@ -26,3 +27,14 @@ def test_estimates_grow_with_the_work():
     )
     assert large["fit"] == pytest.approx(2 * small["fit"])
     assert large["render"] == small["render"]
+
+
+def test_steps_of_an_own_fit_follow_the_minutes():
+    alone = ["render.num_avatars=1", "decoder.avatars=1", "decoder.min_avatars=1"]
+    config = load_config(preset="captures", settings=alone)
+    two, four, six = (own_steps(config, minutes) for minutes in (2.0, 4.0, 6.0))
+    assert six - four == pytest.approx(four - two, abs=1), "beyond what measuring and showing take"
+    assert six == pytest.approx(config.own.steps, rel=0.02), "the preset's are those of six minutes"
+    fewer = load_config(preset="captures", settings=[*alone, "fit.rays=1024"])
+    assert own_steps(fewer, 2.0) == pytest.approx(2 * two, abs=1)
+    assert estimated_cpu_hours(config)["own"] == pytest.approx(config.fit.threads * (360 - 25) / 3600, rel=0.02)
