@@ -7,6 +7,7 @@ driver that nothing disturbed, byte for byte.
 import os
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from support.commands import (
@@ -55,7 +56,13 @@ class History:
 
 def rendered(layout):
     """Avatars that are finished, wherever they lie: in an attempt, among the parts or in a published shard."""
-    found = {parse_avatar(path.parent.name) for path in layout.work.glob("*/render/**/avatar.json")}
+    # Folders come and go while one looks: os.walk passes over those that are gone, Path.glob fails of them.
+    found = {
+        parse_avatar(Path(folder).name)
+        for place in layout.work.glob("*/render")
+        for folder, _, files in os.walk(place)
+        if "avatar.json" in files
+    }
     for report in read_ledgers(layout.root / "ledger" / "render", RenderReport).values():
         found.update(report.done)
     return found
