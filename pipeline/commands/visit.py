@@ -38,6 +38,11 @@ def visit_run(
 
     Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend.
     """
+    if minutes is not None:
+        if stages != ("own",):
+            raise ConfigError("--minutes is for fits with a decoder of their own: add --own-decoder")
+        if any(setting.startswith("own.steps=") for setting in settings or ()):
+            raise ConfigError("--minutes chooses own.steps: give one of the two")
     layout = RunLayout(out.resolve())
     run_toml = layout.config if exists(layout.config) else None
     if run_toml is None and preset is None and config_file is None:
@@ -46,10 +51,6 @@ def visit_run(
     told_again = any(word.startswith("train.start_from=") for word in settings or ())
     config = with_start(config, None if run_toml is None or told_again else read_run_toml(run_toml))
     if minutes is not None:
-        if stages != ("own",):
-            raise ConfigError("--minutes is for fits with a decoder of their own: add --own-decoder")
-        if any(setting.startswith("own.steps=") for setting in settings or ()):
-            raise ConfigError("--minutes chooses own.steps: give one of the two")
         own = config.own.model_copy(update={"steps": own_steps(config, minutes)})
         config = config.model_copy(update={"own": own})
     visit = Visit(

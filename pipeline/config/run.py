@@ -134,8 +134,8 @@ class RunConfig(Record):
         return tuple(i for i in range(self.render.num_avatars) if not self.is_held_out(i))
 
     def decoder_avatars(self) -> tuple[int, ...]:
-        """Indices of the avatars that the shared decoder is fitted on."""
-        return self.training_avatars()[: self.decoder.avatars]
+        """Indices of the avatars that the shared decoder is fitted on; none where ``train.start_from`` gives it."""
+        return () if self.train.start_from else self.training_avatars()[: self.decoder.avatars]
 
     def plane_spec(self) -> PlaneSpec:
         """Shape and meaning of the run's planes."""

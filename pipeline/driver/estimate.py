@@ -54,25 +54,23 @@ def own_steps(config: RunConfig, minutes: float) -> int:
 
 def _own_step_s(config: RunConfig) -> float:
     """CPU seconds of one step."""
-    return OWN_S_PER_MEGASAMPLE * config.fit.rays * config.fit.samples / 1e6
+    return OWN_S_PER_MEGASAMPLE * _fit_megasamples(config)
+
+
+def _fit_megasamples(config: RunConfig) -> float:
+    """Of one step of any fit."""
+    return config.fit.rays * config.fit.samples / 1e6
 
 
 def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
     """Hours of one CPU core for each stage done from the start, to within a factor of about two."""
-    render, fit = config.render, config.fit
+    render = config.render
     megasamples = render.num_views * render.resolution**2 * render.samples / 1e6
-    fit_megasamples = fit.steps * fit.rays * fit.samples / 1e6
+    fit_step_s = FIT_S_PER_MEGASAMPLE * _fit_megasamples(config)
     seconds = {
         "render": render.num_avatars * (RENDER_S_PER_AVATAR + RENDER_S_PER_MEGASAMPLE * megasamples),
-        "decoder": 0.0
-        if config.train.start_from
-        else config.decoder.avatars
-        * config.decoder.steps_per_avatar
-        * fit.rays
-        * fit.samples
-        / 1e6
-        * FIT_S_PER_MEGASAMPLE,
-        "fit": render.num_avatars * FIT_S_PER_MEGASAMPLE * fit_megasamples,
+        "decoder": len(config.decoder_avatars()) * config.decoder.steps_per_avatar * fit_step_s,
+        "fit": render.num_avatars * config.fit.steps * fit_step_s,
         "own": render.num_avatars * config.own.steps * _own_step_s(config),
     }
     for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):

@@ -90,8 +90,6 @@ class _Graph:
             before = WorkItem(self.visit.run, "render", "", max(0, number - window)).name
             return (f"render/{before}",) if self.session.is_local and number >= window else ()
         if stage.name == "decoder":
-            if self.config.train.start_from:
-                return ()  # it is taken as it is
             renders = self._names("render")
             shards = sorted({self.config.render.shard_of(avatar) for avatar in self.config.decoder_avatars()})
             return tuple(renders[shard] for shard in shards) if renders else ()

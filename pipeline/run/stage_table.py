@@ -127,7 +127,8 @@ STAGES: Final[dict[str, Stage]] = {
             on_captures=True,
             work="pipeline.stages.fit.decoder:fit_decoder",
             group_work="pipeline.stages.fit.decoder:fit_decoder_share",
-            total=lambda config: float(decoder_steps(config, len(config.decoder_avatars()))),
+            # A decoder that is given is taken in one.
+            total=lambda config: float(max(1, decoder_steps(config, len(config.decoder_avatars())))),
             unit="step",
             threads="decoder.threads",
             memory=decoder_terms,
@@ -201,12 +202,7 @@ STAGES: Final[dict[str, Stage]] = {
 
 
 def decoder_steps(config: RunConfig, avatars: int) -> int:
-    """Optimiser steps of the joint fit of so many avatars, in each of which all workers take part.
-
-    One, the taking, where the decoder is that of ``train.start_from``.
-    """
-    if config.train.start_from:
-        return 1
+    """Optimiser steps of the joint fit of so many avatars, in each of which all workers take part."""
     return config.decoder.steps_per_avatar * -(-avatars // config.decoder.workers)
 
 
