@@ -224,6 +224,11 @@ class RefinerConfig(TrainingConfig):
     """Training views of an avatar that it learns from, and the frontal one."""
     samples: int = Field(48, ge=1)
     """Samples a ray of the rendered images that it learns from; those it refines have ``generate.samples``."""
+    from_base: float = Field(0.0, ge=0, le=1)
+    """Share of the pictures it learns from that are rendered from base planes, enlarged and with people's mean detail:
+    as soft as what is generated, which is what it has to refine. The others are rendered from fitted planes."""
+    blend: float = Field(0.0, ge=0, lt=0.5)
+    """Largest weight of somebody else's base planes in those: generated people are a little of several."""
     perceptual_weight: float = Field(0.1, ge=0)
     """Weight of the distance of CLIP's feature maps on patches."""
     adversarial_weight: float = Field(0.0, ge=0)

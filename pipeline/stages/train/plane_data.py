@@ -18,6 +18,7 @@ from rodin_models.checkpoint import save_state
 from rodin_models.diffusion.eigen_planes import ReadPlanes
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
+from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.field.triplane import mirrored
 
 
@@ -73,6 +74,16 @@ class PlaneData:
     def read_all(self, level: Level) -> ReadPlanes:
         """:meth:`read` of the rows from the first to before the last."""
         return lambda first, last: self.read(range(first, last), level)
+
+    def detail(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
+        total = squares = torch.zeros((), dtype=torch.float64)
+        for row in range(self.rows):
+            full = self.read([row], "planes")
+            rest = (full - enlarge(self.read([row], "base_planes"), full.shape[-1]))[0].double()
+            total, squares = total + rest, squares + rest.square()
+        mean = total / self.rows
+        return mean.float(), (squares / self.rows - mean.square()).clamp(min=0.0).sqrt().float()
 
     def statistics(self, level: Level) -> PlaneStatistics:
         """Per plane and channel, over these avatars only; mirror images have the same."""

@@ -1,4 +1,4 @@
-"""The convolutional refiner: images rendered from fitted planes, beside the photographs of the same view."""
+"""The convolutional refiner: images rendered from planes, fitted or as soft as generated ones, beside photographs."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
+from pipeline.contracts.randomness import generator_for
 from pipeline.io.shards import Sample
 from pipeline.run.run import Run
 from pipeline.stages.fit.decoder_file import load_decoder
@@ -20,6 +21,7 @@ from pipeline.stages.picture import rgba
 from pipeline.stages.train.plane_data import PlaneData, save_model
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows
 from pipeline.stages.views import read_one
+from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.refiner import Refiner, RefinerSettings, training_loss
@@ -39,6 +41,8 @@ class RefinerRecipe:
         self.data = PlaneData(run, "refiner")
         self.avatars, self.held_out = self.data.avatars, self.data.held_out
         self.decoder, _ = load_decoder(run.layout, device)
+        self.detail = self.data.detail()[0] if run.config.refiner.from_base else None
+        """People's mean detail (3, channel, side, side), where pictures are rendered from base planes."""
         self.settings = refiner_settings(run.config, self.data.latents.shape[1])
         clip = load_run_clip(run.layout, device)[0] if self.settings.perceptual_weight else None
         # No submodule of the model: the feature network is frozen and not saved with it.
@@ -106,23 +110,43 @@ class RefinerRecipe:
             render = self.run.config.render
             number = render.frontal_view if view == 0 else view - 1
             sample = read_one(self.run, self.data.avatar(row), number)
-            pair = (self._render(row, sample).cpu(), self._photograph(sample))
+            pair = (self._render(row, number, sample).cpu(), self._photograph(sample))
             self._images[row, view] = pair
             while len(self._images) > KEPT_IMAGES:
                 self._images.popitem(last=False)
             return pair
 
-    def _render(self, row: int, sample: Sample) -> Tensor:
-        if row not in self._occupancies:
-            planes = self.data.read(np.array([row]), "planes")[0].to(self.device)
-            with torch.no_grad():
-                self._occupancies[row] = (planes, planes_occupancy(planes, self.decoder))
-            while len(self._occupancies) > KEPT_OCCUPANCIES:
-                self._occupancies.popitem(last=False)
-        planes, occupancy = self._occupancies[row]
+    def _render(self, row: int, number: int, sample: Sample) -> Tensor:
+        soft = self._softened(row, number)
+        with torch.no_grad():
+            planes, occupancy = self._fitted(row) if soft is None else (soft, planes_occupancy(soft, self.decoder))
         side = self.run.config.refiner.input_side
         camera = sample.record.camera.resized(side, side)
         return rgba(planes, self.decoder, camera, occupancy, samples=self.run.config.refiner.samples)
+
+    def _fitted(self, row: int) -> tuple[Tensor, Occupancy]:
+        if row not in self._occupancies:
+            planes = self.data.read([row], "planes")[0].to(self.device)
+            self._occupancies[row] = (planes, planes_occupancy(planes, self.decoder))
+            while len(self._occupancies) > KEPT_OCCUPANCIES:
+                self._occupancies.popitem(last=False)
+        return self._occupancies[row]
+
+    def _softened(self, row: int, number: int) -> Tensor | None:
+        """Planes that base planes make one expect, for the share of pictures that is rendered from such; else None.
+
+        A function of row and view: the same picture comes back in every epoch.
+        """
+        section = self.run.config.refiner
+        generator = generator_for(self.run.config.seed, row, f"refiner picture {number}")
+        if generator.random() >= section.from_base:
+            return None
+        assert self.detail is not None
+        low = self.data.read([row], "base_planes")
+        if section.blend:
+            other = self.data.read([int(generator.integers(self.data.rows))], "base_planes")
+            low = torch.lerp(low, other, section.blend * generator.random())
+        return (enlarge(low, self.detail.shape[-1])[0] + self.detail).to(self.device)
 
     def _photograph(self, sample: Sample) -> Tensor:
         side = self.run.config.refiner.input_side * self.settings.scale

@@ -22,7 +22,7 @@ from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw
 from pipeline.stages.views import intrinsics, read_one, rgb_tensor
 from rodin_models.diffusion.conditioning import AugmentationSettings, ConditionSettings
 from rodin_models.diffusion.process import Diffusion
-from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, enlarge, training_loss
+from rodin_models.diffusion.upsampler import UpsamplerModel, UpsamplerSettings, training_loss
 from rodin_models.field.rays import pixel_rays
 from rodin_models.field.render import planes_occupancy, render_rays
 from rodin_models.image.perceptual import perceptual_distance
@@ -72,7 +72,7 @@ class UpsamplerRecipe:
         model = UpsamplerModel(self.settings, generator)
         set_plane_statistics(model.statistics, self.data.statistics("planes"))
         if self.settings.residual:
-            model.set_detail(*self._detail())
+            model.set_detail(*self.data.detail())
         model.condition.statistics.set_from(self.data.latents)
         return model
 
@@ -116,17 +116,6 @@ class UpsamplerRecipe:
     def _places(self, rows: Places, generator: np.random.Generator) -> Places:
         views = generator.integers(self.run.config.render.train_views, size=len(rows))
         return np.concatenate((np.stack((rows, views), 1), generator.integers(DRAWS, size=(len(rows), 2))), 1)
-
-    def _detail(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation, texel by texel, of what enlarging base planes leaves over (3, channel, side, side)."""
-        side = self.settings.unet.side
-        total, squares = torch.zeros((2, 3, self.settings.unet.in_channels, side, side), dtype=torch.float64)
-        for row in range(self.data.rows):
-            rest = self.data.read([row], "planes") - enlarge(self.data.read([row], "base_planes"), side)
-            total += rest[0].double()
-            squares += rest[0].double().square()
-        mean = total / self.data.rows
-        return mean.float(), (squares / self.data.rows - mean.square()).clamp(min=0.0).sqrt().float()
 
     def _patch(self, row: int, view: int, *draws: int) -> Batch:
         """A patch of a training view, around a pixel that shows the avatar; of its mirror image for a mirrored row."""
