@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands import options
+from pipeline.commands.export.command import export
 from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import RunLayout
@@ -288,37 +289,7 @@ def inspect(
         exit_unless(inspect_run(_open(out), verify=verify, sheet=sheet, echo=typer.echo, attributes=attributes))
 
 
-@app.command()
-def export(
-    out: options.Out,
-    format_: options.Format = options.ExportFormat.GLB,
-    avatar: options.Avatar = None,
-    own: options.Own = False,
-    sample: options.Sample = None,
-    resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
-    file: options.File = None,
-    to: options.To = None,
-    linear_mib: options.LinearMib = 16.0,
-    set_: options.Settings = None,
-) -> None:
-    """Write a fitted or a generated avatar as a coloured mesh (GLB, in metres), an avatar's photographs with their
-    cameras in the NeRF layout, which other programs and `ingest` read, the synthetic person's own mesh, or the run's
-    models, which `generate --model` and `train.start_from` read; --set generate.views=24 is then kept with them.
-    """
-    with for_the_user():
-        from pipeline.commands.export.export import export as export_avatar
-        from pipeline.commands.export.export import export_weights
-
-        if format_ is options.ExportFormat.MODELS:
-            typer.echo(export_weights(_open(out, set_ or ()), to=to, linear_mib=linear_mib))
-            return
-        if to is not None or set_:
-            raise ConfigError(f"--to and --set are of export models; export {format_.value} writes --file")
-        name = shown(avatar, own, sample)
-        if format_ is options.ExportFormat.GLB:
-            require_view_extra("skimage", "trimesh")
-        run = _open(out)
-        typer.echo(export_avatar(run, format_, name=name, avatar=avatar, resolution=resolution, file=file))
+app.command()(export)
 
 
 @app.command()

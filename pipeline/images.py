@@ -45,6 +45,13 @@ def encode_png(image: Pixels, *, optimize: bool = True) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(image: Pixels, *, quality: int = 88) -> bytes:
+    """JPEG of an RGB array."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
 def decode_image(data: bytes, *, name: str, at_least: int = 0) -> Pixels:
     """RGBA pixels of a PNG, JPEG or WebP file that a user gave, turned as its EXIF says; opaque where it has no alpha.
 

@@ -10,6 +10,14 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_defau
 OutOfRun = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run whose own models are used.", show_default=False)
 ]
+OutOfExport = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
+Generated = Annotated[
+    Path | None,
+    typer.Option(
+        help="With web: folder that generate wrote without --out, such as avatars/NAME, or one avatar's in it.",
+        show_default=False,
+    ),
+]
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", help="Run, or folder of export models, whose models are used.", show_default=False),
@@ -54,19 +62,22 @@ class ExportFormat(StrEnum):
     NERF = "nerf"
     PERSON = "person"
     MODELS = "models"
+    WEB = "web"
 
 
 Format = Annotated[
     ExportFormat,
     typer.Argument(
-        metavar="[glb|nerf|person|models]",
-        help="A mesh of the planes, the photographs in the NeRF layout, the mesh that was photographed, or the run's "
-        "decoder and models as a compact folder.",
+        metavar="[glb|web|nerf|person|models]",
+        help="A mesh of the planes, a page that draws them, the photographs in the NeRF layout, the mesh that was "
+        "photographed, or the run's decoder and models as a compact folder.",
     ),
 ]
 File = Annotated[
     Path | None,
-    typer.Option(help="File or folder to write; RUN/meshes/NAME.glb or RUN/nerf/NAME.", show_default=False),
+    typer.Option(
+        help="File or folder to write; RUN/meshes/NAME.glb, RUN/web/NAME.html or RUN/nerf/NAME.", show_default=False
+    ),
 ]
 To = Annotated[Path | None, typer.Option("--to", help="Folder to write the models to.", show_default=False)]
 LinearMib = Annotated[float, typer.Option("--linear-mib", min=0, help="MiB that eigen-planes may take.")]

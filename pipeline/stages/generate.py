@@ -36,6 +36,7 @@ from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
+from pipeline.stages.fit.decoder_file import decoder_digest
 from pipeline.stages.sampling.portrait_fit import Face
 from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
@@ -214,7 +215,7 @@ def _make(
             folder = staged / f"avatar-{index:03d}"
             folder.mkdir()
             done = portrait.done if portrait is not None else ""
-            _write_avatar(folder, sampling, request, done, index, planes, latents[index], rendered, refined)
+            _write_avatar(folder, sampler, request, done, index, planes, latents[index], rendered, refined)
             fronts.append(refined[0][..., :3])
     if num > 1:
         sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
@@ -250,7 +251,7 @@ def _asked(
 
 def _write_avatar(
     folder: Path,
-    sampling: Sampling,
+    sampler: Sampler,
     request: Request,
     prepared: str,
     index: int,
@@ -280,14 +281,15 @@ def _write_avatar(
         "portrait_prepared": prepared,
         "seed": request.seed,
         "index": index,
-        "guidance": sampling.generate.guidance,
+        "guidance": sampler.sampling.generate.guidance,
         "planes": {
             "file": "planes.npy",
             "axes": "plane, channel, row, column",
             "plane_names": PLANE_NAMES,
             "plane_axes": PLANE_AXES,
             "texel_rule": TEXEL_RULE,
-            "extent_m": sampling.planes.extent_m,
+            "extent_m": sampler.sampling.planes.extent_m,
+            "decoder_sha256": decoder_digest(sampler.decoder),
             "sha256": hashlib.sha256(stored.tobytes()).hexdigest(),
         },
     }

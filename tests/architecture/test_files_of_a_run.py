@@ -23,6 +23,8 @@ ELSEWHERE = {
     "commands/export/nerf.py": "the folder that was asked for",
     "commands/export/person.py": "the file that was asked for",
     "commands/export/models.py": "the folder that was asked for",
+    "commands/export/web.py": "the file that was asked for",
+    "report/web/page.py": "the parts of a page, which come with the package",
     "commands/export/export.py": "the size of the file that was asked for",
     "driver/visit.py": "whether there is a GPU",
     "capture/portrait.py": "the portrait, which is the user's",

@@ -12,13 +12,17 @@ def export(
 ) -> str:
     """Write one avatar in one format and say so in a line.
 
-    ``name`` is the avatar's in :mod:`pipeline.commands.gallery`, for a mesh of its planes; ``avatar`` its index, for
-    what only rendered or captured ones have. Raises ``RodinError`` with one line.
+    ``name`` is the avatar's in :mod:`pipeline.commands.gallery`, for a mesh or a page of its planes; ``avatar`` its
+    index, for what only rendered or captured ones have. Raises ``RodinError`` with one line.
     """
     if form is ExportFormat.GLB:
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
         return _mesh(run, name, resolution, file)
+    if form is ExportFormat.WEB:
+        from pipeline.commands.export.web import export_run
+
+        return export_run(run, name, file)
     if avatar is None:
         raise ConfigError(f"export {form.value}: say whose, with --avatar 12; samples have none")
     return (_nerf if form is ExportFormat.NERF else _person)(run, avatar, file)
@@ -31,6 +35,17 @@ def export_weights(run: Run, *, to: Path | None, linear_mib: float) -> str:
     from pipeline.commands.export.models import export_models
 
     return export_models(run, to, linear_bytes=int(linear_mib * 2**20))
+
+
+def export_generated(folder: Path, *, model: Path | None, file: Path | None) -> str:
+    """Write a page of avatars that no run has and say so in a line. Raises ``RodinError``.
+
+    They were made by the models at ``model``, or by the released ones.
+    """
+    from pipeline.commands.export.web import export_generated as export_page
+    from pipeline.run.model_folder import open_models, open_released
+
+    return export_page(folder, open_models(model) if model is not None else open_released(), file)
 
 
 def _mesh(run: Run, name: str, resolution: int, file: Path | None) -> str:

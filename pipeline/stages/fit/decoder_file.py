@@ -1,5 +1,6 @@
 """Published decoders, shared ones and those of one avatar, as modules that are frozen."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,11 @@ def _frozen(tree: dict[str, Any], device: torch.device) -> Decoder:
     decoder = Decoder(DecoderSettings(**tree["settings"]), torch.Generator())
     decoder.load_state_dict(tree["decoder"])
     return decoder.requires_grad_(False).to(device).eval()
+
+
+def decoder_digest(decoder: Decoder) -> str:
+    """One hash over a decoder's weights, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(decoder.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Avatars as web pages that draw their field in the reader's browser."""
