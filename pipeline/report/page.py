@@ -1,5 +1,7 @@
 """The report: one static HTML page that opens from a file, loads nothing from the network and runs no script.
 
+Avatars that are shown live have pages of their own (:mod:`pipeline.report.web`), which it frames once they are opened.
+
 :func:`render_page` is a pure function of :class:`~pipeline.contracts.report.page.ReportData`. The loss curves are drawn
 by :mod:`pipeline.report.plot`; how the page looks is said in :mod:`pipeline.report.style`.
 """
@@ -23,7 +25,7 @@ from pipeline.contracts.report.page import (
     TrainedModel,
 )
 from pipeline.report.plot import loss_plot
-from pipeline.report.style import STYLE
+from pipeline.report.style import LIVE_STYLE, STYLE
 
 _SOURCES = {"noise": "from noise", "portrait": "from a portrait", "text": "from a text", "edit": "an edit"}
 _SOON = 3600.0
@@ -58,10 +60,11 @@ def referenced_files(data: ReportData) -> tuple[str, ...]:
     """Every file that the page shows, relative to its folder, each once, in order of appearance."""
     paths = [picture.path for picture in data.renders]
     for pair in data.fit_pairs:
-        paths += [pair.truth.path, pair.fit.path, pair.error.path]
+        paths += [pair.truth.path, pair.fit.path, pair.error.path, *((pair.live,) if pair.live else ())]
     for avatar in data.generated:
         paths += [path for path in (avatar.turntable, avatar.refined_turntable) if path is not None]
         paths += [picture.path for picture in (avatar.strip, avatar.refined_strip) if picture is not None]
+        paths += [path for path in (avatar.live, avatar.live_poster) if path is not None]
     return tuple(dict.fromkeys(paths))
 
 
@@ -151,14 +154,16 @@ def _fits(data: ReportData) -> str:
         "whole image; Covered is the share of the image that the avatar takes.</p>"
     )
     pairs = "".join(_fit_pair(pair) for pair in data.fit_pairs)
-    return f'<div class="pairs">{pairs}</div>{note}' + _details(f"all {len(data.fits)} fits", table)
+    withheld = _nothing(f"No fit is shown live: {data.live_withheld}.") if data.live_withheld else ""
+    return f'<div class="pairs">{pairs}</div>{note}{withheld}' + _details(f"all {len(data.fits)} fits", table)
 
 
 def _fit_pair(pair: FitPair) -> str:
     title = f"{escape(pair.avatar_id)}, view {pair.view} <b>{_number(pair.psnr_db, 1, ' dB')}</b>"
     named = ((pair.truth, "render"), (pair.fit, "fit"), (pair.error, "error"))
     pictures = "".join(_figure(p.model_copy(update={"label": p.label or name})) for p, name in named)
-    return f'<div class="pair"><h4>{title}</h4><div class="three">{pictures}</div></div>'
+    live = live_frame(pair.live, pair.avatar_id, pair.fit.path)
+    return f'<div class="pair"><h4>{title}</h4><div class="three">{pictures}</div>{live}</div>'
 
 
 def _models(data: ReportData) -> str:
@@ -230,10 +235,22 @@ def _avatar(avatar: GeneratedAvatar) -> str:
         for picture, name in strips
         if picture is not None
     )
+    live = live_frame(avatar.live, avatar.name, avatar.live_poster or "")
     return (
         f'<article><h3>{escape(avatar.name)}</h3><p class="sub">{_SOURCES[avatar.source]}{prompt}</p>'
-        f'<div class="turn">{videos}</div>{rows}</article>'
+        f'<div class="turn">{videos}</div>{rows}{live}</article>'
     )
+
+
+def live_frame(path: str | None, name: str, poster: str) -> str:
+    """A picture that becomes an avatar's own page once it is clicked; until then that page, as large as a hundred
+    pictures, is not loaded. A frame's ``loading="lazy"`` does not do that for files.
+    """
+    if path is None:
+        return ""
+    picture = f'<img src="{_link(poster)}" alt="{escape(name)}">'
+    inner = f'<style>{LIVE_STYLE}</style><a href="{_link(path)}">{picture}<b>turn it</b></a>'
+    return f'<iframe class="live" srcdoc="{escape(inner)}" title="{escape(name)}, live"></iframe>'
 
 
 def _turntable(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How the report page looks: its style sheet, light or dark as the reader's system asks."""
+"""How the report page looks: its style sheets, light or dark as the reader's system asks."""
 
 from typing import Final
 
@@ -63,6 +63,8 @@ polyline { fill: none; stroke: var(--c); stroke-linejoin: round }
 .switch { font-size: 14px; color: var(--soft); display: inline-block; margin-bottom: 10px }
 .linear { display: none }
 section:has(#log:not(:checked)) .linear { display: block } section:has(#log:not(:checked)) .log { display: none }
+.live { width: 100%; aspect-ratio: 4 / 3; border: 1px solid var(--line); border-radius: 8px; display: block;
+  margin-top: 8px; background: #fff }
 details { margin: 12px 0 } summary { cursor: pointer; color: var(--accent) }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px; overflow-x: auto;
   font-size: 13px }
@@ -70,3 +72,11 @@ code { font-size: 13px }
 @media (max-width: 600px) { .pairs, .models, .avatars { grid-template-columns: 1fr } td.wide { min-width: 120px } }
 @media print { nav, .switch { display: none } section { break-inside: avoid } }
 """
+
+LIVE_STYLE: Final = """
+body { margin: 0 } a { display: block; height: 100vh; position: relative; background: #fff }
+img { width: 100%; height: 100%; object-fit: contain; opacity: 0.75 } a:hover img { opacity: 1 }
+b { position: absolute; left: 50%; top: 50%; transform: translate(-50%, -50%); font: 500 15px system-ui, sans-serif;
+  color: #fff; background: rgb(20 22 25 / 72%); border-radius: 20px; padding: 7px 18px }
+"""
+"""Of a picture that becomes a page when it is clicked."""

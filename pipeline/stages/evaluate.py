@@ -24,10 +24,13 @@ from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import publish_bytes, publish_text
 from pipeline.report.page import render_page
 from pipeline.report.pictures import error_map
+from pipeline.report.web.page import LiveAvatar, web_page
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import load_decoder
+from pipeline.stages.generate import RUN_SAMPLES
+from pipeline.stages.live import live_fit, live_sample, live_withheld
 from pipeline.stages.report_data import report_data
 from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples, read_views, rgb_tensor
@@ -37,6 +40,7 @@ from rodin_models.image.metrics import SetDistance, fid, kid
 
 CPU = torch.device("cpu")
 SHOWN_PAIRS = 6
+LIVE_POSTER_SIDE = 192
 FEATURE_BATCH = 64
 
 
@@ -54,9 +58,11 @@ def evaluate_run(item: WorkItem, progress: Progress) -> StageReport:
     distances = measure_distances(run, sampler)
     progress(0.5, 1)
     fits = sorted((fit for report in run.fit_reports().values() for fit in report.fits), key=lambda f: f.avatar)
-    pairs = fit_pairs(run, device, fits)
+    withheld = live_withheld(sampler.decoder)
+    pairs = fit_pairs(run, device, fits, live=not withheld)
     progress(0.8, 1)
-    data = report_data(run, avatars, fits=fits, fit_pairs=pairs, distances=distances)
+    live = {} if withheld else live_samples(run, sampler)
+    data = report_data(run, avatars, fits=fits, fit_pairs=pairs, distances=distances, live=live, live_withheld=withheld)
     publish_text(layout.report / "metrics.json", data.to_json())
     publish_text(layout.report / "index.html", render_page(data))
     progress(1, 1)
@@ -118,8 +124,8 @@ def measure_distances(run: Run, sampler: Sampler) -> tuple[DistanceRow, ...]:
     return tuple(rows)
 
 
-def fit_pairs(run: Run, device: torch.device, fits: list[FitReport]) -> tuple[FitPair, ...]:
-    """Pictures of a held-out view of some avatars, held-out avatars first: render, fit, error."""
+def fit_pairs(run: Run, device: torch.device, fits: list[FitReport], *, live: bool) -> tuple[FitPair, ...]:
+    """Pictures of a held-out view of some avatars, held-out avatars first: render, fit, error; and ``live`` pages."""
     store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
     decoder, _ = load_decoder(run.layout, device)
     chosen = sorted(fits, key=lambda fit: (not run.config.is_held_out(fit.avatar), fit.avatar))[:SHOWN_PAIRS]
@@ -143,9 +149,33 @@ def fit_pairs(run: Run, device: torch.device, fits: list[FitReport]) -> tuple[Fi
                 fit=pictures["fit"],
                 error=pictures["error"],
                 psnr_db=quality.psnr_db[0],
+                live=publish_live(run, live_fit(run, fit, planes, decoder, own=False, poster_side=LIVE_POSTER_SIDE))
+                if live
+                else None,
             )
         )
     return tuple(pairs)
+
+
+def live_samples(run: Run, sampler: Sampler) -> dict[str, str]:
+    """Pages that draw the run's own samples, relative to the report's folder, by the samples' names."""
+    pages = {}
+    for folder in (folder for kind in RUN_SAMPLES for folder in names(run.layout.samples / kind, "avatar-*")):
+        name = f"{folder.parent.name}/{folder.name}"
+        planes = torch.from_numpy(read_array(folder / "planes.npy")).to(sampler.device).float()
+        whose = f"of the run {run.layout.root.name}"
+        avatar = live_sample(
+            name, folder, planes, sampler.decoder, sampler.sampling, whose, poster_side=LIVE_POSTER_SIDE
+        )
+        pages[name] = publish_live(run, avatar)
+    return pages
+
+
+def publish_live(run: Run, avatar: LiveAvatar) -> str:
+    """Publish an avatar's page beside the report; returns its path relative to the report's folder."""
+    path = f"live/{avatar.name.replace('/', '-')}.html"
+    publish_text(run.layout.report / path, web_page((avatar,), f"{avatar.name} · {run.layout.root.name}"))
+    return path
 
 
 def _features(sampler: Sampler, images: list[torch.Tensor]) -> torch.Tensor:

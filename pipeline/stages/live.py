@@ -1,28 +1,35 @@
 """Avatars for a page that draws them (:mod:`pipeline.report.web`): from tensors to what a browser takes."""
 
+import json
 import math
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
 
+from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import FitReport
 from pipeline.images import encode_jpeg, to_uint8
+from pipeline.io.files import exists, read_text
 from pipeline.report.web.field import LiveDecoder, LiveField, live_cells, live_decoder, live_planes
 from pipeline.report.web.page import LiveAvatar, StartCamera
 from pipeline.run.run import Run
+from pipeline.stages.fit.own import turntable_cameras
 from pipeline.stages.picture import picture
+from pipeline.stages.views import read_samples
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.march import count_pieces
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
 
 POSTER_SIDE: Final = 256
+MOST_CELLS: Final = 64
+"""Along each side of the grid that says where there is matter; what pictures of planes are made with elsewhere."""
 Rows: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -54,6 +61,70 @@ def live_avatar(
         camera=camera,
         field=field,
     )
+
+
+def live_fit(
+    run: Run, fit: FitReport, planes: torch.Tensor, decoder: Decoder, *, own: bool, poster_side: int = POSTER_SIDE
+) -> LiveAvatar:
+    """A fitted avatar of a run on a page. One of photographs is first seen from where those were taken, about."""
+    config, name = run.config, format_avatar(fit.avatar)
+    camera = StartCamera(config.render.distance, config.render.fov_deg)
+    caption = ""
+    if fit.avatar in run.specs():
+        caption = run.specs()[fit.avatar].caption
+    elif exists(run.tar_of(fit.avatar)):
+        views = read_samples(run, fit.avatar, ("train",))
+        caption = views[0].record.caption
+        cameras = turntable_cameras([view.record.camera for view in views], 1, config.render.resolution)
+        camera = seen_from(cameras[0])
+    return live_avatar(
+        f"own/{name}" if own else name,
+        planes,
+        decoder,
+        caption=caption,
+        made=rows_of_fit(run, fit, own=own),
+        camera=camera,
+        samples=config.fit.render_samples,
+        poster_side=poster_side,
+    )
+
+
+def live_sample(
+    name: str,
+    folder: Path,
+    planes: torch.Tensor,
+    decoder: Decoder,
+    sampling: Sampling,
+    models: str,
+    *,
+    poster_side: int = POSTER_SIDE,
+) -> LiveAvatar:
+    """A generated avatar on a page; ``models`` says in words whose models made it. Raises ``DataError``."""
+    record = sample_record(folder)
+    return live_avatar(
+        name,
+        planes,
+        decoder,
+        caption=caption_of_sample(record),
+        made=rows_of_sample(record, models),
+        camera=StartCamera(sampling.distance, sampling.fov_deg),
+        samples=sampling.generate.samples,
+        poster_side=poster_side,
+    )
+
+
+def sample_record(folder: Path) -> dict[str, Any]:
+    """What ``generate`` wrote of how it made an avatar; nothing where it wrote nothing. Raises ``DataError``."""
+    path = folder / "avatar.json"
+    if not exists(path):
+        return {}
+    try:
+        record = json.loads(read_text(path))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("planes", {}), dict):
+        raise DataError(f"{path} is damaged: generate it again")
+    return record
 
 
 def seen_from(camera: Camera) -> StartCamera:
@@ -119,10 +190,21 @@ def live_field(planes: torch.Tensor, decoder: Decoder, samples: int) -> tuple[Li
     """
     in_blocks = decoder_blocks(decoder)
     coarse = live_planes(planes.cpu().float().numpy())
-    occupancy = planes_occupancy(torch.from_numpy(coarse.full()).to(planes.device), decoder)
+    # Cells much finer than texels would hold the same again.
+    resolution = min(MOST_CELLS, 2 * planes.shape[-1])
+    occupancy = planes_occupancy(torch.from_numpy(coarse.full()).to(planes.device), decoder, resolution)
     low, high = ((float(x), float(y), float(z)) for x, y, z in (occupancy.low.tolist(), occupancy.high.tolist()))
     cells = live_cells(occupancy.density.cpu().numpy().astype(np.float32), low, high, count_pieces(occupancy))
     return LiveField(coarse, cells, in_blocks, samples), occupancy
+
+
+def live_withheld(decoder: Decoder) -> str:
+    """Why no browser draws what is under a decoder; empty where it does."""
+    try:
+        decoder_blocks(decoder)
+    except ValueError as error:
+        return f"of the decoder, {error}"
+    return ""
 
 
 def decoder_blocks(decoder: Decoder) -> LiveDecoder:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config.models import TrainingConfig
@@ -47,10 +47,13 @@ def report_data(
     fits: Sequence[FitReport],
     fit_pairs: tuple[FitPair, ...],
     distances: tuple[DistanceRow, ...],
+    live: Mapping[str, str],
+    live_withheld: str,
 ) -> ReportData:
     """Everything on the page: what was measured, which is given, and what the run's ledgers say.
 
-    ``avatars`` are those that are rendered. Frontal views are published as pictures beside the page.
+    ``avatars`` are those that are rendered, ``live`` the pages of samples by their names, ``live_withheld`` why there
+    are none. Frontal views are published as pictures beside the page.
     """
     layout, config = run.layout, run.config
     encoder, stages, visits = run.stage_report("encode"), _stage_times(run), _visits(run)
@@ -79,7 +82,8 @@ def report_data(
         models=tuple(_trained(run, name) for name in trained_models()),
         started_from=_start_words(config),
         linear=config.base.linear,
-        generated=_generated(layout),
+        generated=_generated(layout, live),
+        live_withheld=live_withheld,
         distances=distances,
         encoder_sha256=encoder.notes["encoder_sha256"] if encoder else "",
         encoder=_encoder_words(config),
@@ -156,7 +160,7 @@ def _curves(path: Path) -> tuple[LossCurve, ...]:
     )
 
 
-def _generated(layout: RunLayout) -> tuple[GeneratedAvatar, ...]:
+def _generated(layout: RunLayout, live: Mapping[str, str]) -> tuple[GeneratedAvatar, ...]:
     rows = []
     for kind in RUN_SAMPLES:
         for folder in names(layout.samples / kind, "avatar-*"):
@@ -172,6 +176,8 @@ def _generated(layout: RunLayout) -> tuple[GeneratedAvatar, ...]:
                     refined_turntable=videos.get("turntable_refined"),
                     strip=Picture(path=f"{relative}/strip.png", caption="turntable, rendered"),
                     refined_strip=Picture(path=f"{relative}/strip_refined.png", caption="turntable, refined"),
+                    live=live.get(f"{kind}/{folder.name}"),
+                    live_poster=f"{relative}/frontal.png",
                 )
             )
     return tuple(rows)

@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.commands.gallery import OWN, Exhibit, Gallery, generated, sample_record
+from pipeline.commands.gallery import OWN, Exhibit, Gallery, generated
 from pipeline.contracts.errors import ConfigError, ResourceError
 from pipeline.contracts.naming import RunLayout, parse_avatar
-from pipeline.contracts.rendering import Split
 from pipeline.contracts.units import bytes_text
-from pipeline.io.files import exists
 from pipeline.io.publish import publish_text
-from pipeline.report.web.page import LiveAvatar, StartCamera, web_page
+from pipeline.report.web.page import LiveAvatar, web_page
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
-from pipeline.stages.fit.own import turntable_cameras
-from pipeline.stages.live import caption_of_sample, live_avatar, rows_of_fit, rows_of_sample, seen_from
-from pipeline.stages.views import read_samples
+from pipeline.stages.live import live_fit, live_sample
 
 SUFFIX: Final = ".html"
 MOST_AVATARS: Final = 12
@@ -53,53 +49,36 @@ def export_generated(folder: Path, models: ModelFolder, file: Path | None) -> st
     alone = exhibits[0].name == folder.name
     path = file or folder / ((folder.name if alone else GALLERY) + SUFFIX)
     _check_path(path)
-    sampling = models.sampling
     by = "released with rodin-pipe" if models.record is not None else models.layout.root.name
-    avatars = []
-    for exhibit in exhibits[:MOST_AVATARS]:
-        record = sample_record(folder if alone else folder / exhibit.name)
-        avatars.append(
-            live_avatar(
-                exhibit.name,
-                exhibit.planes,
-                exhibit.decoder,
-                caption=caption_of_sample(record),
-                made=rows_of_sample(record, by),
-                camera=StartCamera(sampling.distance, sampling.fov_deg),
-                samples=sampling.generate.samples,
-            )
+    avatars = [
+        live_sample(
+            exhibit.name,
+            folder if alone else folder / exhibit.name,
+            exhibit.planes,
+            exhibit.decoder,
+            models.sampling,
+            by,
         )
+        for exhibit in exhibits[:MOST_AVATARS]
+    ]
     return _publish(path, avatars, folder.name, left_out=len(exhibits) - len(avatars))
 
 
 def _of_run(gallery: Gallery, exhibit: Exhibit) -> LiveAvatar:
-    run, config, name = gallery.run, gallery.run.config, exhibit.name
-    camera = StartCamera(config.render.distance, config.render.fov_deg)
+    run, name = gallery.run, exhibit.name
     if name in gallery.samples():
-        record = sample_record(run.layout.samples / name)
-        caption, rows = caption_of_sample(record), rows_of_sample(record, f"of the run {run.layout.root.name}")
-        samples = config.generate.samples
+        folder, sampling = run.layout.samples / name, run.config.sampling()
+        return live_sample(
+            name, folder, exhibit.planes, exhibit.decoder, sampling, f"of the run {run.layout.root.name}"
+        )
+    own = name.startswith(OWN)
+    avatar = parse_avatar(name.removeprefix(OWN))
+    if own:
+        fit = run.own_reports()[avatar].fit
+        assert fit is not None, "the gallery names those that are fitted"
     else:
-        own = name.startswith(OWN)
-        avatar = parse_avatar(name.removeprefix(OWN))
-        if own:
-            fit = run.own_reports()[avatar].fit
-            assert fit is not None, "the gallery names those that are fitted"
-        else:
-            fit = next(fit for report in run.fit_reports().values() for fit in report.fits if fit.avatar == avatar)
-        caption, rows, samples = "", rows_of_fit(run, fit, own=own), config.fit.render_samples
-        if avatar in run.specs():
-            caption = run.specs()[avatar].caption
-        elif exists(run.tar_of(avatar)):
-            train: tuple[Split, ...] = ("train",)
-            views = read_samples(run, avatar, train)
-            caption = views[0].record.caption
-            camera = seen_from(
-                turntable_cameras([view.record.camera for view in views], 1, config.render.resolution)[0]
-            )
-    return live_avatar(
-        name, exhibit.planes, exhibit.decoder, caption=caption, made=rows, camera=camera, samples=samples
-    )
+        fit = next(fit for report in run.fit_reports().values() for fit in report.fits if fit.avatar == avatar)
+    return live_fit(run, fit, exhibit.planes, exhibit.decoder, own=own)
 
 
 def _publish(path: Path, avatars: Sequence[LiveAvatar], title: str, *, left_out: int) -> str:

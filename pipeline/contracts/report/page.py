@@ -22,6 +22,17 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 """A picture or a video, relative to the report's folder, with forward slashes."""
 
 
+def _page(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ":" in path or "\\" in path or pure.suffix != ".html":
+        raise ValueError(f"{path!r} is no relative path of a page: such as live/a000000.html")
+    return path
+
+
+PagePath = Annotated[str, AfterValidator(_page)]
+"""A page that draws an avatar live, relative to the report's folder, with forward slashes."""
+
+
 class Picture(Record):
     """A picture and the words beside it."""
 
@@ -76,6 +87,7 @@ class FitPair(Record):
     fit: Picture
     error: Picture
     psnr_db: float | None
+    live: PagePath | None = None
 
 
 class LossCurve(Record):
@@ -116,6 +128,9 @@ class GeneratedAvatar(Record):
     refined_turntable: RelativePath | None = None
     strip: Picture | None
     refined_strip: Picture | None = None
+    live: PagePath | None = None
+    live_poster: RelativePath | None = None
+    """Stands in its place until it is clicked."""
 
 
 class DistanceRow(Record):
@@ -166,6 +181,8 @@ class ReportData(Record):
     linear: bool = False
     """The base model stands on a linear prediction, and draws people before it has learned anything."""
     generated: tuple[GeneratedAvatar, ...]
+    live_withheld: str = ""
+    """Why nothing is shown live, where that is so."""
     distances: tuple[DistanceRow, ...]
     encoder_sha256: str
     encoder: str

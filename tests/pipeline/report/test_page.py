@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from pydantic import ValidationError
@@ -31,6 +32,7 @@ class _Page(HTMLParser):
         self.tags: set[str] = set()
         self.sources: list[str] = []
         self.links: list[str] = []
+        self.documents: list[str] = []
         self.titles: list[str] = []
         self.ids: list[str] = []
         self.text = ""
@@ -43,6 +45,7 @@ class _Page(HTMLParser):
         values = dict(attrs)
         self.sources += [values["src"] or ""] if "src" in values else []
         self.links += [values["href"] or ""] if "href" in values else []
+        self.documents += [values["srcdoc"] or ""] if "srcdoc" in values else []
         self.titles += [values["title"] or ""] if "title" in values else []
         self.ids += [values["id"] or ""] if "id" in values else []
         if tag not in VOID:
@@ -110,6 +113,7 @@ def _report(**changes: object) -> ReportData:
                 fit=Picture(path="fits/f.png"),
                 error=Picture(path="fits/e.png"),
                 psnr_db=29.87,
+                live="live/a000000.html",
             ),
         ),
         "models": (
@@ -134,6 +138,8 @@ def _report(**changes: object) -> ReportData:
                 turntable="../samples/0.mp4",
                 refined_turntable="../samples/0_refined.gif",
                 strip=Picture(path="../samples/0.png"),
+                live="live/noise avatar-000.html",
+                live_poster="../samples/0 frontal.png",
             ),
         ),
         "distances": (
@@ -185,11 +191,15 @@ def test_page_loads_what_is_listed_and_nothing_from_elsewhere() -> None:
     data = _report()
     html = render_page(data)
     page = _Page(html)
-    assert set(page.sources) == set(referenced_files(data))
-    assert len(referenced_files(data)) == 7 == len(set(referenced_files(data)))
+    framed = [link for document in page.documents for link in (*_Page(document).sources, *_Page(document).links)]
+    assert {unquote(source) for source in (*page.sources, *framed)} == set(referenced_files(data))
+    assert len(referenced_files(data)) == 10 == len(set(referenced_files(data)))
     assert not re.search(r"https?:|//|@import|url\(", html)
     assert "script" not in page.tags and "link" not in page.tags
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    within = [_Page(document) for document in page.documents]
+    assert [document.links for document in within] == [["live/a000000.html"], ["live/noise%20avatar-000.html"]]
+    assert [document.sources for document in within] == [["fits/f.png"], ["../samples/0%20frontal.png"]]
 
 
 def test_page_escapes_every_text() -> None:

@@ -12,6 +12,8 @@ from support.web_fields import blob
 
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.images import encode_jpeg
+from pipeline.report.page import live_frame
+from pipeline.report.style import STYLE
 from pipeline.report.web.page import LiveAvatar, StartCamera, web_page
 from pipeline.stages.picture import picture
 
@@ -149,3 +151,16 @@ def test_without_webgl_the_poster_stays_and_says_so(tmp_path):
         wait_for(window, "!document.getElementById('message').hidden")
         assert "no WebGL2; this is a picture" in window.find_element("id", "message").text
         assert window.find_element("id", "poster").is_displayed()
+
+
+def test_a_report_loads_an_avatar_once_it_is_clicked(tmp_path):
+    make_page(tmp_path, blob(4, 16, samples=8, hidden=8, colour_hidden=4)[2])
+    report = tmp_path / "report.html"
+    frame = live_frame("page.html", "a", "poster.jpg")
+    report.write_text(f"<!doctype html><style>{STYLE}</style><body>{frame}</body>")
+    with chromium(width=500, height=500) as window:
+        window.get(report.as_uri())
+        window.switch_to.frame(window.find_element("tag name", "iframe"))
+        assert window.execute_script("return window.rodinPipe === undefined")
+        window.find_element("tag name", "a").click()
+        wait_for(window, "window.rodinPipe !== undefined && " + SHOWS)
