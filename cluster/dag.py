@@ -26,6 +26,8 @@ from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
 """How often the driver looks; what passes from task to task does not wait for it."""
+NODES_POLL_S = 2.0
+"""How often it looks whether nodes died."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class TaskFailed:
     """One line."""
     traceback: str
     """Empty when the worker died."""
+    is_for_the_user: bool = False
+    """It raised a ``RodinError``: what the user can mend, such as a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def run_tasks(
     tasks: Sequence[Task],
     *,
     on_progress: Callable[[StageProgress], None] | None = None,
+    on_loss: Callable[[str], None] | None = None,
     wait_for_nodes_s: float = 0.0,
 ) -> TaskResults:
     """Run all tasks in the current Ray session; returns when each has ended.
@@ -98,6 +103,8 @@ def run_tasks(
         tasks: In the order in which they should start where there is a choice.
         on_progress: Called in this thread with each stage that moved or is under way, every ``POLL_S``, and
             with every stage at the end.
+        on_loss: Called with a line for each node that dies meanwhile: which, and what is done again; with
+            ``on_progress`` only, by which it is known where tasks run.
         wait_for_nodes_s: How long to wait for a node that is large enough for the largest task, on a cluster
             that is still growing.
 
@@ -114,6 +121,7 @@ def run_tasks(
     graph = _Graph(ordered, has_gpu, watched=on_progress is not None)
     try:
         graph.submit_all()
+        nodes = _Nodes()
         while graph.pending:
             ended = graph.wait(POLL_S)
             if on_progress is not None:
@@ -121,6 +129,9 @@ def run_tasks(
                 board.update(graph.take_letters(last=not graph.pending), now)
                 for name in ended:
                     board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
+                if on_loss is not None:
+                    for line in nodes.lost(board, now):
+                        on_loss(line)
                 for stage in board.moved(now) if graph.pending else board.stages(now):
                     on_progress(stage)
     finally:
@@ -145,18 +156,42 @@ def _execute_here(
 ) -> _Ended:
     """Run one task in its worker. This is a worker boundary: any exception becomes a ``TaskFailed``."""
     begun_at = time.time()
-    progress = TaskProgress(name, mailbox)
+    progress = TaskProgress(name, mailbox, ray.get_runtime_context().get_node_id())
     progress.begin()
     try:
         value = function(item, tuple(ended.value for ended in inputs), progress)
     except Exception as error:
-        reason = str(error) if isinstance(error, RodinError) else f"{type(error).__name__}: {error}"
-        value = TaskFailed(name, " ".join(reason.split()), traceback.format_exc())
+        for_the_user = isinstance(error, RodinError)
+        reason = str(error) if for_the_user else f"{type(error).__name__}: {error}"
+        value = TaskFailed(name, " ".join(reason.split()), traceback.format_exc(), for_the_user)
     return _Ended(value, TaskTiming(begun_at, time.time(), ray.util.get_node_ip_address()))
 
 
 _execute = ray.remote(_execute_here)
 _mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox)
+
+
+class _Nodes:
+    """The nodes that are alive, looked at now and then."""
+
+    def __init__(self) -> None:
+        self._alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        self._looked_at = time.monotonic()
+
+    def lost(self, board: ProgressBoard, now: float) -> list[str]:
+        """A line for each node that died since the last look: where it was, and which tasks begin again."""
+        if now - self._looked_at < NODES_POLL_S:
+            return []
+        self._looked_at = now
+        nodes = ray.nodes()
+        dead = [node for node in nodes if not node["Alive"] and node["NodeID"] in self._alive]
+        self._alive = {node["NodeID"] for node in nodes if node["Alive"]}
+        return [
+            f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) died: "
+            + (f"{', '.join(again)} begin{'s' * (len(again) == 1)} again elsewhere" if again else "no task ran there")
+            + f"; {len(self._alive)} node{'s' * (len(self._alive) != 1)} left"
+            for node, again in ((node, board.running_on(node["NodeID"])) for node in dead)
+        ]
 
 
 class _Graph:

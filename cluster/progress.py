@@ -65,6 +65,8 @@ class Letter:
     """Units of the task, as it knows by now."""
     metrics: Mapping[str, float]
     """What the task reported last."""
+    node: str = ""
+    """Where the attempt runs, by Ray's id."""
 
 
 class Mailbox:
@@ -89,9 +91,10 @@ class Mailbox:
 class TaskProgress:
     """The ``progress`` that a task's function is called with: ``progress(done, total)``. Pickles."""
 
-    def __init__(self, task: str, mailbox: Any) -> None:
-        """``mailbox`` is a :class:`Mailbox` actor, or None where nobody watches."""
+    def __init__(self, task: str, mailbox: Any, node: str = "") -> None:
+        """``mailbox`` is a :class:`Mailbox` actor, or None where nobody watches; ``node`` Ray's id of this one."""
         self._task = task
+        self._node = node
         self._mailbox = mailbox
         self._attempt = secrets.token_hex(4)
         self._metrics: dict[str, float] = {}
@@ -114,7 +117,7 @@ class TaskProgress:
 
     def _tell(self, done: float | None, total: float) -> None:
         if self._mailbox is not None:
-            self._mailbox.put.remote(self._task, Letter(self._attempt, done, total, self._metrics))
+            self._mailbox.put.remote(self._task, Letter(self._attempt, done, total, self._metrics, self._node))
 
 
 @dataclass
@@ -124,6 +127,7 @@ class _TaskState:
     running: bool = False
     ended: bool = False
     failed: bool = False
+    node: str = ""
 
 
 @dataclass
@@ -162,7 +166,7 @@ class ProgressBoard:
                 stage.metrics = letter.metrics
             if task.ended:
                 continue
-            task.running = True
+            task.running, task.node = True, letter.node
             if letter.done is None:
                 task.done = 0.0
             else:
@@ -180,6 +184,11 @@ class ProgressBoard:
         _note_change(stage, now)
         if all(other.ended for other in stage.tasks.values()):
             stage.ended_at = now
+
+    def running_on(self, node: str) -> tuple[str, ...]:
+        """Names of the tasks under way on a node, as far as they told."""
+        tasks = ((name, task) for stage in self._stages.values() for name, task in stage.tasks.items())
+        return tuple(name for name, task in tasks if task.running and task.node == node)
 
     def moved(self, now: float) -> tuple[StageProgress, ...]:
         """The stages that changed since the last call, or that are under way."""

@@ -41,6 +41,9 @@ from pipeline.contracts.errors import ResourceError
 PROBE_TIMEOUT_S = 5.0
 """How long an address may take to answer."""
 
+_QUESTIONS = {"head": "/ray.rpc.NodeInfoGcsService/CheckAlive", "client": "/ray.rpc.RayletDriver/ClusterInfo"}
+"""What each of Ray's servers answers at once to whoever may ask."""
+
 _FOLDER_PREFIX = "rodin-ray-"
 _LONGEST_FOLDER = 40
 """Ray appends up to 66 characters for its sockets, and a Unix socket's path holds 107."""
@@ -103,6 +106,7 @@ def ray_session(
             # Ray has set a handler of its own; ours unwinds the stack as well, and tells the conventional code.
             signal.signal(signal.SIGTERM, _exit_on_sigterm)
             cleanup.callback(signal.signal, signal.SIGTERM, previous_handler)
+        cleanup.enter_context(_words_of_ours_only())
         resources = ray.cluster_resources()
         yield SessionInfo(
             address="local" if address is None else address,
@@ -148,6 +152,20 @@ def _modules_of_ours_only() -> Iterator[None]:
         os.path.curdir = here
 
 
+@contextlib.contextmanager
+def _words_of_ours_only() -> Iterator[None]:
+    """Of a node that died Ray prints the last lines of its log, on the standard output and whatever ``log_to_driver``
+    says; what they mean for the tasks is told by :mod:`cluster.dag`. Ray offers no setting.
+    """
+    worker = ray._private.worker
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *told, **how: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
+
+
 def _connect(address: str, runtime_env: dict[str, Any] | None) -> None:
     target = _recorded_address() if address == "auto" else address
     try:
@@ -180,7 +198,9 @@ def _recorded_address() -> str | None:
 
 
 def _probe(address: str) -> None:
-    """Raise ``OSError`` unless a gRPC server answers at ``address`` within ``PROBE_TIMEOUT_S``."""
+    """Raise ``OSError`` unless a gRPC server answers at ``address`` within ``PROBE_TIMEOUT_S``, ``ResourceError`` where
+    it wants another token than Ray will show it.
+    """
     parts = urlsplit(address if "://" in address else f"//{address}")
     if parts.hostname is None or parts.port is None:
         raise ValueError(f"'{address}' is no host:port")
@@ -190,12 +210,36 @@ def _probe(address: str) -> None:
     import grpc  # 0.3 s that only a connection needs
 
     channel = grpc.insecure_channel(f"{parts.hostname}:{parts.port}")
+    source, token = _token()
     try:
         grpc.channel_ready_future(channel).result(timeout=PROBE_TIMEOUT_S)
+        # Asked before Ray asks, which is told of a refusal as of a cluster that does not answer.
+        question = channel.unary_unary(_QUESTIONS["client" if parts.scheme == "ray" else "head"])
+        question(b"", timeout=PROBE_TIMEOUT_S, metadata=[("authorization", f"Bearer {token}")] if token else [])
     except grpc.FutureTimeoutError as error:
         raise ConnectionError(f"the server there is not Ray's (port {parts.port})") from error
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            said = f"refuses the token of {source}" if token else "wants a token"
+            raise ResourceError(
+                f"the Ray cluster at {address} {said}: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what "
+                "'ray get-auth-token' prints on its head node"
+            ) from None
     finally:
         channel.close()
+
+
+def _token() -> tuple[str, str]:
+    """Where the token comes from that Ray shows to clusters, and the token; empty where it shows none.
+
+    As in Ray's own documentation of token authentication.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return "", ""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN", os.environ["RAY_AUTH_TOKEN"].strip()
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    return (str(path), path.read_text().strip()) if path.is_file() else ("", "")
 
 
 @contextmanager

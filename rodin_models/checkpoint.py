@@ -76,11 +76,14 @@ def load_state(folder: Path) -> Tree:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    where = folder / TREE
     try:
-        document = json.loads((folder / TREE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / TENSORS)
+        document = json.loads(where.read_text(encoding="utf-8"))
+        where = folder / TENSORS
+        tensors = load_file(where)
     except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder} holds no whole state: {error}") from error
+        size = f"it has {where.stat().st_size} bytes" if where.exists() else "it is missing"
+        raise ValueError(f"{folder} holds no whole state: {where.name} cannot be read, {size} ({error})") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version not in (FORMAT, COMPACT_FORMAT):
         raise ValueError(f"{folder / TREE} has format {version!r}, this version reads {FORMAT} and {COMPACT_FORMAT}")

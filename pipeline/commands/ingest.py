@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.capture.prepare import PreparedCapture
 from pipeline.capture.understanding import extent_m, place_captures, prepare_understood
-from pipeline.config.load import load_config
+from pipeline.config.load import load_config, toml_of_run
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
@@ -107,7 +107,7 @@ def ingest(
     with run_lock(layout.lock):
         run = Run(layout, config)
         _make_room(run, fingerprint, redo)
-        publish_text(layout.config, config.to_toml())
+        publish_text(layout.config, toml_of_run(config))
         shown_from = 0.0
         reports: list[CaptureReport] = []
         for shard in range(config.render.num_shards):

@@ -24,6 +24,7 @@ from pipeline.people.distribution import attribute_bars, attribute_distributions
 from pipeline.report.attribute_chart import attribute_chart
 from pipeline.report.pictures import contact_sheet
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.published import find_damage
 from pipeline.run.run import Run, decoder_sha256
 from pipeline.run.stage_table import single_stages
 
@@ -83,10 +84,13 @@ def _describe_stages(run: Run, echo: Echo) -> None:
         notes = [f"{state.failed} failed"] if state.failed else []
         notes += [state.stale] if state.stale else []
         notes += [f"{state.behind} avatars added since"] if state.behind else []
+        damage = find_damage(run, stage)
+        notes += [str(damage)] if damage is not None else []
         report = run.stage_report(stage) if stage in single_stages() else None
         if report is not None:
             notes.append(f"{report.seconds:.0f} s on {time.strftime('%Y-%m-%d %H:%M', time.gmtime(report.started_at))}")
-        echo(f"  {stage:<10} {state.word:<11} {state.done}/{state.total}  {'; '.join(notes)}".rstrip())
+        word = state.word if damage is None else "damaged"
+        echo(f"  {stage:<10} {word:<11} {state.done}/{state.total}  {'; '.join(notes)}".rstrip())
 
 
 def _describe_population(run: Run, echo: Echo) -> None:

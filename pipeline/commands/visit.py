@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cluster.dag import TaskFailed
 from pipeline.config.load import load_config, read_run_toml
-from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
-from pipeline.driver.display import stage_display
+from pipeline.driver.display import show_line, stage_display
 from pipeline.driver.estimate import own_steps
 from pipeline.driver.request import Visit
 from pipeline.driver.summary import describe_plan, describe_result
@@ -36,7 +37,8 @@ def visit_run(
 
     With ``minutes``, ``own.steps`` are as many as take so long.
 
-    Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend.
+    Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend, found before the
+    work or in it.
     """
     if minutes is not None:
         if stages != ("own",):
@@ -65,6 +67,10 @@ def visit_run(
         states, _ = check(visit.snapshot())
         echo(describe_plan(visit, states))
         return True
-    result = carry_out(visit, stage_display)
+    result = carry_out(visit, stage_display, show_line)
     echo(describe_result(visit, result))
-    return not result.report.failed_tasks
+    failed = [outcome for outcome in result.results.values() if isinstance(outcome, TaskFailed)]
+    if failed and all(failure.is_for_the_user for failure in failed):
+        # What comes of it, in the tasks behind, ended later.
+        raise DataError(f"{failed[0].task}: {failed[0].reason}")
+    return not failed

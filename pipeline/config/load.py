@@ -22,6 +22,13 @@ from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import Record
 from pipeline.people.fixed_spec import parse_specs
 
+_FIRST, _LAST = "# Whole only with its last line, which says so.", "# End of run.toml"
+"""Around a run's configuration: without its end it would often be valid TOML still, and mean another run."""
+_AGAIN: Final = (
+    "copy it again from where it is whole, or delete it and give the command again that began the run, with all its "
+    "options"
+)
+
 PRESETS: Final = ("demo", "captures", "small", "desk", "paper", "released")
 
 
@@ -63,6 +70,11 @@ def read_run_toml(path: Path) -> RunConfig:
     Settings that are newer than the file have their defaults. Raises ``ConfigError`` with one line.
     """
     return _validated(_read_run(path))
+
+
+def toml_of_run(config: RunConfig) -> str:
+    """The text of ``run.toml``: the configuration, and a last line by which one that was cut off is told."""
+    return f"{_FIRST}\n{config.to_toml()}{_LAST}\n"
 
 
 def sampling_with(sampling: Sampling, settings: Sequence[str]) -> Sampling:
@@ -168,13 +180,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    """A run's configuration, which no program ever left empty: defaults would be those of another run."""
-    tree = _read_toml(path)
+    """A run's configuration, which no program ever left empty or cut off: defaults would be those of another run."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"configuration file {path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text ({error}): {_AGAIN}") from None
+    if not text.strip():
+        raise ConfigError(f"{path} is empty, and with it what the run was made with: {_AGAIN}")
+    if text.startswith(_FIRST) and not text.rstrip().endswith(_LAST):
+        raise ConfigError(f"{path} is cut off, its last line is not {_LAST!r}: {_AGAIN}")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML ({error}): {_AGAIN}") from None
     if not tree:
-        raise ConfigError(
-            f"{path} is empty, and with it what the run was made with: copy it again from where it is whole"
-        )
-    return tree
+        raise ConfigError(f"{path} says nothing of what the run was made with: {_AGAIN}")
+    return _under_new_names(tree, f"configuration file {path}")
 
 
 def _under_new_names(tree: dict[str, Any], where: str) -> dict[str, Any]:

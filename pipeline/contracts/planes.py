@@ -76,6 +76,8 @@ class OwnFitReport(Record):
     """The held-out views that were measured."""
     outputs: dict[str, str]
     """sha256 of what was published, by path relative to the run."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each of them; entries of older versions have none."""
     started_at: float
     """Unix time."""
     finished_at: float

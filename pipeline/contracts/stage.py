@@ -22,6 +22,8 @@ class StageReport(Record):
     """Hashes of what it read, of those avatars; it is current only while they are the same."""
     outputs: dict[str, str]
     """sha256 of what it published, by path relative to the run."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each of them; entries of older versions have none."""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     notes: dict[str, str] = Field(default_factory=dict)
     started_at: float

@@ -25,6 +25,11 @@ def stage_display() -> "Iterator[Callable[[StageProgress], None]]":
         yield _lines()
 
 
+def show_line(line: str) -> None:
+    """A line beside the progress; above the bars where there are some, which take what is printed meanwhile."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextmanager
 def simple_progress(stage: str, unit: str) -> Iterator[Callable[[float, float], None]]:
     """Progress of one piece of work that runs in this process; gives a function of (done, total)."""

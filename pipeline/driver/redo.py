@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.survey import StageState
 from pipeline.io.files import exists, forget, read_text
@@ -42,7 +42,7 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
     if "render" in redo and run.config.renders_from:
         raise ConfigError(f"--redo render: the renders belong to {run.config.renders_from}; redo them there")
     note = _redo_note(run.layout)
-    begun = json.loads(read_text(note)) if exists(note) else {}
+    begun = _begun(note)
     for stage in redo:
         if begun.get(stage) == fingerprints[stage]:
             continue
@@ -62,6 +62,17 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
 def end_redo(layout: RunLayout) -> None:
     """A visit did all it was asked for: the next ``--redo`` begins anew."""
     forget(_redo_note(layout))
+
+
+def _begun(note: Path) -> dict[str, str]:
+    """What is being done again, by stage; raises ``DataError`` for a note that is damaged."""
+    if not exists(note):
+        return {}
+    try:
+        begun = json.loads(read_text(note))
+    except ValueError as error:
+        raise DataError(f"{note} is no JSON ({error}): delete it, and what --redo names begins anew") from None
+    return begun if isinstance(begun, dict) else {}
 
 
 def _redo_note(layout: RunLayout) -> Path:

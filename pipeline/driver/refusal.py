@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from pipeline.config.load import read_run_toml
 from pipeline.config.setting import value_of
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
-from pipeline.contracts.naming import format_avatar
 from pipeline.driver.survey import StageState
-from pipeline.io.files import exists, version
+from pipeline.io.files import exists
 from pipeline.io.plane_store import PlaneStore
-from pipeline.io.shards import index_shard
 from pipeline.run.fingerprint import settings_read
+from pipeline.run.published import find_damage
 from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES, inputs_of, opens, stages_after
 
@@ -56,9 +55,8 @@ def refuse_stale(states: dict[str, StageState], wanted: Iterable[str], redo: set
 
 
 def refuse_bad_inputs(states: dict[str, StageState], wanted: Iterable[str], redo: set[str], run: Run) -> None:
-    """Raise ``DataError`` where a stage to be done would find nothing, or something damaged, to read.
-
-    Cheap: a shard is opened only if its size is not its ledger's or it was changed after that.
+    """Raise ``DataError`` where a stage to be done would find nothing, or something damaged, to read, and where what a
+    stage asked for has published is not there as it was: there is "nothing to do" only where it is.
     """
     wanted = tuple(wanted)
     for stage in wanted:
@@ -72,28 +70,14 @@ def refuse_bad_inputs(states: dict[str, StageState], wanted: Iterable[str], redo
                     f"run rodin-pipe {command} --out {run.layout.root} first"
                 )
     to_do = {stage for stage in wanted if states[stage].word != "done" or stage in redo}
-    if any(opens(stage, "render") for stage in to_do) and "render" not in redo:
-        _check_shards(run)
-    if any(opens(stage, "fit") for stage in to_do) and "fit" not in redo:
-        published = bool(run.fit_reports())
-        if published or exists(run.layout.planes):
-            PlaneStore.open(run.layout.planes, run.config.plane_spec() if published else None)
-
-
-def _check_shards(run: Run) -> None:
-    for shard, report in run.render_reports().items():
-        tar = run.rendered.shard(shard)
-        if not report.done:
+    for stage in STAGES:
+        if stage in redo or not (stage in wanted or any(opens(other, stage) for other in to_do)):
             continue
-        published = version(tar)
-        if published and published[1] == report.tar_bytes and published[0] / 1e9 <= report.finished_at:
-            continue
-        # It may rightly hold more than the ledger says: a driver that extends a run can be killed between the two.
-        lacking = set(report.done) - set(index_shard(tar).avatars)
-        if lacking:
-            raise DataError(
-                f"{tar} lacks {format_avatar(min(lacking))}, which its ledger lists: render again with --redo render"
-            )
+        damage = find_damage(run, stage)
+        if damage is not None:
+            raise DataError(str(damage))
+        if stage == "fit" and not run.fit_reports() and exists(run.layout.planes):
+            PlaneStore.open(run.layout.planes)
 
 
 def changed_keys(stage: str, run: Run) -> list[str]:

@@ -12,6 +12,7 @@ from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
 from pipeline.blender_process import check_blender
+from pipeline.config.load import toml_of_run
 from pipeline.contracts.stage import DriverReport
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.redo import apply_redo, end_redo, expand_redo
@@ -73,9 +74,11 @@ def _require_memory(visit: Visit, stages: Sequence[str]) -> None:
 
 
 def carry_out(
-    visit: Visit, display: Callable[[], AbstractContextManager[Callable[[StageProgress], None]]]
+    visit: Visit,
+    display: Callable[[], AbstractContextManager[Callable[[StageProgress], None]]],
+    on_loss: Callable[[str], None] | None = None,
 ) -> VisitResult:
-    """Do what the visit asks; goes on where an earlier one was interrupted.
+    """Do what the visit asks; goes on where an earlier one was interrupted. ``on_loss`` is told of nodes that die.
 
     Raises ``RunLockedError``, ``StaleStageError``, ``ResourceError``; a failed task is in the result.
     """
@@ -88,14 +91,16 @@ def carry_out(
         apply_redo(redo, visit.run, fingerprints)
         if redo:  # their ledgers were forgotten
             before = visit.snapshot()
-        publish_text(layout.config, config.to_toml())
+        publish_text(layout.config, toml_of_run(config))
         started_at = time.time()
         with ray_session(visit.address) as session:
             prepare_plane_store(before)
             write_ledger(layout.ledger("driver", "ray"), _report(visit, started_at, session, {}, {}))
             tasks = build_tasks(before, fingerprints, session)
             with display() as on_progress:
-                results = run_tasks(tasks, on_progress=on_progress, wait_for_nodes_s=node_wait_s(visit))
+                results = run_tasks(
+                    tasks, on_progress=on_progress, on_loss=on_loss, wait_for_nodes_s=node_wait_s(visit)
+                )
             stopping = time.monotonic()
         ray_stop_s = time.monotonic() - stopping
         failed = {name: result.reason for name, result in results.items() if isinstance(result, TaskFailed)}

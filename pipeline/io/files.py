@@ -6,6 +6,7 @@ nothing in the file system themselves (a test says so), so that another kind of 
 What lies below ``.work`` is always a folder of this machine.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.io.publish import TEMPORARY_SUFFIX
+from pipeline.io.publish import TEMPORARY_SUFFIX, sha256_file
 
 
 def exists(path: Path) -> bool:
@@ -62,6 +63,39 @@ def version(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; raises ``FileNotFoundError``."""
+    return path.stat().st_size
+
+
+def versions(folder: Path) -> dict[str, tuple[int, int]]:
+    """The :func:`version` of each file in a folder, by name; nothing where the folder is missing."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    except FileNotFoundError:
+        return {}
+    return {name: (status.st_mtime_ns, status.st_size) for name, status in found}
+
+
+def why_changed(path: Path, sha256: str, *, since: float, size: int | None = None) -> str:
+    """How a file differs from the one that was published; empty where it is as it was.
+
+    It is hashed only where it was changed after ``since`` (Unix time) or where its ``size`` was not written down.
+    """
+    found = version(path)
+    if found is None:
+        return "is missing"
+    changed_at, there = found
+    if there == 0 and size != 0:
+        return "is empty"
+    if size is not None and there != size:
+        return f"has {there} bytes instead of {size}, it was cut off or changed"
+    if size is not None and changed_at / 1e9 <= since:
+        return ""
+    return "" if sha256_file(path) == sha256 else "is not what was published, it was damaged or changed"
 
 
 def make_folder(path: Path) -> Path:

@@ -194,13 +194,22 @@ class PlaneStore:
     def _publish(self, name: str, avatar: int, values: npt.NDArray[Any]) -> None:
         """One avatar's chunk of one array, flushed. Bare chunks are the values' bytes, so zarr need not copy them."""
         array = self.arrays[name]
-        chunk = self.path / name / ".".join(("c", str(avatar), *["0"] * (array.ndim - 1)))
+        chunk = self.chunk(name, avatar)
         if array.compressors:
             array[avatar] = values
             flush_to_disk(chunk)
             flush_to_disk(chunk.parent)
         else:
             publish_bytes(chunk, np.ascontiguousarray(values, array.dtype.newbyteorder("<")).data)
+
+    def chunk(self, name: str, avatar: int) -> Path:
+        """The file that holds one avatar of an array."""
+        return self.path / name / ".".join(("c", str(avatar), *["0"] * (self.arrays[name].ndim - 1)))
+
+    def chunk_bytes(self, name: str) -> int | None:
+        """Bytes of each of an array's chunks; ``None`` where they are compressed."""
+        array = self.arrays[name]
+        return None if array.compressors else int(np.prod(array.chunks)) * array.dtype.itemsize
 
     def read(self, avatar: int, level: Level = "planes") -> Half:
         """One avatar's planes, float16 [plane, channel, row, column].
@@ -213,8 +222,8 @@ class PlaneStore:
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise DataError(
-                f"{self.path}: {level} of avatar {avatar} cannot be read ({reason}), so it is damaged: "
-                "fit it again with --redo fit"
+                f"{self.path}: {level} of avatar {avatar} cannot be read ({reason}), so it is damaged, in "
+                f"{level}/{self.chunk(level, avatar).name}: fit it again with --redo fit"
             ) from None
         wrong = _not_finite(planes)
         if wrong == planes.size:

@@ -49,10 +49,11 @@ from pipeline.io.avatar_folder import (
 from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publishing
 
-_REMEDY = (
+SHARD_REMEDY = (
     "delete the shard and its ledger entry and run the same command again to render it anew; where it was ingested, "
     "the same ingest again puts it right"
 )
+"""Ends what is said of damaged shards, by those who know no more than the shard."""
 _PNG_MODES: Final = {"rgba.png": "RGBA", "depth.png": "I;16", "normal.png": "RGB", "segmentation.png": "L"}
 """Pillow's modes."""
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -129,31 +130,31 @@ def index_shard(tar_path: Path) -> ShardIndex:
         with tarfile.open(tar_path, "r:") as tar:
             while (member := tar.next()) is not None:
                 if not member.isreg():
-                    raise DataError(f"{tar_path}: {member.name} is no plain file: {_REMEDY}")
+                    raise DataError(f"{tar_path}: {member.name} is no plain file: {SHARD_REMEDY}")
                 avatar, view, suffix = _split_member(tar_path, member.name)
                 key = (avatar, view)
                 if key != last:
                     if key in samples:
                         raise DataError(
                             f"{tar_path}: the files of sample {member.name.partition('.')[0]} "
-                            f"do not stand together: {_REMEDY}"
+                            f"do not stand together: {SHARD_REMEDY}"
                         )
                     last = key
                 files = samples.setdefault(key, {})
                 if suffix in files:
-                    raise DataError(f"{tar_path} holds {member.name} twice: {_REMEDY}")
+                    raise DataError(f"{tar_path} holds {member.name} twice: {SHARD_REMEDY}")
                 files[suffix] = FileSpan(member.offset_data, member.size)
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     except FileNotFoundError:
-        raise DataError(f"{tar_path} is missing: {_REMEDY}") from None
+        raise DataError(f"{tar_path} is missing: {SHARD_REMEDY}") from None
     except tarfile.TarError as error:
-        raise DataError(f"{tar_path} is truncated or no tar ({error}): {_REMEDY}") from None
+        raise DataError(f"{tar_path} is truncated or no tar ({error}): {SHARD_REMEDY}") from None
     _require_end_of_archive(tar_path, end)
     present = {*REQUIRED_SUFFIXES, *(suffix for files in samples.values() for suffix in files)}
     for (avatar, view), files in samples.items():
         missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix in present and suffix not in files]
         if missing:
-            raise DataError(f"{tar_path}: sample {format_sample(avatar, view)} lacks .{missing[0]}: {_REMEDY}")
+            raise DataError(f"{tar_path}: sample {format_sample(avatar, view)} lacks .{missing[0]}: {SHARD_REMEDY}")
     return ShardIndex(tar_path, samples)
 
 
@@ -213,7 +214,7 @@ def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path
                 if suffix in index.samples[key]
             ]
             name, data = files[-1]
-            record = parse_record(data, SampleRecord, where=f"{index.path}: {name}", remedy=_REMEDY)
+            record = parse_record(data, SampleRecord, where=f"{index.path}: {name}", remedy=SHARD_REMEDY)
             extracted.append(publish_avatar_folder(into, avatar, files, seconds={}, sub_seed=record.sub_seed))
     return tuple(extracted)
 
@@ -231,11 +232,11 @@ def decode_sample(sample: dict[str, Any]) -> dict[str, Any]:
     try:
         record = json.loads(sample["json"])
     except ValueError as error:
-        raise DataError(f"{where}: .json cannot be read ({error}): {_REMEDY}") from None
+        raise DataError(f"{where}: .json cannot be read ({error}): {SHARD_REMEDY}") from None
     try:
         passes = RenderPasses.model_validate(record.get("passes", {}))
     except (ValidationError, AttributeError):
-        raise DataError(f"{where}: .json says nothing sensible of its passes: {_REMEDY}") from None
+        raise DataError(f"{where}: .json says nothing sensible of its passes: {SHARD_REMEDY}") from None
     _require(sample, sample_suffixes(passes), where)
     images: dict[str, Any] = {
         suffix: decode_png(sample[suffix], _PNG_MODES[suffix], f"{where}: .{suffix}")
@@ -260,16 +261,16 @@ def decode_png(data: bytes, mode: str, where: str) -> npt.NDArray[Any]:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             pixels, found = np.asarray(image), image.mode
     except _BROKEN_IMAGE as error:
-        raise DataError(f"{where} is no readable PNG ({error}): {_REMEDY}") from None
+        raise DataError(f"{where} is no readable PNG ({error}): {SHARD_REMEDY}") from None
     if found != mode:
-        raise DataError(f"{where} has pixels of kind {found}, not {mode}: {_REMEDY}")
+        raise DataError(f"{where} has pixels of kind {found}, not {mode}: {SHARD_REMEDY}")
     return pixels
 
 
 def _require(sample: dict[str, Any], suffixes: Sequence[str], where: str) -> None:
     missing = [suffix for suffix in suffixes if suffix not in sample]
     if missing:
-        raise DataError(f"{where} lacks .{missing[0]}: {_REMEDY}")
+        raise DataError(f"{where} lacks .{missing[0]}: {SHARD_REMEDY}")
 
 
 class _HashingWriter:
@@ -295,9 +296,9 @@ def _read_samples(
             name = format_sample(*key)
             where = f"{index.path}: sample {name}"
             json_bytes = _read_span(handle, spans["json"])
-            record = parse_record(json_bytes, SampleRecord, where=f"{where}: .json", remedy=_REMEDY)
+            record = parse_record(json_bytes, SampleRecord, where=f"{where}: .json", remedy=SHARD_REMEDY)
             if (record.avatar_id, record.view) != (format_avatar(key[0]), key[1]):
-                raise DataError(f"{where} says it is view {record.view} of {record.avatar_id}: {_REMEDY}")
+                raise DataError(f"{where} says it is view {record.view} of {record.avatar_id}: {SHARD_REMEDY}")
             if splits is not None and record.split not in splits:
                 continue
             raw = {suffix: _read_span(handle, span) for suffix, span in spans.items() if suffix != "json"}
@@ -307,7 +308,7 @@ def _read_samples(
             shapes = [image.shape[:2] for image in images.values()]
             if any(shape != size for shape in shapes):
                 found = " and ".join(str(shape) for shape in shapes)
-                raise DataError(f"{where} has images of {found}, its camera {size} pixels: {_REMEDY}")
+                raise DataError(f"{where} has images of {found}, its camera {size} pixels: {SHARD_REMEDY}")
             yield Sample(record, **{suffix.removesuffix(".png"): image for suffix, image in images.items()})
 
 
@@ -315,7 +316,7 @@ def _read_span(handle: BinaryIO, span: FileSpan) -> bytes:
     handle.seek(span.offset)
     data = handle.read(span.size)
     if len(data) != span.size:
-        raise DataError(f"{handle.name} became shorter while it was read: {_REMEDY}")
+        raise DataError(f"{handle.name} became shorter while it was read: {SHARD_REMEDY}")
     return data
 
 
@@ -323,7 +324,7 @@ def _split_member(tar_path: Path, name: str) -> tuple[int, int, str]:
     try:
         return split_file_name(name)
     except DataError as error:
-        raise DataError(f"{tar_path}: {error}: {_REMEDY}") from None
+        raise DataError(f"{tar_path}: {error}: {SHARD_REMEDY}") from None
 
 
 def _require_end_of_archive(tar_path: Path, end: int) -> None:
@@ -338,4 +339,4 @@ def _require_end_of_archive(tar_path: Path, end: int) -> None:
         handle.seek(end)
         rest = handle.read(expected - end)
     if size != expected or any(rest):
-        raise DataError(f"{tar_path} is truncated or damaged at byte {min(end, size)} of {size}: {_REMEDY}")
+        raise DataError(f"{tar_path} is truncated or damaged at byte {min(end, size)} of {size}: {SHARD_REMEDY}")

@@ -12,6 +12,7 @@ from pipeline.contracts.naming import RunLayout, format_avatar, format_shard
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import Progress, StageReport
+from pipeline.io.files import file_size
 from pipeline.io.ledger import read_ledger, write_ledger
 from pipeline.io.publish import sha256_file
 from pipeline.machine import package_versions, processor_name
@@ -111,13 +112,15 @@ def publish_entry(
 
     ``inputs`` are the hashes of what was read, taken before the work began; by default those of now.
     """
+    files = {str(path.relative_to(item.layout.root)): path for path in sorted(outputs)}
     report = StageReport(
         schema_version=SCHEMA_VERSION,
         stage=item.stage,
         fingerprint=item.fingerprint,
         avatars=avatars,
         inputs=dict(inputs if inputs is not None else item.run.inputs_of(item.stage, avatars)),
-        outputs={str(path.relative_to(item.layout.root)): sha256_file(path) for path in sorted(outputs)},
+        outputs={name: sha256_file(path) for name, path in files.items()},
+        sizes={name: file_size(path) for name, path in files.items()},
         metrics=dict(metrics or {}),
         notes=dict(notes or {}),
         started_at=stopwatch.started_at,

@@ -8,11 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
-from cluster.session import _session_folder
+from cluster.session import _probe, _session_folder, ray_session
+from pipeline.contracts.errors import ResourceError
 
 DRIVER = """
 import json, os, sys, time
@@ -139,6 +142,59 @@ def test_an_address_that_does_not_answer_is_refused_in_one_line() -> None:
         seconds, message = line.split(" ", 1)
         assert float(seconds) < 10.0
         assert message.startswith(f"no Ray cluster answers at {address}: ")
+
+
+class OnlyWith(grpc.GenericRpcHandler):
+    """As much of a Ray server as tells who wants in."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        shown = dict(details.invocation_metadata).get("authorization", "")
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if shown != f"Bearer {self.token}":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "missing or incorrect")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_wants_a_token_says_so(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server = grpc.server(ThreadPoolExecutor(1), handlers=(OnlyWith("secret"),))
+    address = f"{scheme}127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+
+        def told() -> str:
+            with pytest.raises(ResourceError) as caught, ray_session(address):
+                pass
+            return str(caught.value)
+
+        assert told().startswith(f"the Ray cluster at {address} wants a token: set RAY_AUTH_MODE=token, ")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+        assert "wants a token: set RAY_AUTH_MODE=token" in told(), "Ray shows it in that mode only"
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        _probe(address)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "other")
+        assert f"the Ray cluster at {address} refuses the token of RAY_AUTH_TOKEN: " in told()
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("other\n")
+        assert f"refuses the token of {tmp_path}/.ray/auth_token: " in told()
+        (tmp_path / ".ray" / "auth_token").write_text("secret\n")
+        _probe(address)
+        assert capfd.readouterr() == ("", ""), "one line, and it is ours"
+    finally:
+        server.stop(None)
 
 
 def wait_for(

@@ -26,7 +26,7 @@ from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
 from pipeline.contracts.stage import Progress
 from pipeline.images import encode_png, to_uint8
-from pipeline.io.files import forget, make_folder, names
+from pipeline.io.files import file_size, forget, make_folder, names
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import planes_sha256
 from pipeline.io.publish import empty_folder, publish_folder, sha256_file
@@ -83,6 +83,7 @@ def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
     failure: AvatarFailure | None = None
     views: tuple[ViewQuality, ...] = ()
     outputs: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     if isinstance(fitted, AvatarFailure):
         failure = fitted
     else:
@@ -96,6 +97,7 @@ def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
         make_folder(final.parent)
         publish_folder(staged, final)
         outputs = {str(path.relative_to(layout.root)): sha256_file(path) for path in names(final)}
+        sizes = {name: file_size(layout.root / name) for name in outputs}
     report = OwnFitReport(
         schema_version=SCHEMA_VERSION,
         fingerprint=item.fingerprint,
@@ -104,6 +106,7 @@ def fit_own(item: WorkItem, progress: Progress) -> OwnFitReport:
         failure=failure,
         views=views,
         outputs=outputs,
+        sizes=sizes,
         started_at=started_at,
         finished_at=time.time(),
         versions=package_versions(("torch", "numpy", "scipy")),
