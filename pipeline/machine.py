@@ -130,13 +130,17 @@ def _number(path: Path) -> int | None:
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "render": ("bpy", "anny", "scipy", "OpenEXR"),
     "train": ("torch", "diffusers", "transformers", "safetensors", "einops", "tensorboard"),
-    "view": ("trimesh", "scikit-image", "viser"),
+    "view": ("trimesh", "scikit-image", "viser", "fast-simplification", "xatlas"),
     "evaluate": ("opencv-python-headless",),
     "portrait": ("opencv-python-headless",),
 }
 """Distributions by extra; one that several bring stands with the first."""
 
-MODULES: Final = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
+MODULES: Final = {
+    "skimage": "scikit-image",
+    "cv2": "opencv-python-headless",
+    "fast_simplification": "fast-simplification",
+}
 """Modules that are not called as their distribution is."""
 
 

@@ -51,6 +51,10 @@ class Exhibit:
     """The run's, or the avatar's own."""
     occupancy: Occupancy
 
+    def field(self) -> PlaneField:
+        """Its radiance field."""
+        return PlaneField.of_planes(self.planes, self.decoder)
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -106,10 +110,6 @@ class Gallery:
             assert self.decoder is not None, "what is fitted or generated has a decoder"
             planes, decoder = torch.from_numpy(stored).to(self.device).float(), self.decoder
         return Exhibit(name, planes, decoder, planes_occupancy(planes, decoder))
-
-    def field(self, exhibit: Exhibit) -> PlaneField:
-        """The radiance field of an exhibit."""
-        return PlaneField.of_planes(exhibit.planes, exhibit.decoder)
 
     def picture(self, exhibit: Exhibit, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Colour over white, uint8 (row, column, 3), and z-depth in world units (row, column).

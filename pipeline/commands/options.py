@@ -14,7 +14,8 @@ OutOfExport = Annotated[Path | None, typer.Option("--out", "-o", help="Run folde
 Generated = Annotated[
     Path | None,
     typer.Option(
-        help="With web: folder that generate wrote without --out, such as avatars/NAME, or one avatar's in it.",
+        help="With web: folder that generate wrote without --out, such as avatars/NAME, or an avatar's in it; with "
+        "glb an avatar's.",
         show_default=False,
     ),
 ]

@@ -4,7 +4,7 @@ The surface is found by marching cubes (Lewiner et al. 2003, through scikit-imag
 and not on density: density grows exponentially inside matter, and the linear interpolation between grid points would
 push the surface outwards by a different share of every cell. Frame of the vertices: the world's axes, which are those
 of glTF (+y up, +z to the front, +x to the avatar's left), in metres. Hollows that the surface encloses are dropped with
-the smallest pieces: nobody sees them. There is no texture, no simplification and no smoothing.
+the smallest pieces: nobody sees them. There is no smoothing. A texture is baked in :mod:`rodin_models.field.texture`.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -59,21 +59,25 @@ def extract_mesh(
     extent_m: float,
     resolution: int = 128,
     opacity: float = 0.5,
+    triangles: int | None = None,
     device: torch.device,
     chunk: int = 1 << 18,
 ) -> Mesh:
-    """The surface on which :data:`SURFACE_LENGTH` of the field has ``opacity``.
+    """The surface on which :data:`SURFACE_LENGTH` of the field has ``opacity``, in at most ``triangles`` if given.
 
     ``resolution`` is the number of cells along each side of the cube; the field is asked at their centres, ``chunk`` at
     a time. Outside the cube there is nothing, so what reaches the cube's border (shoulders) is closed there.
-    ``extent_m`` metres are one world unit.
+    ``extent_m`` metres are one world unit. Fewer triangles are left by edge collapses of least quadric error
+    (Garland and Heckbert 1997, through fast-simplification, imported when asked for).
     """
     assert 0 < opacity < 1
     levels = _grid_opacity(field, resolution, device, chunk)
     vertices, faces = _surface(levels, opacity)
     vertices, faces = _without_specks_and_hollows(vertices, faces)
+    if triangles is not None and len(faces) > triangles:
+        vertices, faces = _simplified(vertices, faces, triangles)
     normals = _vertex_normals(vertices, faces)
-    colours = _seen_colours(field, vertices, normals, device, chunk)
+    colours = seen_colours(field, vertices, normals, device, chunk)
     return Mesh((vertices * extent_m).astype(np.float32), faces, normals, colours)
 
 
@@ -125,16 +129,32 @@ def _without_specks_and_hollows(vertices: Array, faces: npt.NDArray[np.int32]) -
     return vertices[used], renumbered.reshape(-1, 3).astype(np.int32)
 
 
+def _simplified(vertices: Array, faces: npt.NDArray[np.int32], triangles: int) -> tuple[Array, npt.NDArray[np.int32]]:
+    """At most so many triangles; what has become a line goes, and so do vertices that nothing uses any more."""
+    import fast_simplification
+
+    vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles)
+    a, b, c = (vertices[faces[:, corner]].astype(np.float64) for corner in range(3))
+    faces = faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
+    used, renumbered = np.unique(faces, return_inverse=True)
+    return vertices[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int32)
+
+
 def _vertex_normals(vertices: Array, faces: npt.NDArray[np.int32]) -> Array:
-    """Mean of the adjacent faces' normals, weighted by their areas."""
+    """Unit mean of the adjacent faces' normals, weighted by their areas."""
     a, b, c = (vertices[faces[:, corner]].astype(np.float64) for corner in range(3))
     cross = np.cross(b - a, c - a)
     total = np.stack([np.bincount(faces.ravel(), np.repeat(cross[:, axis], 3), len(vertices)) for axis in range(3)], -1)
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    # Faces around a vertex that cancel each other say nothing of a direction, and any has unit length.
+    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), (0.0, 0.0, 1.0)).astype(np.float32)
 
 
-def _seen_colours(field: MeshField, vertices: Array, normals: Array, device: torch.device, chunk: int) -> Array:
-    """What is seen through the surface along the inward normal: the field's own rendering over a short ray."""
+def seen_colours(field: MeshField, vertices: Array, normals: Array, device: torch.device, chunk: int) -> Array:
+    """What is seen through the surface along the inward normal: the field's own rendering over a short ray.
+
+    ``vertices`` are points of the surface in world units, ``normals`` point outwards; sRGB in [0, 1], [point, 3].
+    """
     step = 4 * SURFACE_LENGTH / SKIN_SAMPLES
     colours = [np.zeros((0, 3), np.float32)]
     for first in range(0, len(vertices), max(1, chunk // SKIN_SAMPLES)):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands import options
+from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.shell import for_the_user, require_view_extra, shown
 from pipeline.contracts.errors import ConfigError
 
@@ -17,7 +18,14 @@ def export(
     sample: options.Sample = None,
     generated: options.Generated = None,
     model: options.ModelOption = None,
-    resolution: Annotated[int, typer.Option(min=16, max=512, help="Cells along each axis of the cube.")] = 128,
+    resolution: Annotated[int, typer.Option(min=16, max=512, help="Of glb: cells along each axis of the cube.")] = 128,
+    triangles: Annotated[
+        int | None,
+        typer.Option(min=100, help="Of glb: most triangles; 20000 with a texture, else what the cells give."),
+    ] = None,
+    texture: Annotated[
+        int | None, typer.Option(min=64, max=4096, help="Of glb: side of a texture, such as 1024; else vertex colours.")
+    ] = None,
     file: options.File = None,
     to: options.To = None,
     linear_mib: options.LinearMib = 16.0,
@@ -34,13 +42,17 @@ def export(
         from pipeline.commands.export.export import export_generated, export_weights
         from pipeline.run.existing import open_run
 
+        mesh = MeshRequest(resolution, triangles, texture)
+        packages = ["skimage", "trimesh"] if format_ is options.ExportFormat.GLB else []
+        packages += ["fast_simplification"] if packages and mesh.most_triangles else []
+        packages += ["xatlas"] if packages and texture else []
         if generated is not None:
             if out is not None or avatar is not None or sample is not None or own:
                 raise ConfigError("--generated is of avatars outside of a run: leave out --out, --avatar and --sample")
-            if format_ is not options.ExportFormat.WEB:
-                raise ConfigError("--generated is of export web: rodin-pipe export web --generated FOLDER")
-            require_view_extra()
-            typer.echo(export_generated(generated, model=model, file=file))
+            if format_ not in (options.ExportFormat.WEB, options.ExportFormat.GLB):
+                raise ConfigError(f"--generated is of export web and export glb, not of export {format_.value}")
+            require_view_extra(*packages)
+            typer.echo(export_generated(generated, format_, model=model, mesh=mesh, file=file))
             return
         if model is not None:
             raise ConfigError("--model names the models of --generated; the avatars of a run are under its own")
@@ -52,7 +64,7 @@ def export(
         if to is not None or set_:
             raise ConfigError(f"--to and --set are of export models; export {format_.value} writes --file")
         name = shown(avatar, own, sample)
-        if format_ is options.ExportFormat.GLB:
-            require_view_extra("skimage", "trimesh")
+        if packages:
+            require_view_extra(*packages)
         run = open_run(out)
-        typer.echo(export_avatar(run, format_, name=name, avatar=avatar, resolution=resolution, file=file))
+        typer.echo(export_avatar(run, format_, name=name, avatar=avatar, mesh=mesh, file=file))

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.options import ExportFormat
 from pipeline.contracts.errors import ConfigError
 from pipeline.run.run import Run
 
 
 def export(
-    run: Run, form: ExportFormat, *, name: str | None, avatar: int | None, resolution: int, file: Path | None
+    run: Run, form: ExportFormat, *, name: str | None, avatar: int | None, mesh: MeshRequest, file: Path | None
 ) -> str:
     """Write one avatar in one format and say so in a line.
 
@@ -18,7 +19,7 @@ def export(
     if form is ExportFormat.GLB:
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
-        return _mesh(run, name, resolution, file)
+        return _mesh(run, name, mesh, file)
     if form is ExportFormat.WEB:
         from pipeline.commands.export.web import export_run
 
@@ -37,25 +38,38 @@ def export_weights(run: Run, *, to: Path | None, linear_mib: float) -> str:
     return export_models(run, to, linear_bytes=int(linear_mib * 2**20))
 
 
-def export_generated(folder: Path, *, model: Path | None, file: Path | None) -> str:
-    """Write a page of avatars that no run has and say so in a line. Raises ``RodinError``.
+def export_generated(
+    folder: Path, form: ExportFormat, *, model: Path | None, mesh: MeshRequest, file: Path | None
+) -> str:
+    """Write avatars that no run has, as a page, or one of them as a mesh, and say so in a line. Raises ``RodinError``.
 
     They were made by the models at ``model``, or by the released ones.
     """
-    from pipeline.commands.export.web import export_generated as export_page
     from pipeline.run.model_folder import open_models, open_released
 
-    return export_page(folder, open_models(model) if model is not None else open_released(), file)
+    models = open_models(model) if model is not None else open_released()
+    if form is ExportFormat.WEB:
+        from pipeline.commands.export.web import export_generated as export_page
+
+        return export_page(folder, models, file)
+    from pipeline.commands.export.mesh import SUFFIX, check_mesh_path, export_mesh
+    from pipeline.commands.gallery import generated
+
+    exhibits = generated(folder.resolve(), models)
+    if len(exhibits) > 1:
+        raise ConfigError(f"export glb: {folder} holds {len(exhibits)} avatars; give one's folder, {exhibits[0].name}")
+    path = file or folder.resolve() / (exhibits[0].name + SUFFIX)
+    check_mesh_path(path)
+    return export_mesh(exhibits[0], models.sampling.planes.extent_m, mesh, path)
 
 
-def _mesh(run: Run, name: str, resolution: int, file: Path | None) -> str:
+def _mesh(run: Run, name: str, request: MeshRequest, file: Path | None) -> str:
     from pipeline.commands.export.mesh import check_mesh_path, export_mesh, mesh_path
     from pipeline.commands.gallery import Gallery
 
     path = file or mesh_path(run.layout, name)
     check_mesh_path(path)
-    mesh = export_mesh(Gallery.open(run), name, resolution, path)
-    return f"{path}: {len(mesh.faces)} triangles, {len(mesh.vertices)} vertices"
+    return export_mesh(Gallery.open(run).exhibit(name), run.config.render.extent_m, request, path)
 
 
 def _nerf(run: Run, avatar: int, file: Path | None) -> str:
