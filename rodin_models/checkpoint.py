@@ -51,16 +51,24 @@ def save_state(folder: Path, tree: Tree) -> None:
 
     Not atomic: write to a folder of another name and rename that.
     """
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     encoded = _encode(tree, (), tensors)
     version = COMPACT_FORMAT if _has_compact(tree) else FORMAT
     text = json.dumps({"format": version, "tree": encoded}, indent=1, allow_nan=False)
-    save_file(tensors, folder / TENSORS)
+    save_tensors(tensors, folder / TENSORS)
     (folder / TREE).write_text(text + "\n", encoding="utf-8")
     for path in (folder / TENSORS, folder / TREE, folder):
         _fsync(path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A safetensors file with the mode of a new file: the library's own are for their owner alone."""
+    from safetensors.torch import save_file
+
+    save_file(dict(tensors), path)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
 
 
 def has_state(folder: Path) -> bool:

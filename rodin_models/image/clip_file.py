@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rodin_models.checkpoint import settings_from_dict
+from rodin_models.checkpoint import save_tensors, settings_from_dict
 from rodin_models.compact import KEPT_BELOW
 from rodin_models.image.clip import Clip, ClipSettings, with_likeness
 from rodin_models.seeding import initialised_from
@@ -41,8 +41,6 @@ def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, 
 
     With ``half`` large weights take float16; ``clip`` is rounded to what will be read again, of which the hash is.
     """
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in clip.state_dict().items()}
     if half:
@@ -50,7 +48,7 @@ def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, 
         weights = {name: w.half() if name in large else w for name, w in weights.items()}
         clip.load_state_dict(weights)
     sha256 = encoder_sha256(clip, tokenizer)
-    save_file(weights, folder / _WEIGHTS)
+    save_tensors(weights, folder / _WEIGHTS)
     tokenizer.save(str(folder / _TOKENIZER))
     record = {"settings": asdict(settings), "architecture": _architecture(clip), "encoder_sha256": sha256}
     (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

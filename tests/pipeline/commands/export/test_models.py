@@ -1,6 +1,7 @@
 """A run's models as a compact folder, and what reads it again."""
 
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -169,6 +170,16 @@ def test_an_earlier_folder_is_replaced_and_other_files_stay(plain_run, linear_ru
 def test_the_same_run_gives_the_same_bytes(linear_run, exported, tmp_path):
     export_models(linear_run.run, tmp_path / "again")
     assert tree_hashes(tmp_path / "again") == tree_hashes(exported)
+
+
+def test_every_file_has_the_mode_that_umask_says(linear_run, tmp_path):
+    before = os.umask(0o027)
+    try:
+        export_models(linear_run, tmp_path / "shared")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+    assert len(files) > 12 and {path.stat().st_mode & 0o777 for path in files} == {0o640}
 
 
 def test_a_folder_of_something_else_is_left_alone(linear_run, tmp_path):
