@@ -22,7 +22,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,bucket,dev]'
 	touch $@
 
 demo: install

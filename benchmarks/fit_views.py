@@ -39,7 +39,8 @@ from pipeline.contracts.rendering import AvatarJob, RenderPasses, RenderReport, 
 from pipeline.io.ledger import read_ledger
 from pipeline.io.plane_store import create_plane_store
 from pipeline.io.publish import empty_folder
-from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, write_shard
+from pipeline.io.shard_index import ShardIndex, index_shard
+from pipeline.io.shards import Sample, read_avatar, write_shard
 from pipeline.run.existing import open_run
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.model_folder import ModelFolder

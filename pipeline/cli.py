@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands import options
+from pipeline.commands.cache_options import App
 from pipeline.commands.export.command import export
 from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
 from pipeline.contracts.errors import ConfigError
@@ -18,7 +19,7 @@ from pipeline.contracts.naming import RunLayout
 if TYPE_CHECKING:
     from pipeline.run.run import Run
 
-app = typer.Typer(
+app = App(
     name="rodin-pipe",
     help="3D avatars by diffusion: render synthetic people, fit tri-planes, train, generate.",
     no_args_is_help=True,
@@ -319,12 +320,12 @@ def clean(
     with for_the_user():
         from pipeline.commands.clean import clean_run
 
-        clean_run(_open(out).layout, dry_run=dry_run, echo=typer.echo)
+        clean_run(_open(out, writes=True).layout, dry_run=dry_run, echo=typer.echo)
 
 
 @app.command()
 def doctor(
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder whose disk is checked.")] = None,
+    out: options.OutToCheck = None,
     preset: Annotated[str, typer.Option(help="Preset whose needs are checked.")] = "demo",
     address: options.Address = None,
 ) -> None:
@@ -360,10 +361,10 @@ def main() -> None:
     app()
 
 
-def _open(out: Path, settings: Sequence[str] = ()) -> "Run":
+def _open(out: Path, settings: Sequence[str] = (), *, writes: bool = False) -> "Run":
     from pipeline.run.existing import open_run
 
-    return open_run(out, settings)
+    return open_run(out, settings, writes=writes)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "view": ("trimesh", "scikit-image", "viser", "fast-simplification", "xatlas"),
     "evaluate": ("opencv-python-headless",),
     "portrait": ("opencv-python-headless",),
+    "bucket": ("obstore",),
 }
 """Distributions by extra; one that several bring stands with the first."""
 

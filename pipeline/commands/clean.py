@@ -19,8 +19,8 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
     Avatars that an attempt finished before it died are kept among the parts, where the next visit finds them.
     """
     with run_lock(layout.lock):
-        attempts = [folder for folder in names(layout.work / "attempts", "*/*/*/*") if folder.is_dir()]
-        dead = attempts + [folder for folder in names(layout.work / "ray_train") if folder.is_dir()]
+        attempts = [folder for folder in names(layout.scratch / "attempts", "*/*/*/*") if folder.is_dir()]
+        dead = attempts + [folder for folder in names(layout.scratch / "ray_train") if folder.is_dir()]
         for folder in dead:
             echo(f"{'would remove' if dry_run else 'removing'} {folder} ({bytes_text(directory_bytes(folder))})")
             if dry_run:
@@ -36,7 +36,7 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
 
 
 def _keep_finished(attempt: Path, layout: RunLayout) -> None:
-    parts = layout.work / "parts" / attempt.parent.relative_to(layout.work / "attempts")
+    parts = layout.scratch / "parts" / attempt.parent.relative_to(layout.scratch / "attempts")
     for record in names(attempt, f"*/{AVATAR_JSON}"):
         part = parts / record.parent.name
         if not exists(part):

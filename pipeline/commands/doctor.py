@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.load import load_config
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.survey import survey
-from pipeline.io.files import exists
+from pipeline.io.files import exists, own_disk, require_place
 from pipeline.machine import EXTRAS, available_bytes, free_bytes, install_command
+from pipeline.run.existing import configured
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
 from pipeline.run.run import Run
@@ -166,15 +166,25 @@ def _memory(out: Path, preset: str) -> Iterator[Finding]:
 
 def _configured(out: Path, preset: str) -> Run:
     layout = RunLayout(out.resolve())
-    run_toml = layout.config if exists(layout.config) else None
-    return Run(layout, load_config(run_toml=run_toml, preset=None if run_toml else preset))
+    return Run(layout, configured(layout, preset=None if exists(layout.config) else preset))
+
+
+def _bucket(layout: RunLayout) -> Finding:
+    try:
+        require_place(layout, writes=True)
+    except RodinError as error:
+        return Finding(False, str(error))
+    return Finding(True, f"{layout.root} is listed, read and written, on condition too")
 
 
 def _disk(out: Path, preset: str) -> Finding:
     run = _configured(out, preset).snapshot()
     states = survey(run, stage_fingerprints(run.config))
     needed = sum(disk_bytes(run.config, stages_of("run"), states).values())
-    free = free_bytes(run.layout.root)
+    disk = own_disk(run.layout.root)
+    if disk is None:
+        return _bucket(run.layout)
+    free = free_bytes(disk)
     shm = Path("/dev/shm")
     memory = f"; /dev/shm has {bytes_text(shutil.disk_usage(shm).free)}" if shm.exists() else ""
     return Finding(

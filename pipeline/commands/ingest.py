@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.capture.prepare import PreparedCapture
 from pipeline.capture.understanding import extent_m, place_captures, prepare_understood
-from pipeline.config.load import load_config, toml_of_run
+from pipeline.config.load import toml_of_run
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
@@ -24,12 +24,13 @@ from pipeline.contracts.errors import ConfigError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.stage import Progress
 from pipeline.driver.refusal import changed_keys
-from pipeline.io.files import exists, forget, make_folder
+from pipeline.io.files import exists, forget, make_folder, own_disk, require_place
 from pipeline.io.ledger import forget_ledgers
 from pipeline.io.nerf_layout import Capture, read_capture
 from pipeline.io.publish import publish_text
 from pipeline.io.run_lock import run_lock
 from pipeline.machine import require_disk
+from pipeline.run.existing import configured
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.run import Run
 from pipeline.stages.ingest import IngestItem, ingest_shard
@@ -102,7 +103,9 @@ def ingest(
     captions = config.ingest.captions or tuple(item.capture.caption for item in prepared)
     fingerprint = stage_fingerprints(config)["render"]
     camera = prepared[0].sights[0].camera
-    require_disk(layout.root, int(BYTES_A_PIXEL * camera.width * camera.height * frames))
+    disk = own_disk(layout.root)
+    if disk is not None:
+        require_disk(disk, int(BYTES_A_PIXEL * camera.width * camera.height * frames))
     make_folder(layout.root)
     with run_lock(layout.lock):
         run = Run(layout, config)
@@ -154,14 +157,15 @@ def _base_config(
     layout: RunLayout, preset: str | None, file: Path | None, settings: Sequence[str], redo: bool
 ) -> RunConfig:
     """The configuration before the captures are known; an existing run's own, if it is an ingested one."""
-    run_toml = layout.config if exists(layout.config) else None
-    if run_toml is not None and not load_config(run_toml=run_toml).is_ingested:
+    require_place(layout, writes=True)
+    is_there = exists(layout.config)
+    if is_there and not configured(layout).is_ingested:
         raise ConfigError(f"{layout.root} is a run with renders of its own: give another --out for the captures")
-    if run_toml is None and preset is None and file is None:
+    if not is_there and preset is None and file is None:
         preset = "captures"
     # As many avatars as any preset's decoder wants: how many there are is only known afterwards.
-    room = [] if run_toml is not None else ["render.num_avatars=1000"]
-    return load_config(run_toml=run_toml, preset=preset, file=file, settings=[*room, *settings])
+    room = [] if is_there else ["render.num_avatars=1000"]
+    return configured(layout, preset=preset, file=file, settings=[*room, *settings])
 
 
 def _read(folders: Sequence[Path], config: RunConfig) -> tuple[Capture, ...]:
@@ -201,7 +205,7 @@ def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
     """Refuse to replace other captures unasked; with ``redo``, take away what is published of them."""
     if not exists(run.layout.config):
         return
-    known = Run(run.layout, load_config(run_toml=run.layout.config)).render_reports()
+    known = Run(run.layout, configured(run.layout)).render_reports()
     is_current = all(report.fingerprint == fingerprint for report in known.values())
     if is_current and not redo:
         return
@@ -212,7 +216,7 @@ def _make_room(run: Run, fingerprint: str, redo: bool) -> None:
             "put these in their place, or give another --out"
         )
     forget_ledgers(run.layout.ledgers("render"))
-    forget(run.layout.renders, run.layout.work / "parts" / "render")
+    forget(run.layout.renders, run.layout.all_parts("render"))
 
 
 def _fov_deg(camera: Camera) -> float:

@@ -19,11 +19,13 @@ from pipeline.images import encode_png, over_white
 from pipeline.io.files import exists
 from pipeline.io.plane_store import LEVELS, PlaneStore, planes_sha256
 from pipeline.io.publish import publish_bytes, sha256_file
-from pipeline.io.shards import index_shard, read_avatar, read_view
+from pipeline.io.shard_index import index_shard
+from pipeline.io.shards import read_avatar, read_view
 from pipeline.people.distribution import attribute_bars, attribute_distributions
 from pipeline.report.attribute_chart import attribute_chart
 from pipeline.report.pictures import contact_sheet
 from pipeline.run.fingerprint import stage_fingerprints
+from pipeline.run.photographs import photographs_of
 from pipeline.run.published import find_damage
 from pipeline.run.run import Run, decoder_sha256
 from pipeline.run.stage_table import single_stages
@@ -67,9 +69,13 @@ def render_sheet(run: Run) -> npt.NDArray[np.uint8]:
         for avatar in report.done:
             if len(images) == SHEET_AVATARS:
                 break
-            tar = run.rendered.shard(report.shard)
+            photographs = photographs_of(run, avatar)
             frontal: tuple[Split, ...] = ("frontal",)
-            sample = read_view(tar, avatar, 0) if run.config.is_ingested else read_avatar(tar, avatar, frontal)[0]
+            sample = (
+                read_view(photographs, avatar, 0)
+                if run.config.is_ingested
+                else read_avatar(photographs, avatar, frontal)[0]
+            )
             images.append(over_white(sample.rgba))
             labels.append(format_avatar(avatar) + (" held out" if sample.record.held_out_avatar else ""))
     return contact_sheet(
@@ -108,8 +114,7 @@ def _describe_population(run: Run, echo: Echo) -> None:
         )
     size = sum(report.tar_bytes for report in reports.values())
     echo(f"{len(done)} avatars in {len(reports)} shards ({bytes_text(size)}), {held_out} held out: {views}")
-    tar = run.tar_of(done[0])
-    cameras = [sample.record.camera for sample in read_avatar(tar, done[0])]
+    cameras = [sample.record.camera for sample in read_avatar(photographs_of(run, done[0]), done[0])]
     echo(f"cameras of {format_avatar(done[0])}: {_camera_text(cameras)}")
     fits = [fit for report in run.fit_reports().values() for fit in report.fits]
     psnrs = sorted(fit.psnr_db for fit in fits if fit.psnr_db is not None)
@@ -178,7 +183,7 @@ def _verify(run: Run, echo: Echo) -> bool:
                     "the same ingest again puts it right" if report.captures else "render it again with --redo render"
                 )
                 wrong.append(f"{tar}: its hash is not the ledger's; {again}")
-            index_shard(tar)
+                index_shard(tar)  # says where it is damaged
         except FileNotFoundError:
             wrong.append(f"{tar} is missing")
         except DataError as error:
@@ -222,7 +227,7 @@ def _plane_damage(store: PlaneStore, fit: FitReport) -> str:
     if planes_sha256(arrays["planes"]) != fit.planes_sha256:
         return "planes"
     # The small planes have no hash of their own. Sums of float16 values are exact in float64, so any change shows.
-    sums = np.asarray(store.channel_sums[fit.avatar])
+    sums = store.sums(fit.avatar)
     for row, level in enumerate(LEVELS):
         values = arrays[level].astype(np.float64)
         if not np.array_equal(sums[row], np.stack((values.sum((-2, -1)), (values**2).sum((-2, -1))))):

@@ -6,11 +6,34 @@ from typing import Annotated
 
 import typer
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
-OutOfRun = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run whose own models are used.", show_default=False)
+from pipeline.commands.shell import fail
+from pipeline.contracts import bucket_path
+from pipeline.contracts.errors import ConfigError
+
+
+def place(given: str) -> Path:
+    """A path, or a prefix in a bucket; what is neither ends the command with one line."""
+    try:
+        return bucket_path.place(given)
+    except ConfigError as error:
+        fail(error)
+
+
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", parser=place, metavar="PLACE", help="Run folder, or s3://bucket/prefix."),
 ]
-OutOfExport = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default=False)]
+OutOfRun = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", parser=place, metavar="PLACE", help="Run whose own models are used."),
+]
+OutToCheck = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", parser=place, metavar="PLACE", help="Run folder whose disk, or bucket, is checked."),
+]
+OutOfExport = Annotated[
+    Path | None, typer.Option("--out", "-o", parser=place, metavar="PLACE", help="Run folder, or s3://bucket/prefix.")
+]
 Generated = Annotated[
     Path | None,
     typer.Option(
@@ -21,7 +44,9 @@ Generated = Annotated[
 ]
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", help="Run, or folder of export models, whose models are used.", show_default=False),
+    typer.Option(
+        "--model", parser=place, metavar="PLACE", help="Run, or folder of export models, whose models are used."
+    ),
 ]
 ToAvatars = Annotated[
     Path | None, typer.Option("--to", help="Without --out: folder to write below; avatars/.", show_default=False)
@@ -42,7 +67,10 @@ Minutes = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with tasks, disk and hours.")]
-Renders = Annotated[Path | None, typer.Option(help="Another run, whose renders are read instead of our own.")]
+Renders = Annotated[
+    Path | None,
+    typer.Option(parser=place, metavar="PLACE", help="Another run, whose renders are read instead of our own."),
+]
 Avatar = Annotated[int | None, typer.Option(min=0, help="Fitted avatar, by index, such as 12.")]
 Own = Annotated[bool, typer.Option("--own", help="With --avatar: its fit with a decoder of its own.")]
 Sample = Annotated[str | None, typer.Option(help="Generated avatar below samples/, such as noise/avatar-000.")]
@@ -85,7 +113,10 @@ LinearMib = Annotated[float, typer.Option("--linear-mib", min=0, help="MiB that 
 Measured = Annotated[
     Path | None,
     typer.Option(
-        "--model", help="Measure these models, another run's or exported ones, on --out's people.", show_default=False
+        "--model",
+        parser=place,
+        metavar="PLACE",
+        help="Measure these models, another run's or exported ones, on --out's people.",
     ),
 ]
 Only = Annotated[list[str] | None, typer.Option(help="Measure at length, this section alone; may be repeated.")]

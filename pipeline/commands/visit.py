@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster.dag import TaskFailed
-from pipeline.config.load import load_config, read_run_toml
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.display import show_line, stage_display
@@ -12,7 +11,8 @@ from pipeline.driver.estimate import own_steps
 from pipeline.driver.request import Visit
 from pipeline.driver.summary import describe_plan, describe_result
 from pipeline.driver.visit import carry_out, check
-from pipeline.io.files import exists
+from pipeline.io.files import exists, require_place
+from pipeline.run.existing import configured, written_config
 from pipeline.run.run import Run
 from pipeline.run.start import with_start
 
@@ -46,12 +46,13 @@ def visit_run(
         if any(setting.startswith("own.steps=") for setting in settings or ()):
             raise ConfigError("--minutes chooses own.steps: give one of the two")
     layout = RunLayout(out.resolve())
-    run_toml = layout.config if exists(layout.config) else None
-    if run_toml is None and preset is None and config_file is None:
+    require_place(layout, writes=not dry_run)
+    is_there = exists(layout.config)
+    if not is_there and preset is None and config_file is None:
         preset = "demo"
-    config = load_config(run_toml=run_toml, preset=preset, file=config_file, settings=settings or (), renders=renders)
+    config = configured(layout, preset=preset, file=config_file, settings=settings or (), renders=renders)
     told_again = any(word.startswith("train.start_from=") for word in settings or ())
-    config = with_start(config, None if run_toml is None or told_again else read_run_toml(run_toml))
+    config = with_start(config, written_config(layout) if is_there and not told_again else None)
     if minutes is not None:
         own = config.own.model_copy(update={"steps": own_steps(config, minutes)})
         config = config.model_copy(update={"own": own})

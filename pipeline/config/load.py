@@ -39,11 +39,13 @@ def load_config(
     file: Path | None = None,
     settings: Sequence[str] = (),
     renders: Path | None = None,
+    renders_toml: Path | None = None,
 ) -> RunConfig:
     """Compose a configuration; raises ``ConfigError`` with one line for whatever is wrong.
 
     ``preset`` or ``file`` start afresh; without both, ``run_toml`` (an existing run's own configuration) is the
-    ground that ``settings`` change. ``renders`` is another run: its population is taken over with its renders.
+    ground that ``settings`` change. ``renders`` is another run: its population is taken over with its renders, as its
+    ``renders_toml`` tells, which is its own ``run.toml`` by default.
     """
     tree: dict[str, Any] = {}
     if preset is None and file is None and run_toml is not None:
@@ -58,7 +60,7 @@ def load_config(
     for setting in settings:
         tree = _merged(tree, _under_new_names(_parse_setting(setting), f"--set {setting}"))
     if renders is not None:
-        other = _read_run(renders / "run.toml")
+        other = _read_run(renders_toml or renders / "run.toml")
         tree |= {"renders_from": str(renders.resolve()), "seed": other["seed"], "render": other["render"]}
         tree["ingest"] = other.get("ingest", {})
     return _with_vgg(_with_specs(_validated(tree)))

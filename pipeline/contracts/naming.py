@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.contracts.bucket_path import BucketPath
 from pipeline.contracts.errors import DataError
 
 _AVATAR = re.compile(r"a(\d{6})", re.ASCII)
@@ -83,16 +84,31 @@ class RunLayout:
 
     @property
     def work(self) -> Path:
-        """Unpublished work: parts and attempts. Nothing reads it but the stage that wrote it."""
+        """Unpublished work. Nothing reads it but the stage that wrote it."""
         return self.root / ".work"
 
+    @property
+    def scratch(self) -> Path:
+        """Unpublished work that no other machine reads: what is too large for a bucket before it is finished.
+
+        Of a run in a folder, the same as :attr:`work`.
+        """
+        return self.work.on_this_machine() if isinstance(self.work, BucketPath) else self.work
+
     def parts(self, stage: str, shard: int) -> Path:
-        """Finished avatars of a shard that is not published yet; gone once it is."""
-        return self.work / "parts" / stage / format_shard(shard)
+        """What is finished of a shard that is not published yet; gone once it is.
+
+        Of renders, whole avatars, on the machine that made them; of other stages, small records.
+        """
+        return self.all_parts(stage) / format_shard(shard)
+
+    def all_parts(self, stage: str) -> Path:
+        """The folder of a stage's :meth:`parts`."""
+        return (self.scratch if stage == "render" else self.work) / "parts" / stage
 
     def attempts(self, stage: str, name: str) -> Path:
         """Folder of the attempts at one work item, each under a name of its own."""
-        return self.work / "attempts" / stage / name
+        return self.scratch / "attempts" / stage / name
 
     @property
     def decoder(self) -> Path:

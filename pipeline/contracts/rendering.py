@@ -281,5 +281,7 @@ class RenderReport(Record):
     """Most memory that a Blender process of this visit held."""
     captures: tuple[CaptureReport, ...] = ()
     """Of an ingested shard, what each avatar was taken from, in order of index."""
+    spans: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """Per avatar id, where its part of the tar begins, and how many bytes it has."""
     people_version: int = 0
     """``conventions.PEOPLE_VERSION`` by which its people were made; 0 where captures stand in their place."""

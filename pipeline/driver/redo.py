@@ -48,8 +48,8 @@ def apply_redo(redo: set[str], run: Run, fingerprints: dict[str, str]) -> None:
             continue
         for folder in (
             run.layout.root / "ledger" / stage,
-            run.layout.work / "parts" / stage,
-            run.layout.work / "attempts" / stage,
+            run.layout.all_parts(stage),
+            run.layout.scratch / "attempts" / stage,
             run.layout.model(stage) / "checkpoints",
         ):
             forget(folder)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from pipeline.config.load import read_run_toml
 from pipeline.config.setting import value_of
 from pipeline.contracts.errors import ConfigError, DataError, StaleStageError
 from pipeline.driver.survey import StageState
 from pipeline.io.files import exists
 from pipeline.io.plane_store import PlaneStore
+from pipeline.run.existing import written_config
 from pipeline.run.fingerprint import settings_read
 from pipeline.run.published import find_damage
 from pipeline.run.run import Run
@@ -84,7 +84,7 @@ def changed_keys(stage: str, run: Run) -> list[str]:
     """Which settings of a stage differ from the run's own ``run.toml``, as ``fit.steps 400 -> 500``."""
     if not exists(run.layout.config):
         return []
-    old = read_run_toml(run.layout.config)
+    old = written_config(run.layout)
     settings = ("seed", *settings_read(stage, run.config))
     pairs = ((name, value_of(old, name), value_of(run.config, name)) for name in settings)
     return [f"{name} {before} -> {now}" for name, before, now in pairs if before != now]

@@ -8,6 +8,7 @@ from pipeline.config.setting import value_of
 from pipeline.contracts.errors import DataError
 from pipeline.driver.request import Visit
 from pipeline.driver.worker_group import Group, Node, do_work
+from pipeline.io.files import visit_settings
 from pipeline.run.stage_table import STAGES, Stage, inputs_of
 from pipeline.stages.work import WorkItem
 
@@ -46,13 +47,18 @@ class _Graph:
 
     def _task(self, stage: Stage, number: int) -> Task:
         item = WorkItem(
-            self.visit.run, stage.name, self.fingerprints[stage.name], number, retry_failed=self.visit.retry_failed
+            self.visit.run,
+            stage.name,
+            self.fingerprints[stage.name],
+            number,
+            retry_failed=self.visit.retry_failed,
+            storage=visit_settings(),
         )
         cpus, gpus = self._cpus(stage), self._gpus(stage)
         workers = self.config.train.workers if stage.trained else self.config.decoder.workers
         group = None
         if stage.trained or (stage.group_work and workers > 1):
-            storage = self.visit.layout.work / "ray_train" / stage.name
+            storage = self.visit.layout.scratch / "ray_train" / stage.name
             group = Group(workers, int(cpus), gpus, storage, node_wait_s(self.visit))
         return Task(
             name=item.name if stage.per == "run" else f"{stage.name}/{item.name}",

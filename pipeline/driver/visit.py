@@ -20,7 +20,7 @@ from pipeline.driver.refusal import refuse_bad_inputs, refuse_ingested, refuse_s
 from pipeline.driver.request import Visit
 from pipeline.driver.survey import StageState, survey
 from pipeline.driver.tasks import build_tasks, node_wait_s
-from pipeline.io.files import exists, forget, make_folder
+from pipeline.io.files import exists, forget, make_folder, own_disk
 from pipeline.io.ledger import write_ledger
 from pipeline.io.plane_store import PlaneStore, create_plane_store, extend_plane_store
 from pipeline.io.publish import publish_text
@@ -59,7 +59,9 @@ def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
         # Of a cluster's nodes nothing is known here.
         check_blender(visit.config.render.python or sys.executable)
     _require_memory(visit, [stage for stage in visit.stages if states[stage].word != "done" or stage in redo])
-    require_disk(visit.layout.root, sum(disk_bytes(visit.config, visit.stages, states).values()))
+    disk = own_disk(visit.layout.root)
+    if disk is not None:
+        require_disk(disk, sum(disk_bytes(visit.config, visit.stages, states).values()))
     return states, fingerprints
 
 
@@ -122,7 +124,7 @@ def prepare_plane_store(visit: Visit) -> None:
     if "fit" not in visit.stages:
         return
     layout, config, spec = visit.layout, visit.config, visit.config.plane_spec()
-    parts = layout.work / "parts" / "fit"
+    parts = layout.all_parts("fit")
     published = bool(visit.run.fit_reports())
     if published or (exists(parts) and exists(layout.planes) and PlaneStore.open(layout.planes).spec == spec):
         extend_plane_store(layout.planes, spec, config.render.num_avatars)

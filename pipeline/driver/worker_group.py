@@ -13,6 +13,7 @@ from typing import Any
 from cluster.dag import TaskFailed
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.stage import Progress
+from pipeline.io.files import take_settings
 from pipeline.run.stage_table import STAGES
 
 
@@ -70,6 +71,7 @@ def unguarded(item: Any, context: Any) -> Any:
 
 def _as_it_begins(item: Any) -> Any:
     """A work item whose run is as its ledgers are now; what it waits for is published."""
+    take_settings(item.storage)
     return replace(item, run=item.run.snapshot())
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.rendering import Split
 from pipeline.evaluation.subject import CPU, Subject, Tally
-from pipeline.io.files import exists
+from pipeline.io.files import exists, fetched
 from pipeline.io.publish import empty_folder, publish_folder
 from pipeline.people.caption import LONG_HAIR, hair_colour_name
 from pipeline.stages.views import read_samples, rgb_tensor
@@ -90,7 +90,7 @@ def attribute_judge(subject: Subject, tally: Tally) -> AttributeJudge:
     folder = subject.fitted.folder.parent / f"classifier-{subject.planes_name(subject.training)}"
     if exists(folder):
         tally.step(EPOCHS)
-        return AttributeJudge(words, classifier_from_tree(load_state(folder)))
+        return AttributeJudge(words, classifier_from_tree(load_state(fetched(folder))))
     pictures, labels = [], []
     for avatar in subject.training:
         shown = _facing(subject, avatar)

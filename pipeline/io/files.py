@@ -2,24 +2,38 @@
 
 Publishing is in :mod:`pipeline.io.publish`; ledgers, shards, planes and avatar folders have modules of their own.
 Stages, driver and commands know a run's files by the names of :class:`pipeline.contracts.naming.RunLayout` and look for
-nothing in the file system themselves (a test says so), so that another kind of storage is a matter of this package.
-What lies below ``.work`` is always a folder of this machine.
+nothing in the file system themselves (a test says so). A run lies in a folder of this machine or in a bucket, which
+nobody but this package tells apart: a :class:`pipeline.contracts.bucket_path.BucketPath` is of the second kind. What
+lies in :attr:`RunLayout.scratch` is always a folder of this machine.
 """
 
+import errno
+import io
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contracts.bucket_path import CACHE_DIR, CACHE_GIB, BucketPath
+from pipeline.contracts.naming import RunLayout
+from pipeline.io.bucket import probe, run_objects
+from pipeline.io.bucket.lease import LEASE
+from pipeline.io.bucket.objects import below
 from pipeline.io.publish import TEMPORARY_SUFFIX, sha256_file
 
 
 def exists(path: Path) -> bool:
     """Whether something stands at ``path``: a file, or a folder with something in it or made to be filled."""
-    return path.exists()
+    return run_objects.exists(path) if isinstance(path, BucketPath) else path.exists()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder stands at ``path``; in a bucket there are only objects."""
+    return not isinstance(path, BucketPath) and path.is_dir()
 
 
 def names(folder: Path, pattern: str = "*") -> tuple[Path, ...]:
@@ -27,12 +41,16 @@ def names(folder: Path, pattern: str = "*") -> tuple[Path, ...]:
 
     What is not finished yet is not there.
     """
+    if isinstance(folder, BucketPath):
+        return run_objects.names(folder, pattern)
     found = (path for path in folder.glob(pattern) if not _is_unfinished(path.relative_to(folder)))
     return tuple(sorted(found))
 
 
 def files_below(folder: Path) -> tuple[Path, ...]:
     """All files below a folder, in order."""
+    if isinstance(folder, BucketPath):
+        return run_objects.files_below(folder)
     return tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
@@ -42,22 +60,28 @@ def _is_unfinished(path: Path) -> bool:
 
 def read_bytes(path: Path) -> bytes:
     """The whole content of a file; raises ``FileNotFoundError``."""
-    return path.read_bytes()
+    return run_objects.read_bytes(path) if isinstance(path, BucketPath) else path.read_bytes()
 
 
 def read_text(path: Path) -> str:
     """The whole content of a UTF-8 text, line ends as they are; raises ``FileNotFoundError``."""
-    return path.read_bytes().decode("utf-8")
+    return read_bytes(path).decode("utf-8")
 
 
 def read_array(path: Path) -> npt.NDArray[Any]:
     """A numpy array from a ``.npy`` file, nothing in which is executed; raises ``OSError`` or ``ValueError``."""
-    array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    source = io.BytesIO(run_objects.read_bytes(path)) if isinstance(path, BucketPath) else path
+    array: npt.NDArray[Any] = np.load(source, allow_pickle=False)
     return array
 
 
 def version(path: Path) -> tuple[int, int] | None:
-    """(time of its last change in ns, bytes) of a file: another pair, another content; ``None`` where it is missing."""
+    """(time of its last change in ns, bytes) of a file: another pair, another content; ``None`` where it is missing.
+
+    Of an object in a bucket, where clocks are another machine's, a small number stands in place of the time.
+    """
+    if isinstance(path, BucketPath):
+        return run_objects.version(path)
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -67,11 +91,19 @@ def version(path: Path) -> tuple[int, int] | None:
 
 def file_size(path: Path) -> int:
     """Bytes of a file; raises ``FileNotFoundError``."""
+    if isinstance(path, BucketPath):
+        found = version(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return found[1]
     return path.stat().st_size
 
 
 def versions(folder: Path) -> dict[str, tuple[int, int]]:
     """The :func:`version` of each file in a folder, by name; nothing where the folder is missing."""
+    if isinstance(folder, BucketPath):
+        listed = (found for found in below(folder) if found.path.parent == folder)
+        return {found.path.name: run_objects.version_of(found) for found in listed}
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
@@ -100,14 +132,54 @@ def why_changed(path: Path, sha256: str, *, since: float, size: int | None = Non
 
 def make_folder(path: Path) -> Path:
     """``path`` as a folder, made with those above it where it is not there."""
-    path.mkdir(parents=True, exist_ok=True)
+    if not isinstance(path, BucketPath):  # there, a folder is what names begin with
+        path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def fetched(path: Path) -> Path:
+    """A file or folder on this machine with the content of ``path``: itself, or a copy of what lies in a bucket.
+
+    What is missing is returned as it is, for its reader to find it so; in a bucket, ``FileNotFoundError`` is raised.
+    """
+    return run_objects.fetched(path) if isinstance(path, BucketPath) else path
+
+
+def own_disk(root: Path) -> Path | None:
+    """The folder of this machine whose disk a run fills; ``None`` of a run in a bucket."""
+    return None if isinstance(root, BucketPath) else root
+
+
+def require_place(layout: RunLayout, *, writes: bool) -> None:
+    """Raise ``RodinError`` with one line where no run can be, or lies, at a place; asked before any work.
+
+    A bucket must be there, listed, and, where the command ``writes``, written on condition; it must hold a run there,
+    or nothing. A folder says so itself.
+    """
+    if isinstance(layout.root, BucketPath):
+        assert isinstance(layout.config, BucketPath)
+        probe.require_readable(layout.root)
+        if writes:
+            probe.require_run_or_nothing(layout.root, layout.config)
+            probe.require_writable(layout.root)
+
+
+def visit_settings() -> dict[str, str]:
+    """What processes that work for this one must know of storage, as environment variables; nothing secret."""
+    return {name: os.environ[name] for name in (CACHE_DIR, CACHE_GIB, LEASE) if name in os.environ}
+
+
+def take_settings(settings: Mapping[str, str]) -> None:
+    """Go by the settings of the process that this one works for."""
+    os.environ.update(settings)
 
 
 def forget(*paths: Path) -> None:
     """Remove files and whole folders; what is not there is forgotten already."""
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
+        if isinstance(path, BucketPath):
+            run_objects.forget(path)
+        elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

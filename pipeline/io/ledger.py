@@ -5,15 +5,19 @@ finished work silently would hide that something damaged it.
 """
 
 import json
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from pipeline.contracts.bucket_path import BucketPath
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.record import Record, validation_summary
+from pipeline.io.bucket import run_objects
+from pipeline.io.bucket.objects import below
 from pipeline.io.publish import flush_to_disk, publish_text
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -26,6 +30,11 @@ def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
 
     Raises ``DataError`` if the file is damaged or of another schema version.
     """
+    if isinstance(path, BucketPath):
+        try:
+            return parse_record(run_objects.read_bytes(path), record_type, where=str(path), remedy=_REMEDY)
+        except FileNotFoundError:
+            return None
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -42,12 +51,33 @@ def _read_version(path: Path, record_type: type[AnyRecord], version: tuple[int, 
 
 
 def write_ledger(path: Path, record: Record) -> None:
-    """Publish the entry. What it proves must be on the disk before."""
-    publish_text(path, record.to_json())
+    """Publish the entry. What it proves must be published before.
+
+    In a bucket it is created, or replaces the entry that is there at this moment; raises ``RunLockedError`` where
+    somebody else was first.
+    """
+    if isinstance(path, BucketPath):
+        run_objects.publish_entry(path, record.to_json().encode())
+    else:
+        publish_text(path, record.to_json())
+
+
+def read_entries(folder: Path, names: Sequence[str], record_type: type[AnyRecord]) -> dict[str, AnyRecord]:
+    """Those of the named entries of a stage that are there, in the order of the names. Raises ``DataError``.
+
+    In a bucket, one look at the folder, and only what is new is downloaded, several at a time.
+    """
+    if isinstance(folder, BucketPath):
+        there = _listed(folder, record_type, set(names))
+        return {name: there[name] for name in names if name in there}
+    found = ((name, read_ledger(folder / f"{name}.json", record_type)) for name in names)
+    return {name: record for name, record in found if record is not None}
 
 
 def read_ledgers(folder: Path, record_type: type[AnyRecord]) -> dict[str, AnyRecord]:
     """All entries of a stage, by name, in order of name; empty if the stage has none. Raises ``DataError``."""
+    if isinstance(folder, BucketPath):
+        return _listed(folder, record_type)
     entries = {}
     for path in sorted(folder.glob("*.json")):
         data = path.read_bytes()
@@ -57,10 +87,28 @@ def read_ledgers(folder: Path, record_type: type[AnyRecord]) -> dict[str, AnyRec
 
 def forget_ledgers(folder: Path) -> None:
     """Remove all entries of a stage, so that its work items count as not done."""
+    if isinstance(folder, BucketPath):
+        run_objects.forget(folder)
+        return
     for path in folder.glob("*.json"):
         path.unlink()
     if folder.exists():
         flush_to_disk(folder)
+
+
+def _listed(
+    folder: BucketPath, record_type: type[AnyRecord], names: Collection[str] | None = None
+) -> dict[str, AnyRecord]:
+    found = [
+        item
+        for item in below(folder)
+        if item.path.parent == folder and item.path.suffix == ".json" and (names is None or item.path.stem in names)
+    ]
+    contents = run_objects.side_by_side(found, run_objects.read_known)
+    return {
+        item.path.stem: parse_record(data, record_type, where=str(item.path), remedy=_REMEDY)
+        for item, data in zip(found, contents, strict=True)
+    }
 
 
 def parse_record(data: bytes, record_type: type[AnyRecord], *, where: str, remedy: str) -> AnyRecord:

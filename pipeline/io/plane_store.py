@@ -1,8 +1,9 @@
 """The plane store ``planes.zarr``: every avatar's fitted planes in one Zarr v3 group, one chunk an avatar.
 
-So two tasks never write one chunk, and a chunk is published by rename, as zarr's local store does it too. The driver
-alone creates and extends the store, while no task runs. A chunk that was never written reads as NaN: which avatars are
-there is the ledger's to say, and reading one that is not is an error.
+So two tasks never write one chunk, and a chunk is published by rename, as zarr's local store does it too; in a bucket,
+where zarr's ``ObjectStore`` reads the group, it is one object. The driver alone creates and extends the store, while
+no task runs. A chunk that was never written reads as NaN: which avatars are there is the ledger's to say, and reading
+one that is not is an error.
 
     planes        float16 [avatar, plane, channel, row, column]
     base_planes   the same at the base diffusion's resolution, antialiased
@@ -13,20 +14,24 @@ there is the ledger's to say, and reading one that is not is an error.
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
 
-from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSION, TEXEL_RULE
+from pipeline.contracts.bucket_path import BucketPath
+from pipeline.contracts.conventions import PLANE_NAMES
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.planes import PlaneSpec
-from pipeline.contracts.record import validation_summary
+from pipeline.io.bucket.objects import asking, client
+from pipeline.io.bucket.run_objects import read_trusted
+from pipeline.io.files import exists
+from pipeline.io.plane_attributes import STORE_REMEDY, attributes_of, parse_attributes, require_equal
 from pipeline.io.publish import flush_to_disk, publish_bytes, publish_folder, temporary_path
 
 Level = Literal["planes", "base_planes"]
@@ -49,7 +54,6 @@ _EXPONENT: Final = np.uint16(0x7C00)
 """The exponent bits of a float16."""
 _DAMAGED_METADATA = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError)
 """What zarr raises for a zarr.json that is not there or not one."""
-_REMEDY = "give another run folder, or delete the store and fit again with --redo fit"
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def create_plane_store(
     a tenth of the bytes and takes two to four times as long to write and to read.
     """
     temporary = temporary_path(path)
-    group = zarr.create_group(temporary, zarr_format=3, attributes=_attributes(spec, decoder_sha256))
+    group = zarr.create_group(temporary, zarr_format=3, attributes=attributes_of(spec, decoder_sha256))
     meanings = {
         "planes": "fitted tri-plane features; see the group's attributes",
         "base_planes": "planes resampled with antialiasing; what the base diffusion learns",
@@ -112,8 +116,9 @@ def extend_plane_store(path: Path, spec: PlaneSpec, num_avatars: int) -> None:
     store = PlaneStore.open(path, spec)
     for name, array in store.arrays.items():
         if array.shape[0] < num_avatars:
-            array.resize((num_avatars, *array.shape[1:]))
-            flush_to_disk(path / name / "zarr.json")
+            with _asking(path):
+                array.resize((num_avatars, *array.shape[1:]))
+            _flush(path / name / "zarr.json")
 
 
 def name_decoder(path: Path, decoder_sha256: str) -> None:
@@ -123,8 +128,9 @@ def name_decoder(path: Path, decoder_sha256: str) -> None:
     """
     store = PlaneStore.open(path)
     if store.decoder_sha256 != decoder_sha256:
-        zarr.open_group(path, mode="r+", zarr_format=3).attrs["decoder_sha256"] = decoder_sha256
-        flush_to_disk(path / "zarr.json")
+        with _asking(path):
+            zarr.open_group(_zarr_store(path), mode="r+", zarr_format=3).attrs["decoder_sha256"] = decoder_sha256
+        _flush(path / "zarr.json")
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ class PlaneStore:
     """Of the decoder that the planes are fitted under; ``None`` while there is none."""
     levels: dict[Level, zarr.Array[Any]]
     channel_sums: zarr.Array[Any]
+    read_before: set[BucketPath] = field(default_factory=set, compare=False, repr=False)
+    """Chunks in a bucket that were asked for since the store was opened: their copies on this machine are theirs."""
 
     @classmethod
     def open(cls, path: Path, spec: PlaneSpec | None = None, decoder_sha256: str | None = None) -> Self:
@@ -145,15 +153,16 @@ class PlaneStore:
         Raises ``DataError`` if there is none, if its schema or arrays are not what this program writes, or if it
         is of another ``spec`` or decoder than the ones given.
         """
-        if not (path / "zarr.json").exists():
-            raise DataError(f"{path} is no plane store, there is no zarr.json: {_REMEDY}")
+        if not exists(path / "zarr.json"):
+            raise DataError(f"{path} is no plane store, there is no zarr.json: {STORE_REMEDY}")
         try:
-            group = zarr.open_group(path, mode="r+", zarr_format=3)
+            with _asking(path):
+                group = zarr.open_group(_zarr_store(path), mode="r+", zarr_format=3)
         except _DAMAGED_METADATA as error:
-            raise DataError(f"{path} is no plane store ({' '.join(str(error).split())}): {_REMEDY}") from None
-        stored_spec, stored_decoder = _parse_attributes(path, dict(group.attrs))
+            raise DataError(f"{path} is no plane store ({' '.join(str(error).split())}): {STORE_REMEDY}") from None
+        stored_spec, stored_decoder = parse_attributes(path, dict(group.attrs))
         if spec is not None:
-            _require_equal(path, stored_spec, spec)
+            require_equal(path, stored_spec, spec)
         if decoder_sha256 is not None and decoder_sha256 != stored_decoder:
             raise DataError(
                 f"{path} is of decoder {str(stored_decoder)[:12]}, not {decoder_sha256[:12]}: fit again with --redo fit"
@@ -193,12 +202,11 @@ class PlaneStore:
 
     def _publish(self, name: str, avatar: int, values: npt.NDArray[Any]) -> None:
         """One avatar's chunk of one array, flushed. Bare chunks are the values' bytes, so zarr need not copy them."""
-        array = self.arrays[name]
-        chunk = self.chunk(name, avatar)
+        array, chunk = self.arrays[name], self.chunk(name, avatar)
         if array.compressors:
             array[avatar] = values
-            flush_to_disk(chunk)
-            flush_to_disk(chunk.parent)
+            _flush(chunk)
+            _flush(chunk.parent)
         else:
             publish_bytes(chunk, np.ascontiguousarray(values, array.dtype.newbyteorder("<")).data)
 
@@ -211,6 +219,21 @@ class PlaneStore:
         array = self.arrays[name]
         return None if array.compressors else int(np.prod(array.chunks)) * array.dtype.itemsize
 
+    def _values(self, name: str, avatar: int) -> npt.NDArray[Any]:
+        """One avatar's values of one array; NaN where its chunk is missing. Raises ``ValueError``, ``RuntimeError``."""
+        array, chunk = self.arrays[name], self.chunk(name, avatar)
+        if not isinstance(chunk, BucketPath) or array.compressors:
+            return np.asarray(array[avatar])
+        try:
+            data = read_trusted(chunk, self.read_before)
+        except FileNotFoundError:
+            return np.full(array.shape[1:], np.nan, array.dtype)
+        return np.frombuffer(data, array.dtype.newbyteorder("<")).reshape(array.shape[1:]).astype(array.dtype)
+
+    def sums(self, avatar: int) -> Double:
+        """Sums and sums of squares of one avatar's planes, [level, moment, plane, channel]; NaN where it has none."""
+        return np.asarray(self._values("channel_sums", avatar), np.float64)
+
     def read(self, avatar: int, level: Level = "planes") -> Half:
         """One avatar's planes, float16 [plane, channel, row, column].
 
@@ -218,7 +241,7 @@ class PlaneStore:
         """
         self._require_room(avatar)
         try:
-            planes: Half = np.asarray(self.levels[level][avatar], np.float16)
+            planes: Half = np.asarray(self._values(level, avatar), np.float16)
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise DataError(
@@ -252,7 +275,7 @@ class PlaneStore:
         sums = np.zeros((len(MOMENTS), len(PLANE_NAMES), self.spec.channels))
         for avatar in sorted(avatars):
             self._require_room(avatar)
-            one = np.asarray(self.channel_sums[avatar])[LEVELS.index(level)]
+            one = self.sums(avatar)[LEVELS.index(level)]
             if np.isnan(one.flat[0]):
                 raise DataError(f"{self.path} holds no sums of avatar {avatar}: fit it first")
             sums += one
@@ -335,57 +358,35 @@ def _create_array(
     )
 
 
-def _attributes(spec: PlaneSpec, decoder_sha256: str | None) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "spec": spec.model_dump(),
-        "decoder_sha256": decoder_sha256,
-        "world_frame": "right-handed; +x to the avatar's left, +y up, +z out of the face",
-        "world_unit_m": spec.extent_m,
-        "cube": "[-1, 1]^3 in world units; density is zero outside",
-        "plane_names": list(PLANE_NAMES),
-        "plane_axes": [["xyz"[a] + " along columns", "xyz"[b] + " along rows"] for a, b in PLANE_AXES],
-        "texel_rule": TEXEL_RULE,
-        "features": (
-            "a point's feature vector is the sum over the three planes of their bilinear samples; the decoder named by "
-            "decoder_sha256 turns it into density (per world unit) and sRGB colour; values have no unit"
-        ),
-        "missing": "an avatar that was never written reads as NaN",
-    }
+def _asking(path: Path) -> AbstractContextManager[None]:
+    """Around what zarr does: a bucket that refuses it becomes one line."""
+    return asking(path, "read or write") if isinstance(path, BucketPath) else nullcontext()
 
 
-def _parse_attributes(path: Path, attributes: dict[str, Any]) -> tuple[PlaneSpec, str | None]:
-    version = attributes.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema version {version!r}, and this program reads version {SCHEMA_VERSION}: "
-            "use the version of rodin-pipe that wrote it, or give another run folder"
-        )
-    try:
-        spec = PlaneSpec.model_validate(attributes.get("spec"))
-    except ValidationError as error:
-        raise DataError(f"{path} has a damaged spec ({validation_summary(error)}): {_REMEDY}") from None
-    decoder_sha256, expected = attributes.get("decoder_sha256"), _attributes(spec, None)
-    if not isinstance(decoder_sha256, str | None):
-        raise DataError(f"{path}: decoder_sha256 is {decoder_sha256!r}: {_REMEDY}")
-    for name in ("plane_names", "plane_axes", "texel_rule"):
-        if attributes.get(name) != expected[name]:
-            raise DataError(f"{path}: {name} is {attributes.get(name)!r}, not {expected[name]!r}: {_REMEDY}")
-    return spec, decoder_sha256
+def _flush(path: Path) -> None:
+    """Flush what zarr wrote; an object is there once it is written."""
+    if not isinstance(path, BucketPath):
+        flush_to_disk(path)
 
 
-def _require_equal(path: Path, stored: PlaneSpec, wanted: PlaneSpec) -> None:
-    for name in PlaneSpec.model_fields:
-        found, expected = getattr(stored, name), getattr(wanted, name)
-        if found != expected:
-            raise DataError(f"{path} has {name} {found}, and this run {expected}: {_REMEDY}")
+def _zarr_store(path: Path) -> Any:
+    """What zarr is given for a store: a folder, or in a bucket a client of this process."""
+    if not isinstance(path, BucketPath):
+        return path
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(client(path.scheme, path.bucket, prefix=path.key))
 
 
 def _open_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> zarr.Array[Any]:
     try:
-        array = zarr.open_array(path / name, mode="r+", zarr_format=3, config={"write_empty_chunks": True})
+        with _asking(path):
+            array = zarr.open_array(
+                _zarr_store(path), path=name, mode="r+", zarr_format=3, config={"write_empty_chunks": True}
+            )
     except _DAMAGED_METADATA as error:
-        raise DataError(f"{path} has no readable array {name} ({' '.join(str(error).split())}): {_REMEDY}") from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} has no readable array {name} ({reason}): {STORE_REMEDY}") from None
     if array.shape[1:] != shape or array.chunks != (1, *shape) or array.dtype != np.dtype(dtype):
-        raise DataError(f"{path}: {name} is no {dtype} array of one {shape} chunk an avatar: {_REMEDY}")
+        raise DataError(f"{path}: {name} is no {dtype} array of one {shape} chunk an avatar: {STORE_REMEDY}")
     return array

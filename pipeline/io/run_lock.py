@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.contracts.bucket_path import BucketPath
 from pipeline.contracts.errors import RunLockedError
+from pipeline.io.bucket.lease import lease
 
 
 @contextmanager
@@ -19,7 +21,13 @@ def run_lock(path: Path) -> Iterator[None]:
     The lock is the kernel's (``flock``), so it is gone with its process, however that ends. The file tells host,
     pid and start time of the holder, and stays there: removing it would let two processes lock two files.
     Raises ``RunLockedError`` at once if another process, or another block of this one, holds it.
+
+    In a bucket it is a lease (:mod:`pipeline.io.bucket.lease`).
     """
+    if isinstance(path, BucketPath):
+        with lease(path):
+            yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
         try:

@@ -7,9 +7,7 @@ files. Any WebDataset reader takes them; :func:`decode_sample` is the decoder th
 
     wds.WebDataset("renders/shard-00000.tar", shardshuffle=False).map(decode_sample)
 
-Our own readers first walk the tar's headers. That finds a cut or damaged tar before the first sample comes out
-(tarfile, and with it every stock reader, takes a tar cut between two files for a whole one), and lets one avatar be
-read without reading the others.
+Our own readers first walk the tar's headers (:mod:`pipeline.io.shard_index`).
 """
 
 import hashlib
@@ -44,16 +42,11 @@ from pipeline.io.avatar_folder import (
     read_avatar_record,
     read_verified,
     sample_order,
-    split_file_name,
 )
 from pipeline.io.ledger import parse_record
 from pipeline.io.publish import publishing
+from pipeline.io.shard_index import SHARD_REMEDY, FileSpan, ShardIndex, index_shard
 
-SHARD_REMEDY = (
-    "delete the shard and its ledger entry and run the same command again to render it anew; where it was ingested, "
-    "the same ingest again puts it right"
-)
-"""Ends what is said of damaged shards, by those who know no more than the shard."""
 _PNG_MODES: Final = {"rgba.png": "RGBA", "depth.png": "I;16", "normal.png": "RGB", "segmentation.png": "L"}
 """Pillow's modes."""
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -75,28 +68,6 @@ class Sample:
     """[row, column], ids of ``conventions.SEGMENTATION_CLASSES``."""
 
 
-@dataclass(frozen=True)
-class FileSpan:
-    """Where a file's content lies in a tar, in bytes."""
-
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class ShardIndex:
-    """Where everything lies in one tar that is known to be whole."""
-
-    path: Path
-    samples: dict[tuple[int, int], dict[str, FileSpan]]
-    """By (avatar, view), in the order of the tar; every sample has the same suffixes."""
-
-    @property
-    def avatars(self) -> tuple[int, ...]:
-        """Indices of the avatars, in the order of the tar."""
-        return tuple(dict.fromkeys(avatar for avatar, _ in self.samples))
-
-
 def write_shard(tar_path: Path, avatar_folders: Sequence[Path]) -> tuple[str, int]:
     """Publish finished avatars as one tar; return its SHA-256 and its size in bytes.
 
@@ -115,47 +86,6 @@ def write_shard(tar_path: Path, avatar_folders: Sequence[Path]) -> tuple[str, in
                     header.size, header.mode = file.size, 0o644
                     tar.addfile(header, io.BytesIO(read_verified(folder, file)))
     return writer.digest.hexdigest(), writer.size
-
-
-def index_shard(tar_path: Path) -> ShardIndex:
-    """Walk a shard's headers without reading its images.
-
-    Raises ``DataError`` if the tar is cut or damaged, or holds a file that is no sample's, a sample with a file
-    missing or twice, or a sample whose files do not stand together.
-    """
-    samples: dict[tuple[int, int], dict[str, FileSpan]] = {}
-    end = 0
-    last: tuple[int, int] | None = None
-    try:
-        with tarfile.open(tar_path, "r:") as tar:
-            while (member := tar.next()) is not None:
-                if not member.isreg():
-                    raise DataError(f"{tar_path}: {member.name} is no plain file: {SHARD_REMEDY}")
-                avatar, view, suffix = _split_member(tar_path, member.name)
-                key = (avatar, view)
-                if key != last:
-                    if key in samples:
-                        raise DataError(
-                            f"{tar_path}: the files of sample {member.name.partition('.')[0]} "
-                            f"do not stand together: {SHARD_REMEDY}"
-                        )
-                    last = key
-                files = samples.setdefault(key, {})
-                if suffix in files:
-                    raise DataError(f"{tar_path} holds {member.name} twice: {SHARD_REMEDY}")
-                files[suffix] = FileSpan(member.offset_data, member.size)
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    except FileNotFoundError:
-        raise DataError(f"{tar_path} is missing: {SHARD_REMEDY}") from None
-    except tarfile.TarError as error:
-        raise DataError(f"{tar_path} is truncated or no tar ({error}): {SHARD_REMEDY}") from None
-    _require_end_of_archive(tar_path, end)
-    present = {*REQUIRED_SUFFIXES, *(suffix for files in samples.values() for suffix in files)}
-    for (avatar, view), files in samples.items():
-        missing = [suffix for suffix in SAMPLE_SUFFIXES if suffix in present and suffix not in files]
-        if missing:
-            raise DataError(f"{tar_path}: sample {format_sample(avatar, view)} lacks .{missing[0]}: {SHARD_REMEDY}")
-    return ShardIndex(tar_path, samples)
 
 
 def read_shard(
@@ -205,7 +135,7 @@ def extract_avatars(tar: Path | ShardIndex, avatars: Collection[int], into: Path
     if missing:
         raise DataError(f"{index.path} holds no avatar {min(missing)}")
     extracted = []
-    with index.path.open("rb") as handle:
+    with index.file.open("rb") as handle:
         for avatar in sorted(set(avatars)):
             files = [
                 (f"{format_sample(*key)}.{suffix}", _read_span(handle, index.samples[key][suffix]))
@@ -290,7 +220,7 @@ class _HashingWriter:
 def _read_samples(
     index: ShardIndex, keys: Sequence[tuple[int, int]], splits: Collection[Split] | None
 ) -> Iterator[Sample]:
-    with index.path.open("rb") as handle:
+    with index.file.open("rb") as handle:
         for key in keys:
             spans = index.samples[key]
             name = format_sample(*key)
@@ -318,25 +248,3 @@ def _read_span(handle: BinaryIO, span: FileSpan) -> bytes:
     if len(data) != span.size:
         raise DataError(f"{handle.name} became shorter while it was read: {SHARD_REMEDY}")
     return data
-
-
-def _split_member(tar_path: Path, name: str) -> tuple[int, int, str]:
-    try:
-        return split_file_name(name)
-    except DataError as error:
-        raise DataError(f"{tar_path}: {error}: {SHARD_REMEDY}") from None
-
-
-def _require_end_of_archive(tar_path: Path, end: int) -> None:
-    """tarfile stops without a word at a cut between two files, or at a damaged header: look at what follows.
-
-    A whole tar has two blocks of zeros after its last file and fills its last record.
-    """
-    record = tarfile.RECORDSIZE
-    expected = -(-(end + 2 * tarfile.BLOCKSIZE) // record) * record
-    size = tar_path.stat().st_size
-    with tar_path.open("rb") as handle:
-        handle.seek(end)
-        rest = handle.read(expected - end)
-    if size != expected or any(rest):
-        raise DataError(f"{tar_path} is truncated or damaged at byte {min(end, size)} of {size}: {SHARD_REMEDY}")

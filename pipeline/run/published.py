@@ -15,7 +15,7 @@ from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.io.files import version, versions, why_changed
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import sha256_file
-from pipeline.io.shards import SHARD_REMEDY, index_shard
+from pipeline.io.shard_index import SHARD_REMEDY, index_shard
 from pipeline.run.run import DECODER_FILES, Run, decoder_sha256
 
 HASHED_BYTES: Final = 2**30
@@ -46,11 +46,12 @@ def find_damage(run: Run, stage: str) -> Damage | None:
 
 
 def _of_renders(run: Run, stage: str) -> Iterator[Damage]:
+    there = versions(run.rendered.renders)
     for shard, report in run.render_reports().items():
         tar = run.rendered.shard(shard)
         if not report.done:
             continue
-        found = version(tar)
+        found = there.get(tar.name)
         reason = ""
         if found is None:
             reason = "is missing"

@@ -15,12 +15,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pipeline.config.run import RunConfig
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, parse_avatar
+from pipeline.contracts.bucket_path import place
+from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, parse_avatar, parse_shard
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
 from pipeline.contracts.rendering import RenderReport
 from pipeline.contracts.stage import StageReport
 from pipeline.io.files import exists
-from pipeline.io.ledger import read_ledger, read_ledgers
+from pipeline.io.ledger import read_entries, read_ledger, read_ledgers
 from pipeline.io.publish import sha256_file
 from pipeline.run.stage_table import STAGES
 
@@ -75,7 +76,7 @@ class Run:
     @property
     def rendered(self) -> RunLayout:
         """The run whose renders are read: this one, or the one that ``renders_from`` names."""
-        return RunLayout(Path(self.config.renders_from)) if self.config.renders_from else self.layout
+        return RunLayout(place(self.config.renders_from)) if self.config.renders_from else self.layout
 
     def tar_of(self, avatar: int) -> Path:
         """The shard that holds an avatar's photographs."""
@@ -84,8 +85,9 @@ class Run:
     @_from_ledgers
     def render_reports(self) -> dict[int, RenderReport]:
         """Published render ledgers, by shard."""
-        found = ((shard, self.render_report(shard)) for shard in range(self.config.render.num_shards))
-        return {shard: report for shard, report in found if report is not None}
+        shards = [format_shard(shard) for shard in range(self.config.render.num_shards)]
+        found = read_entries(self.rendered.ledgers("render"), shards, RenderReport)
+        return {parse_shard(shard): report for shard, report in found.items()}
 
     @_from_ledgers
     def render_report(self, shard: int) -> RenderReport | None:
@@ -95,11 +97,9 @@ class Run:
     @_from_ledgers
     def fit_reports(self) -> dict[int, FitShardReport]:
         """Published fit ledgers, by shard."""
-        found = (
-            (s, read_ledger(self.layout.ledger("fit", format_shard(s)), FitShardReport))
-            for s in range(self.config.render.num_shards)
-        )
-        return {shard: report for shard, report in found if report is not None}
+        shards = [format_shard(shard) for shard in range(self.config.render.num_shards)]
+        found = read_entries(self.layout.ledgers("fit"), shards, FitShardReport)
+        return {parse_shard(shard): report for shard, report in found.items()}
 
     @_from_ledgers
     def own_reports(self) -> dict[int, OwnFitReport]:

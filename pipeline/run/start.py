@@ -5,10 +5,9 @@ part of the fingerprints of the stages that take something up. A run keeps it al
 later; only a stage that is still to be done then needs the old ones.
 """
 
-from pathlib import Path
-
 from pipeline.config.run import RunConfig
 from pipeline.config.shape import contradiction
+from pipeline.contracts.bucket_path import place
 from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.run.model_folder import RELEASED, ModelFolder, content_of, open_models, open_released
 
@@ -22,7 +21,7 @@ def with_start(config: RunConfig, before: RunConfig | None = None) -> RunConfig:
     start_from = config.train.start_from
     if not start_from:
         return _with(config, "", "")
-    where = start_from if start_from == RELEASED else str(Path(start_from).resolve())
+    where = start_from if start_from == RELEASED else str(place(start_from).resolve())
     known = before.train.start_from_sha256 if before is not None and before.train.start_from == where else ""
     try:
         models, sha256 = _open(where)
@@ -61,7 +60,7 @@ def started_from(config: RunConfig) -> ModelFolder | None:
 def _open(start_from: str) -> tuple[ModelFolder, str]:
     """The models, and the hash of their content."""
     try:
-        models = open_released() if start_from == RELEASED else open_models(Path(start_from))
+        models = open_released() if start_from == RELEASED else open_models(place(start_from))
         return models, content_of(models)
     except DataError as error:
         raise DataError(f"train.start_from {start_from}: {error}") from None

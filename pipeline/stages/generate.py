@@ -30,7 +30,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import encode_png, over_white
-from pipeline.io.files import exists, forget, names
+from pipeline.io.files import exists, fetched, forget, names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file, temporary_path
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
@@ -227,7 +227,7 @@ def _portrait(request: Request, sampling: Sampling) -> Portrait | None:
     if request.portrait is None:
         return None
     frame = None if request.as_is else frontal_frame(sampling.distance, sampling.fov_deg)
-    return read_portrait(request.portrait, frame)
+    return read_portrait(fetched(request.portrait), frame)
 
 
 def _asked(

@@ -22,6 +22,7 @@ from pipeline.io.avatar_folder import avatar_sha256, publish_avatar_folder, veri
 from pipeline.io.files import exists, forget, make_folder
 from pipeline.io.ledger import write_ledger
 from pipeline.io.publish import sha256_file
+from pipeline.io.shard_index import avatar_spans
 from pipeline.io.shards import write_shard
 from pipeline.machine import package_versions, processor_name
 from pipeline.stages.work import WorkItem
@@ -89,6 +90,7 @@ def ingest_shard(item: IngestItem, on_frame: Callable[[], None]) -> RenderReport
             _capture_report(avatar, prepared, understood)
             for avatar, prepared, understood in zip(avatars, item.captures, item.placements, strict=True)
         ),
+        spans=avatar_spans(rendered.values()),
     )
     write_ledger(item.work.ledger, report)
     forget(parts.parent)

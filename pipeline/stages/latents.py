@@ -7,8 +7,8 @@ import torch
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
-from pipeline.stages.weights import read_state
-from rodin_models.checkpoint import has_state
+from pipeline.io.files import fetched
+from pipeline.stages.weights import is_state, read_state
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Latents:
 
 def load_latents(layout: RunLayout) -> Latents:
     """The published latents; raises ``DataError`` when there are none, or damaged ones."""
-    if not has_state(layout.latents):
+    if not is_state(layout.latents):
         raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
     keys = ("avatars", "image", "text", "encoder_sha256")
     tree = read_state(layout.latents, keys, what="latents", remedy="encode again with --redo encode")
@@ -56,7 +56,7 @@ def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:
     from rodin_models.image.clip_file import load_clip
 
     try:
-        clip, tokenizer, _ = load_clip(layout.model("clip") / "weights")
-    except ValueError as error:
+        clip, tokenizer, _ = load_clip(fetched(layout.model("clip") / "weights"))
+    except (ValueError, FileNotFoundError) as error:
         raise DataError(f"{error}; run rodin-pipe train --out {layout.root} clip") from None
     return clip.to(device), tokenizer

@@ -39,6 +39,7 @@ from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
 from pipeline.io.files import exists, forget, make_folder, names
 from pipeline.io.ledger import write_ledger
 from pipeline.io.publish import publish_folder
+from pipeline.io.shard_index import avatar_spans
 from pipeline.io.shards import extract_avatars, write_shard
 from pipeline.machine import processor_name
 from pipeline.people.draw import draw_avatar
@@ -152,6 +153,7 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
         rejections=_rejections(rendered, before),
         peak_rss_mb=peak_rss_mb,
         people_version=PEOPLE_VERSION,
+        spans=avatar_spans(rendered.values()),
     )
     write_ledger(item.ledger, report)
     for folder in (attempts.parent, parts.parent):

@@ -1,8 +1,6 @@
 """Photographs of a run as tensors: what the stages share when they read renders."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,32 +8,20 @@ import torch
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.conventions import BACKGROUND
 from pipeline.contracts.rendering import Split
-from pipeline.io.files import version
-from pipeline.io.shards import Sample, ShardIndex, index_shard, read_avatar, read_view
+from pipeline.io.shards import Sample, read_avatar, read_view
+from pipeline.run.photographs import photographs_of
 from pipeline.run.run import Run
 from rodin_models.fit.views import Views
 
 
 def read_samples(run: Run, avatar: int, splits: tuple[Split, ...]) -> tuple[Sample, ...]:
     """The samples of one avatar from the run's (or the other run's) shards, in order of view."""
-    return read_avatar(_index(run, avatar), avatar, splits)
+    return read_avatar(photographs_of(run, avatar), avatar, splits)
 
 
 def read_one(run: Run, avatar: int, view: int) -> Sample:
     """One view of one avatar."""
-    return read_view(_index(run, avatar), avatar, view)
-
-
-def _index(run: Run, avatar: int) -> ShardIndex:
-    tar = run.tar_of(avatar)
-    return _cached_index(tar, version(tar))
-
-
-@lru_cache(maxsize=64)
-def _cached_index(tar: Path, published: tuple[int, int] | None) -> ShardIndex:
-    """Where everything lies in a tar; a tar that was published anew is walked anew."""
-    del published
-    return index_shard(tar)
+    return read_view(photographs_of(run, avatar), avatar, view)
 
 
 def read_views(run: Run, avatar: int, splits: tuple[Split, ...], device: torch.device) -> Views:

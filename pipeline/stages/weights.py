@@ -8,17 +8,23 @@ import torch
 from torch import nn
 
 from pipeline.contracts.errors import DataError
+from pipeline.io.files import exists, fetched
 from pipeline.run.model_folder import ModelFolder
-from rodin_models.checkpoint import has_state, load_state, settings_from_dict
+from rodin_models.checkpoint import TREE, load_state, settings_from_dict
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+def is_state(folder: Path) -> bool:
+    """Whether a state was published at a folder of a run or of models."""
+    return exists(folder / TREE)
 
 
 def read_state(folder: Path, keys: Iterable[str], *, what: str, remedy: str) -> dict[str, Any]:
     """A state that has at least these keys; raises ``DataError`` for one that is cut off, damaged or foreign."""
     try:
-        tree = load_state(folder)
-    except ValueError as error:
+        tree = load_state(fetched(folder))
+    except (ValueError, FileNotFoundError) as error:
         raise DataError(f"{what}: {error}; {remedy}") from None
     missing = sorted(set(keys) - set(tree)) if isinstance(tree, dict) else ["anything by name"]
     if missing:
@@ -51,7 +57,7 @@ def model_tree(models: ModelFolder, name: str) -> dict[str, Any]:
     Raises ``DataError`` where it is missing or damaged.
     """
     folder = models.layout.model(name) / "weights"
-    if not has_state(folder):
+    if not is_state(folder):
         raise DataError(models.why_missing(name))
     return read_state(folder, ("settings", "model"), what=f"model {name}", remedy=remedy(models, name))
 

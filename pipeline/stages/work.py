@@ -35,6 +35,8 @@ class WorkItem:
     """Of the shard or the avatar; 0 for the whole run."""
     retry_failed: bool = False
     """Do again what an earlier visit listed as failed."""
+    storage: Mapping[str, str] = field(default_factory=dict)
+    """What another process must know to read and write the run (:func:`pipeline.io.files.visit_settings`)."""
     requested_at: float = 0.0
     """Unix time at which a worker was asked for: what passes until it is there is reported as start-up."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.options import ExportFormat
 from pipeline.contracts.errors import ConfigError
+from pipeline.io.files import version
 from pipeline.run.run import Run
 
 
@@ -85,4 +86,6 @@ def _person(run: Run, avatar: int, file: Path | None) -> str:
 
     path = file or person_path(run.layout, avatar)
     export_person(run, avatar, path)
-    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, one node a part, with classes and landmarks"
+    written = version(path)
+    assert written is not None
+    return f"{path}: {written[1] / 1e6:.1f} MB, one node a part, with classes and landmarks"

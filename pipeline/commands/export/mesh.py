@@ -16,6 +16,7 @@ from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.gallery import Exhibit
 from pipeline.contracts.errors import ConfigError, DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
+from pipeline.io.files import is_folder
 from pipeline.io.publish import publish_bytes
 from rodin_models.field.mesh import SMALLEST_SHARE, Mesh, extract_mesh
 from rodin_models.field.texture import Texture, bake_texture
@@ -36,7 +37,7 @@ def mesh_path(layout: RunLayout, name: str) -> Path:
 
 def check_mesh_path(path: Path) -> None:
     """Raises ``ConfigError`` unless ``path`` can be a mesh's file name."""
-    if path.suffix.lower() != SUFFIX or path.is_dir():
+    if path.suffix.lower() != SUFFIX or is_folder(path):
         raise ConfigError(f"--file {path} is no name of a {SUFFIX} file")
 
 

@@ -17,7 +17,7 @@ from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
-from pipeline.io.files import files_below
+from pipeline.io.files import fetched, files_below
 from pipeline.io.publish import flush_to_disk, publish_text, sha256_file
 from pipeline.machine import package_versions
 from pipeline.run.run import Run
@@ -103,11 +103,11 @@ def _write_weights(run: Run, to: RunLayout, linear_bytes: int) -> dict[str, int]
         target.mkdir(parents=True)
         try:
             if name == "clip":
-                clip, tokenizer, settings = load_clip(source)
+                clip, tokenizer, settings = load_clip(fetched(source))
                 save_clip(clip, tokenizer, settings, target, half=True)
                 sizes[name] = _bytes_below(target)
                 continue
-            tree = load_state(source)
+            tree = load_state(fetched(source))
             linear = 0
             if tree.get("linear") is not None:
                 tree["linear"], linear = _fewer_components(tree["linear"], linear_bytes)
@@ -123,7 +123,7 @@ def _write_weights(run: Run, to: RunLayout, linear_bytes: int) -> dict[str, int]
 def _write_decoder(run: Run, folder: Path) -> int:
     folder.mkdir()
     try:
-        tree = load_state(run.layout.decoder)
+        tree = load_state(fetched(run.layout.decoder))
     except ValueError as error:
         raise DataError(f"{error}; run rodin-pipe fit --redo decoder") from None
     save_state(folder, tree | compacted({"mean_planes": tree["mean_planes"]}))

@@ -16,9 +16,11 @@ from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.rendering import Split
 from pipeline.images import encode_png
+from pipeline.io.files import exists, is_folder, names
 from pipeline.io.nerf_layout import transforms_document
 from pipeline.io.publish import publish_folder, temporary_path
-from pipeline.io.shards import Sample, index_shard, read_avatar
+from pipeline.io.shards import Sample, read_avatar
+from pipeline.run.photographs import photographs_of
 from pipeline.run.run import Run
 
 FOLDERS: Final[dict[Split, str]] = {"train": "train", "held_out": "test", "frontal": "val"}
@@ -42,9 +44,9 @@ def export_nerf(run: Run, avatar: int, folder: Path) -> int:
             f"{run.layout.root} has no photographs of {format_avatar(avatar)}; it has those of {len(there)} avatars; "
             "rodin-pipe inspect says what failed"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if exists(folder) and (not is_folder(folder) or names(folder)):
         raise DataError(f"--file {folder} is there and not an empty folder: nothing is written over; give another")
-    samples = read_avatar(index_shard(run.tar_of(avatar)), avatar)
+    samples = read_avatar(photographs_of(run, avatar), avatar)
     temporary = temporary_folder(folder)
     try:
         _write(temporary, samples)

@@ -6,6 +6,8 @@ from pathlib import Path
 from pipeline.blender_process import build_person_mesh
 from pipeline.contracts.errors import ConfigError, DataError, ResourceError
 from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.io.files import is_folder, make_folder
+from pipeline.io.publish import delivering
 from pipeline.run.run import Run
 
 
@@ -20,7 +22,7 @@ def export_person(run: Run, avatar: int, path: Path) -> None:
     Raises ``ConfigError`` for a path that cannot be, ``DataError`` for an avatar that is not there, ``ResourceError``
     where the mesh cannot be built or written.
     """
-    if path.suffix.lower() != ".glb" or path.is_dir():
+    if path.suffix.lower() != ".glb" or is_folder(path):
         raise ConfigError(f"--file {path} is no name of a .glb file")
     specs = run.specs()
     if avatar not in specs:
@@ -29,9 +31,10 @@ def export_person(run: Run, avatar: int, path: Path) -> None:
             "captures that were ingested have none"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except OSError as error:
         raise ResourceError(f"{path.parent} cannot be made: {error.strerror}") from None
-    build_person_mesh(
-        specs[avatar], run.config.render.extent_m, path, python=run.config.render.python or sys.executable
-    )
+    with delivering(path) as written:
+        build_person_mesh(
+            specs[avatar], run.config.render.extent_m, written, python=run.config.render.python or sys.executable
+        )

@@ -8,6 +8,7 @@ from pipeline.commands.gallery import OWN, Exhibit, Gallery, generated
 from pipeline.contracts.errors import ConfigError, ResourceError
 from pipeline.contracts.naming import RunLayout, parse_avatar
 from pipeline.contracts.units import bytes_text
+from pipeline.io.files import is_folder
 from pipeline.io.publish import publish_text
 from pipeline.report.web.page import LiveAvatar, web_page
 from pipeline.run.model_folder import ModelFolder
@@ -93,5 +94,5 @@ def _publish(path: Path, avatars: Sequence[LiveAvatar], title: str, *, left_out:
 
 
 def _check_path(path: Path) -> None:
-    if path.suffix.lower() != SUFFIX or path.is_dir():
+    if path.suffix.lower() != SUFFIX or is_folder(path):
         raise ConfigError(f"--file {path} is no name of a {SUFFIX} file")

@@ -8,8 +8,7 @@ import torch
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
-from pipeline.stages.weights import read_state
-from rodin_models.checkpoint import has_state
+from pipeline.stages.weights import is_state, read_state
 from rodin_models.field.decoder import Decoder, DecoderSettings
 
 DECODER = ("settings", "decoder", "mean_planes")
@@ -34,7 +33,7 @@ def load_own(folder: Path, device: torch.device) -> tuple[torch.Tensor, Decoder]
 
 
 def _state(folder: Path, keys: tuple[str, ...], missing: str, remedy: str) -> dict[str, Any]:
-    if not has_state(folder):
+    if not is_state(folder):
         raise DataError(missing)
     return read_state(folder, keys, what="a decoder", remedy=remedy)
 

@@ -36,9 +36,9 @@ from pipeline.stages.device import check_memory, choose_device, seeded, use_thre
 from pipeline.stages.fit.settings import decoder_settings, fit_features, fit_settings
 from pipeline.stages.picture import picture
 from pipeline.stages.views import read_samples, read_views, views_of
-from pipeline.stages.weights import read_state
+from pipeline.stages.weights import is_state, read_state
 from pipeline.stages.work import WorkItem
-from rodin_models.checkpoint import has_state, save_state
+from rodin_models.checkpoint import save_state
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
@@ -150,7 +150,7 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         features=fit_features(config, device),
     )
     checkpoint = _checkpoint(item)
-    if has_state(checkpoint):
+    if is_state(checkpoint):
         remedy = f"delete {checkpoint} and give the command again"
         saved = read_state(checkpoint, ("source", "joint", "seconds"), what="a checkpoint", remedy=remedy)
         if saved["source"] == source:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.files import forget, names
-from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.io.publish import empty_folder, growing_folder, publish_folder, publish_grown
 from pipeline.stages.weights import read_state
 from rodin_models.checkpoint import save_state
 
@@ -82,7 +82,8 @@ class Events:
         from torch.utils.tensorboard import SummaryWriter
 
         self.stage = stage
-        self._writer: Any = SummaryWriter(str(layout.model(stage) / "tensorboard"), purge_step=first_step)
+        self._folder = layout.model(stage) / "tensorboard"
+        self._writer: Any = SummaryWriter(str(growing_folder(self._folder)), purge_step=first_step)
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """The numbers of a step, each under the model's name."""
@@ -92,3 +93,4 @@ class Events:
     def close(self) -> None:
         """Write what is left."""
         self._writer.close()
+        publish_grown(self._folder)

@@ -11,7 +11,8 @@ from support.fake_blender import render_avatar, small_job
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.rendering import SAMPLE_SUFFIXES, RenderPasses, SampleRecord, sample_suffixes
-from pipeline.io.shards import decode_normals, decode_sample, extract_avatars, index_shard, read_shard, write_shard
+from pipeline.io.shard_index import index_shard
+from pipeline.io.shards import decode_normals, decode_sample, extract_avatars, read_shard, write_shard
 
 CHOICES = [
     RenderPasses(depth=False),

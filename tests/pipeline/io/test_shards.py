@@ -19,11 +19,11 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_sample
 from pipeline.contracts.rendering import RenderPasses, SampleRecord, sample_suffixes
 from pipeline.io.avatar_folder import avatar_sha256, verify_avatar_folder
+from pipeline.io.shard_index import index_shard
 from pipeline.io.shards import (
     Sample,
     decode_png,
     extract_avatars,
-    index_shard,
     read_avatar,
     read_shard,
     read_view,
