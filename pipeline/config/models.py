@@ -123,6 +123,8 @@ class UNetConfig(Record):
     """Plane sides at which self-attention is used."""
     aware_levels: int = Field(2, ge=0)
     """Highest-resolution levels whose convolutions are 3D-aware."""
+    patch: int = Field(1, ge=1)
+    """Texels a side that are one position of the first level: at 2, planes of twice the side cost hardly more."""
     dropout: float = Field(0.1, ge=0, lt=1)
     recompute: bool = Field(False, json_schema_extra=OPERATIONAL)
     """Compute blocks again in the backward pass instead of keeping their activations: less memory, more time."""
@@ -233,6 +235,8 @@ class RefinerConfig(TrainingConfig):
     """Weight of the distance of CLIP's feature maps on patches."""
     adversarial_weight: float = Field(0.0, ge=0)
     """Weight of a patch discriminator's judgement, which is trained beside the refiner; at 0 there is none."""
+    patch: int = Field(64, ge=16)
+    """Side in pixels of the patches of refined images that both of these see, at most the image's."""
 
 
 class TrainConfig(Record):

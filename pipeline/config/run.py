@@ -112,9 +112,12 @@ class RunConfig(Record):
             ("base", self.base.unet, self.planes.base_resolution),
             ("upsampler", self.upsampler.unet, self.planes.resolution),
         ):
-            if side % 2 ** (len(unet.multipliers) - 1):
+            if side % unet.patch:
+                raise ValueError(f"{name}.unet.patch {unet.patch} does not divide the planes' side {side}")
+            if side // unet.patch % 2 ** (len(unet.multipliers) - 1):
+                of = f" in patches of {unet.patch}" if unet.patch > 1 else ""
                 raise ValueError(
-                    f"{name}.unet.multipliers has {len(unet.multipliers)} levels, but planes of side {side} "
+                    f"{name}.unet.multipliers has {len(unet.multipliers)} levels, but planes of side {side}{of} "
                     f"cannot be halved {len(unet.multipliers) - 1} times"
                 )
         return self

@@ -78,6 +78,6 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         # Each level has a quarter of the texels of the one before.
         channels = sum((section.unet.width * m) ** 2 / 4**level for level, m in enumerate(section.unet.multipliers))
         items = section.steps * section.batch * section.accumulate
-        work = items * 3 * side**2 * channels * section.unet.blocks / 1e9
+        work = items * 3 * (side // section.unet.patch) ** 2 * channels * section.unet.blocks / 1e9
         seconds[stage] = work * TRAIN_S_PER_GIGATEXEL_CHANNEL
     return {stage: seconds.get(stage, 60.0) / 3600 for stage in STAGES}

@@ -6,6 +6,9 @@ the first convolution of every residual block at chosen levels is 3D-aware, and 
 added after the first convolution, because 3D-aware convolutions treat the planes alike and the network should
 know which is which.
 
+Not in the papers: with ``patch`` above 1 it works on squares of texels, a quarter of the positions at 2, so planes of
+twice the side cost it hardly more.
+
 The image latent reaches every block through the same embedding as the timestep. Left out: attention over text
 tokens, since Rodin's latent is one global vector.
 """
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -31,7 +35,9 @@ class UNetSettings:
     """
 
     side: int = 64
-    """Rows and columns of a plane at the highest resolution."""
+    """Rows and columns of a plane."""
+    patch: int = 1
+    """Texels a side that are one position of the highest resolution: their channels stand side by side there."""
     in_channels: int = 32
     """Channels of the noisy planes."""
     out_channels: int = 32
@@ -61,17 +67,24 @@ class UNetSettings:
 
     def __post_init__(self) -> None:
         levels = range(len(self.multipliers))
-        if self.side % (1 << (len(self.multipliers) - 1)):
-            raise ValueError(f"UNet side {self.side} cannot be halved {len(self.multipliers) - 1} times")
+        if self.patch < 1 or self.side % self.patch:
+            raise ValueError(f"UNet side {self.side} is no multiple of patch {self.patch}")
+        if self.positions % (1 << (len(self.multipliers) - 1)):
+            raise ValueError(f"UNet side {self.positions} cannot be halved {len(self.multipliers) - 1} times")
         if self.width % 2:
             raise ValueError(f"UNet width {self.width} must be even")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"UNet dropout {self.dropout} must lie in [0, 1)")
         if not set(self.aware_levels) <= set(levels):
             raise ValueError(f"UNet aware_levels {self.aware_levels} must be among {tuple(levels)}")
-        sides = tuple(self.side >> level for level in levels)
+        sides = tuple(self.positions >> level for level in levels)
         if not set(self.attention_sides) <= set(sides):
             raise ValueError(f"UNet attention_sides {self.attention_sides} must be among {sides}")
+
+    @property
+    def positions(self) -> int:
+        """Rows and columns of positions at the highest resolution."""
+        return self.side // self.patch
 
 
 class DropoutSeeds:
@@ -109,10 +122,10 @@ class UNet(nn.Module):
                 embedding_dim,
                 dropout=s.dropout,
                 aware=level in s.aware_levels,
-                head_channels=s.head_channels if s.side >> level in s.attention_sides else None,
+                head_channels=s.head_channels if s.positions >> level in s.attention_sides else None,
             )
 
-        inputs, width = s.in_channels + s.extra_channels, widths[0]
+        inputs, width = (s.in_channels + s.extra_channels) * s.patch**2, widths[0]
         self.first = Conv3DAware(inputs, width) if 0 in s.aware_levels else nn.Conv2d(inputs, width, 3, padding=1)
         self.plane_embedding = nn.Parameter(torch.zeros(3, width))
 
@@ -139,7 +152,7 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
 
         self.last_norm = group_norm(width)
-        self.last = zero(nn.Conv2d(width, s.out_channels, 3, padding=1))
+        self.last = zero(nn.Conv2d(width, s.out_channels * s.patch**2, 3, padding=1))
 
     def forward(
         self,
@@ -155,10 +168,10 @@ class UNet(nn.Module):
         ``timestep`` and ``level`` lie in [0, 1]. In training mode, dropout needs ``generator``, which is advanced
         by one draw whatever the network's size.
         """
-        embedding = F.silu(self._embed(timestep, condition, level))
+        s, embedding = self.settings, F.silu(self._embed(timestep, condition, level))
         seed = self._dropout_seed(generator)
-        image = self.first(roll_out(planes if extra is None else torch.cat((planes, extra), dim=2)))
-        image = image + self.plane_embedding.repeat_interleave(planes.shape[-1], dim=0).T[:, None]
+        image = self.first(roll_out(folded(planes if extra is None else torch.cat((planes, extra), dim=2), s.patch)))
+        image = image + self.plane_embedding.repeat_interleave(s.positions, dim=0).T[:, None]
 
         skips = [image]
         for layer in self.down:
@@ -170,7 +183,7 @@ class UNet(nn.Module):
             if isinstance(layer, ResidualBlock):
                 image = torch.cat((image, skips.pop()), dim=1)
             image = self._through(layer, image, embedding, seed)
-        return roll_in(self.last(F.silu(self.last_norm(image))))
+        return unfolded(roll_in(self.last(F.silu(self.last_norm(image)))), s.patch)
 
     def _embed(
         self,
@@ -207,3 +220,19 @@ class UNet(nn.Module):
         else:
             out = layer(image, embedding, seeds and seeds.next())
         return out
+
+
+def folded(
+    planes: Float[Tensor, "batch 3 channel side side"], patch: int
+) -> Float[Tensor, "batch 3 inner positions positions"]:
+    """Space to depth: the channels of each square of ``patch`` x ``patch`` texels side by side (Shi et al. 2016)."""
+    pattern = "batch plane channel (row i) (column j) -> batch plane (channel i j) row column"
+    return rearrange(planes, pattern, i=patch, j=patch)
+
+
+def unfolded(
+    planes: Float[Tensor, "batch 3 inner positions positions"], patch: int
+) -> Float[Tensor, "batch 3 channel side side"]:
+    """What :func:`folded` was given."""
+    pattern = "batch plane (channel i j) row column -> batch plane channel (row i) (column j)"
+    return rearrange(planes, pattern, i=patch, j=patch)

@@ -98,9 +98,10 @@ def unet_settings(
     Attention sides that it does not have are left out.
     """
     levels = range(len(unet.multipliers))
-    sides = {side >> level for level in levels}
+    sides = {side // unet.patch >> level for level in levels}
     return UNetSettings(
         side=side,
+        patch=unet.patch,
         in_channels=channels,
         out_channels=channels,
         extra_channels=channels if extra else 0,

@@ -169,5 +169,5 @@ def refiner_settings(config: RunConfig, latent_dim: int) -> RefinerSettings:
         latent_dim=latent_dim,
         perceptual_weight=section.perceptual_weight,
         adversarial_weight=section.adversarial_weight,
-        patch=min(64, section.input_side * section.scale),
+        patch=min(section.patch, section.input_side * section.scale),
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rodin_models.diffusion.unet import UNet, UNetSettings
+from rodin_models.diffusion.unet import UNet, UNetSettings, folded, unfolded
 from rodin_models.diffusion.unet_block import ResidualBlock, SelfAttention, dropout, group_norm, sinusoidal_embedding
 
 TINY = UNetSettings(
@@ -191,3 +191,30 @@ def test_paper_settings_build_on_the_meta_device() -> None:
     millions = sum(p.numel() for p in unet.parameters()) / 1e6
     assert 280 < millions < 295
     assert sum(isinstance(layer, SelfAttention) for layer in unet.modules()) == 3 * 3 + 2 + 3 * 4
+
+
+def test_folding_sets_squares_of_texels_side_by_side_and_back() -> None:
+    planes = torch.arange(2 * 3 * 2 * 4 * 4, dtype=torch.float32).reshape(2, 3, 2, 4, 4)
+    inner = folded(planes, 2)
+    assert inner.shape == (2, 3, 8, 2, 2)
+    # The lower right texel of the square of row 1, column 0 is row 3, column 1; channel 1 has the last four.
+    assert inner[1, 2, 7, 1, 0] == planes[1, 2, 1, 3, 1]
+    assert torch.equal(unfolded(inner, 2), planes) and torch.equal(folded(planes, 1), planes)
+
+
+def test_a_patch_is_the_network_of_half_the_side_on_folded_planes() -> None:
+    patched = replace(TINY, side=16, patch=2, extra_channels=1)
+    plain = replace(TINY, in_channels=8, extra_channels=4, out_channels=12)
+    planes, time, condition = inputs(patched)
+    extra = torch.randn(2, 3, 1, 16, 16, generator=seeded(3))
+    whole, half = awake(patched).eval(), awake(plain).eval()
+    # In the one, planes and extra ones are folded together: channels in the same order.
+    result = half(folded(planes, 2), time, condition, extra=folded(extra, 2))
+    assert torch.equal(whole(planes, time, condition, extra=extra), unfolded(result, 2))
+
+
+def test_a_patch_divides_the_side() -> None:
+    with pytest.raises(ValueError, match="side 8 is no multiple of patch 3"):
+        replace(TINY, patch=3)
+    with pytest.raises(ValueError, match="side 1 cannot be halved 1 times"):
+        replace(TINY, patch=8, attention_sides=())
