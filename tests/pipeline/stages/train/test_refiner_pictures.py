@@ -29,7 +29,7 @@ def test_a_share_of_the_pictures_is_of_base_planes(made, tmp_path):
 
 def test_soft_planes_are_base_planes_enlarged_with_mean_detail(made, tmp_path):
     """Of the avatar's own planes their detail differs from the mean detail, and nothing else; so on average nothing."""
-    recipe = recipe_of(made, tmp_path / "run", "refiner.from_base=1.0")
+    recipe = recipe_of(made, tmp_path / "run", "refiner.from_base=1.0", "refiner.blend=0.0")
     rest = [recipe.data.read([row], "planes")[0] - recipe._softened(row, 0) for row in range(recipe.data.rows)]
     assert max(float(planes.abs().max()) for planes in rest) > 0.01
     assert torch.stack(rest).mean(0).abs().max() < 1e-5
@@ -37,7 +37,7 @@ def test_soft_planes_are_base_planes_enlarged_with_mean_detail(made, tmp_path):
 
 def test_blended_planes_lie_between_two_avatars(made, tmp_path):
     blend = 0.4
-    plain = recipe_of(made, tmp_path / "plain", "refiner.from_base=1.0")
+    plain = recipe_of(made, tmp_path / "plain", "refiner.from_base=1.0", "refiner.blend=0.0")
     blended = recipe_of(made, tmp_path / "blended", "refiner.from_base=1.0", f"refiner.blend={blend}")
     own = [plain._softened(row, 0) for row in range(plain.data.rows)]
     for row in range(plain.data.rows):
