@@ -145,7 +145,7 @@ def _ask(python: str, module: Sequence[str], timeout_s: float) -> None:
             capture_output=True,
             text=True,
             errors="replace",
-            env=_environment(1),
+            env=environment(1),
             timeout=timeout_s,
         )
     except OSError as error:
@@ -207,7 +207,7 @@ def _start(python: str, job_path: Path, log: int, threads: int, folder: Path) ->
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=_environment(threads),
+            env=environment(threads),
             start_new_session=True,
         )
     except OSError as error:
@@ -218,15 +218,16 @@ def _program(python: str) -> str:
     return str(Path(python).absolute()) if os.sep in python else python  # the worker starts in another folder
 
 
-def _environment(threads: int) -> dict[str, str]:
-    environment = dict(os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), PYTHONUNBUFFERED="1")
-    environment["PYTHONSAFEPATH"] = "1"  # a random.py where the command was given is not the library's
+def environment(threads: int) -> dict[str, str]:
+    """What a process of Blender begins with: our packages before what lies where the command was given."""
+    variables = dict(os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), PYTHONUNBUFFERED="1")
+    variables["PYTHONSAFEPATH"] = "1"  # a random.py where the command was given is not the library's
     root = Path(__file__).parent.parent
     if root.name not in ("site-packages", "dist-packages"):
         # A checkout. An installed package stays out of another interpreter's path, and its neighbours with it.
-        inherited = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else str(root)
-    return environment
+        inherited = variables.get("PYTHONPATH")
+        variables["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else str(root)
+    return variables
 
 
 def _cannot_start(python: str, error: OSError) -> ResourceError:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.blender_process import environment
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.units import bytes_text
@@ -103,6 +104,7 @@ def _blender() -> Finding:
             text=True,
             timeout=PROBE_TIMEOUT_S,
             check=False,
+            env=environment(1),
         )
     except subprocess.TimeoutExpired:
         return Finding(False, f"Blender rendered no 64-pixel frame in {PROBE_TIMEOUT_S} s")

@@ -39,7 +39,9 @@ def test_render_two_avatars(tmp_path):
     assert "x.obj is no name of a .glb file" in line
 
 
-def test_doctor_finds_this_machine_sound(tmp_path):
+def test_doctor_finds_this_machine_sound(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise RuntimeError('a file of somebody else')\n")
+    monkeypatch.chdir(tmp_path)
     text = rodin_passes("doctor", "--out", tmp_path / "run")
     assert "FAIL" not in text
     assert "rendered a 64-pixel frame" in text and "Ray:" in text and "disk:" in text
