@@ -175,7 +175,7 @@ def test_the_same_run_gives_the_same_bytes(linear_run, exported, tmp_path):
 def test_every_file_has_the_mode_that_umask_says(linear_run, tmp_path):
     before = os.umask(0o027)
     try:
-        export_models(linear_run, tmp_path / "shared")
+        export_models(linear_run.run, tmp_path / "shared")
     finally:
         os.umask(before)
     files = [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
