@@ -12,6 +12,8 @@ from typing import Final
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, format_shard
+from pipeline.contracts.planes import OwnFitReport
+from pipeline.contracts.stage import StageReport
 from pipeline.io.files import version, versions, why_changed
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import sha256_file
@@ -140,11 +142,7 @@ def _of_own(run: Run, stage: str) -> Iterator[Damage]:
         remedy = (
             f"delete {ledger}, and rodin-pipe fit --own-decoder fits this avatar again; --redo own fits all of them"
         )
-        for name, sha256 in report.outputs.items():
-            path = run.layout.root / name
-            reason = why_changed(path, sha256, since=report.finished_at, size=report.sizes.get(name))
-            if reason:
-                yield Damage(stage, path, reason, remedy)
+        yield from _of_files(run, stage, report, remedy)
 
 
 def _of_outputs(run: Run, stage: str) -> Iterator[Damage]:
@@ -152,6 +150,10 @@ def _of_outputs(run: Run, stage: str) -> Iterator[Damage]:
     if report is None:
         return
     remedy = f"copy it again from where it is whole, or do stage {stage} again with --redo {stage}"
+    yield from _of_files(run, stage, report, remedy)
+
+
+def _of_files(run: Run, stage: str, report: StageReport | OwnFitReport, remedy: str) -> Iterator[Damage]:
     for name, sha256 in report.outputs.items():
         path = run.layout.root / name
         reason = why_changed(path, sha256, since=report.finished_at, size=report.sizes.get(name))

@@ -89,9 +89,10 @@ class Run:
         found = read_entries(self.rendered.ledgers("render"), shards, RenderReport)
         return {parse_shard(shard): report for shard, report in found.items()}
 
-    @_from_ledgers
     def render_report(self, shard: int) -> RenderReport | None:
         """The render ledger of a shard, if it is published."""
+        if self.known is not None:
+            return self.render_reports().get(shard)
         return read_ledger(self.rendered.ledger("render", format_shard(shard)), RenderReport)
 
     @_from_ledgers

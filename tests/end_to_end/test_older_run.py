@@ -62,7 +62,7 @@ def test_nothing_of_it_is_stale(older):
     missing = {stage for stage, state in states.items() if state.word == "missing"}
     assert missing == {"own", "refiner"}, "nobody made the first, and the other is left out"
     lines = rodin_passes("inspect", "--out", older.root, "--no-sheet").splitlines()
-    assert not [line for line in lines[1:] if line.split()[1:2] == ["stale"]]
+    assert not [line for line in lines[1:] if "stale" in line]
 
 
 def test_its_fingerprints_are_those_of_now(older):
@@ -78,11 +78,18 @@ def test_a_visit_reads_each_ledger_once(older, monkeypatch):
     for name in ("read_ledger", "read_ledgers"):
         reader = getattr(run_module, name)
         monkeypatch.setattr(run_module, name, lambda path, kind, reader=reader: read.append(path) or reader(path, kind))
+    entries = run_module.read_entries
+
+    def read_entries(folder, shards, kind):
+        read.extend(folder / f"{shard}.json" for shard in shards)
+        return entries(folder, shards, kind)
+
+    monkeypatch.setattr(run_module, "read_entries", read_entries)
     shards = [older.ledger(stage, format_shard(shard)) for stage in ("render", "fit") for shard in (0, 1)]
     whole = [older.ledger(stage, stage) for stage in ("decoder", *single_stages())]
     each = sorted((*shards, *whole, older.ledgers("own")))
     visit_run("run", stages_of("run"), older.root, dry_run=True, echo=lambda line: None)
-    assert len(read) == len(set(read)) and set(read) <= set(each) and len(each) >= 14
+    assert sorted(read) == each and len(each) >= 14
 
     read.clear()
     visit = Visit(Run(older, config), (*stages_of("run"), "own"), "run")
@@ -100,11 +107,11 @@ def test_a_visit_reads_each_ledger_once(older, monkeypatch):
     )
     states = survey(after, stage_fingerprints(config))
     assert "   0/3" in describe_result(visit, VisitResult(report, {}, states, after))
-    assert len(read) == len(set(read)) and set(read) <= set(each)
+    assert sorted(read) == each
 
     read.clear()
     assert inspect_run(Run(older, config), verify=False, sheet=False, echo=lambda line: None)
-    assert len(read) == len(set(read)) and set(read) <= set(each)
+    assert sorted(read) == each
 
 
 def test_its_people_are_drawn_as_they_were(older):
