@@ -109,7 +109,9 @@ def test_a_damaged_tar_is_found_and_put_right(capture, tmp_path):
     for option in ((), ("--redo",)):
         with layout.shard(0).open("r+b") as tar:
             tar.truncate(3000)
-        assert "puts it right" in rodin_refuses("fit", "--own-decoder", "--dry-run", "--out", layout.root)
+        assert f"rodin-pipe ingest {capture} --out {layout.root} puts it right" in rodin_refuses(
+            "fit", "--own-decoder", "--dry-run", "--out", layout.root
+        )
         rodin_passes("ingest", capture, "--out", layout.root, *option)
         assert tree_hashes(layout.renders) == whole
 
