@@ -125,6 +125,9 @@ class UNetConfig(Record):
     """Highest-resolution levels whose convolutions are 3D-aware."""
     patch: int = Field(1, ge=1)
     """Texels a side that are one position of the first level: at 2, planes of twice the side cost hardly more."""
+    bypass: bool = False
+    """Whether the noisy planes also reach the output directly, by a learned gain: for patches of more channels than
+    ``width``."""
     dropout: float = Field(0.1, ge=0, lt=1)
     recompute: bool = Field(False, json_schema_extra=OPERATIONAL)
     """Compute blocks again in the backward pass instead of keeping their activations: less memory, more time."""

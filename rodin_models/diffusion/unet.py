@@ -7,7 +7,9 @@ added after the first convolution, because 3D-aware convolutions treat the plane
 know which is which.
 
 Not in the papers: with ``patch`` above 1 it works on squares of texels, a quarter of the positions at 2, so planes of
-twice the side cost it hardly more.
+twice the side cost it hardly more. A position then has more channels than the network is wide, and what is noise in
+them has no way through it; with ``bypass`` the noisy planes reach the output directly as well, each channel times a
+gain that follows from the timestep and starts at zero.
 
 The image latent reaches every block through the same embedding as the timestep. Left out: attention over text
 tokens, since Rodin's latent is one global vector.
@@ -38,6 +40,8 @@ class UNetSettings:
     """Rows and columns of a plane."""
     patch: int = 1
     """Texels a side that are one position of the highest resolution: their channels stand side by side there."""
+    bypass: bool = False
+    """Whether the noisy planes are added to the output, by a learned gain of each of its channels and the timestep."""
     in_channels: int = 32
     """Channels of the noisy planes."""
     out_channels: int = 32
@@ -73,6 +77,8 @@ class UNetSettings:
             raise ValueError(f"UNet side {self.positions} cannot be halved {len(self.multipliers) - 1} times")
         if self.width % 2:
             raise ValueError(f"UNet width {self.width} must be even")
+        if self.bypass and self.in_channels != self.out_channels:
+            raise ValueError(f"UNet bypass from {self.in_channels} channels to {self.out_channels}: must be equal")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"UNet dropout {self.dropout} must lie in [0, 1)")
         if not set(self.aware_levels) <= set(levels):
@@ -153,6 +159,7 @@ class UNet(nn.Module):
 
         self.last_norm = group_norm(width)
         self.last = zero(nn.Conv2d(width, s.out_channels * s.patch**2, 3, padding=1))
+        self.bypass = zero(nn.Linear(embedding_dim, s.out_channels * s.patch**2)) if s.bypass else None
 
     def forward(
         self,
@@ -183,7 +190,10 @@ class UNet(nn.Module):
             if isinstance(layer, ResidualBlock):
                 image = torch.cat((image, skips.pop()), dim=1)
             image = self._through(layer, image, embedding, seed)
-        return unfolded(roll_in(self.last(F.silu(self.last_norm(image)))), s.patch)
+        out: Tensor = roll_in(self.last(F.silu(self.last_norm(image))))
+        if self.bypass is not None:
+            out = out + self.bypass(embedding)[:, None, :, None, None] * folded(planes, s.patch)
+        return unfolded(out, s.patch)
 
     def _embed(
         self,

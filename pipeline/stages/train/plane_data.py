@@ -102,6 +102,7 @@ def unet_settings(
     return UNetSettings(
         side=side,
         patch=unet.patch,
+        bypass=unet.bypass,
         in_channels=channels,
         out_channels=channels,
         extra_channels=channels if extra else 0,

@@ -213,6 +213,30 @@ def test_a_patch_is_the_network_of_half_the_side_on_folded_planes() -> None:
     assert torch.equal(whole(planes, time, condition, extra=extra), unfolded(result, 2))
 
 
+def test_a_bypass_adds_the_noisy_planes_by_a_gain_of_channel_and_time() -> None:
+    plain = awake(replace(TINY, side=16, patch=2, out_channels=TINY.in_channels)).eval()
+    settings = replace(TINY, side=16, patch=2, out_channels=TINY.in_channels, bypass=True)
+    gated = UNet(settings, seeded(0)).eval()
+    planes, time, condition = inputs(settings)
+    assert gated(planes, time, condition).abs().max() == 0, "a new network's gains are 0"
+    gated.load_state_dict(plain.state_dict(), strict=False)
+    inner = TINY.in_channels * 4
+    with torch.no_grad():
+        gated.bypass.bias.copy_(torch.arange(inner).float())
+    gains = torch.arange(inner).float()[:, None, None]
+    expected = plain(planes, time, condition) + unfolded(gains * folded(planes, 2), 2)
+    torch.testing.assert_close(gated(planes, time, condition), expected)
+    with torch.no_grad():
+        gated.bypass.weight.normal_(generator=seeded(4))
+    others = gated(planes, 1 - time, condition) - plain(planes, 1 - time, condition)
+    assert not torch.allclose(others, unfolded(gains * folded(planes, 2), 2)), "gains follow from the timestep"
+
+
+def test_a_bypass_needs_as_many_channels_out_as_in() -> None:
+    with pytest.raises(ValueError, match="bypass from 2 channels to 3"):
+        replace(TINY, in_channels=2, out_channels=3, bypass=True)
+
+
 def test_a_patch_divides_the_side() -> None:
     with pytest.raises(ValueError, match="side 8 is no multiple of patch 3"):
         replace(TINY, patch=3)
