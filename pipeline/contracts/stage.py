@@ -1,6 +1,7 @@
 """Ledger entries of the stages that are one piece of work, and of a driver's visit to a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -8,6 +9,14 @@ from pipeline.contracts.record import Record
 
 Progress = Callable[[float, float], None]
 """What a stage calls as it goes on: (done, total) in the work item's own units."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A :data:`Progress` that shows numbers too."""
+
+    def report(self, metrics: Mapping[str, float], /) -> None:
+        """Numbers to show beside the progress, by name; they travel with its next message."""
 
 
 class StageReport(Record):

@@ -68,17 +68,21 @@ def _bars() -> "Iterator[Callable[[StageProgress], None]]":
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(bar_width=28),
-        TextColumn("{task.fields[count]:>14} {task.fields[speed]:>18}  left {task.fields[left]:>8}"),
+        TextColumn("{task.fields[count]:>14} {task.fields[speed]:>18}  left {task.fields[left]:>8}{task.fields[said]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         rows: dict[str, Any] = {}
 
         def show(state: "StageProgress") -> None:
-            count = f"{state.done:.0f}/{state.total:.0f}"
-            speed, left = rate_text(state.rate_per_s, state.unit), seconds_text(state.eta_s)
+            texts = {
+                "count": f"{state.done:.0f}/{state.total:.0f}",
+                "speed": rate_text(state.rate_per_s, state.unit),
+                "left": seconds_text(state.eta_s),
+                "said": _said(state),
+            }
             if state.stage not in rows:
-                rows[state.stage] = bars.add_task(state.stage, total=state.total, count=count, speed=speed, left=left)
-            bars.update(rows[state.stage], completed=state.done, total=state.total, count=count, speed=speed, left=left)
+                rows[state.stage] = bars.add_task(state.stage, total=state.total, **texts)
+            bars.update(rows[state.stage], completed=state.done, total=state.total, **texts)
 
         yield show
 
@@ -99,9 +103,13 @@ def _lines() -> "Callable[[StageProgress], None]":
         shown[state.stage] = (now, state.done)
         print(  # noqa: T201
             f"{time.strftime('%H:%M:%S')} {state.stage:<10} {state.done:.0f}/{state.total:.0f} {state.unit}s, "
-            f"{rate_text(state.rate_per_s, state.unit)}, {seconds_text(state.eta_s)} left",
+            f"{rate_text(state.rate_per_s, state.unit)}, {seconds_text(state.eta_s)} left{_said(state)}",
             file=sys.stderr,
             flush=True,
         )
 
     return show
+
+
+def _said(state: "StageProgress") -> str:
+    return "".join(f", {name} {value:.4g}" for name, value in state.metrics.items())

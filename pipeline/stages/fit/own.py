@@ -24,7 +24,7 @@ from pipeline.contracts.conventions import PLANE_AXES, PLANE_NAMES, SCHEMA_VERSI
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.planes import FitReport, OwnFitReport, ViewQuality
 from pipeline.contracts.rendering import AvatarFailure
-from pipeline.contracts.stage import Progress
+from pipeline.contracts.stage import Progress, Watched
 from pipeline.images import encode_png, to_uint8
 from pipeline.io.files import file_size, forget, make_folder, names
 from pipeline.io.ledger import write_ledger
@@ -45,10 +45,13 @@ from rodin_models.field.render import planes_occupancy
 from rodin_models.fit.evaluation import evaluate_views
 from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import FitDiverged
+from rodin_models.fit.views import Views
 
 CPU: Final = torch.device("cpu")
 TURNTABLE_FPS: Final = 24
 SHOWN_VIEWS: Final = 4
+WATCHED_VIEWS: Final = 2
+"""Held-out views that are measured at every checkpoint, for whoever watches."""
 SHEET_COLUMNS: Final = 8
 STEEPEST_DEG: Final = 60.0
 """The turntable goes round at the photographs' height, but no steeper than this."""
@@ -156,6 +159,8 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         if saved["source"] == source:
             joint.load_state(saved["joint"])
             seconds_before = saved["seconds"]
+    held_out = _spread(read_samples(run, item.number, ("held_out",)), WATCHED_VIEWS)
+    watched = [views_of((sample,), device) for sample in held_out]
     while joint.steps_done < config.own.steps:
         try:
             joint.run(
@@ -168,12 +173,26 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         seconds = seconds_before + time.monotonic() - start
         save_state(staged, {"joint": joint.state(), "source": source, "seconds": seconds})
         publish_folder(staged, checkpoint)
+        if isinstance(progress, Watched):
+            progress.report({f"dB on {len(watched)} held-out views": _watched_db(config, joint, watched)})
     planes = joint.planes[0].to(torch.float16)
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=item.number, reason=f"own fit of {item.name} diverged: planes are not finite")
     decoder = joint.decoder.requires_grad_(False).eval()
     occupancy = planes_occupancy(planes.float(), decoder)
     return _Fitted(planes, decoder, occupancy, round(seconds_before + time.monotonic() - start, 3))
+
+
+def _watched_db(config: RunConfig, joint: JointFit, watched: Sequence[Views]) -> float:
+    """Mean PSNR over white of single held-out views, as the fit is now."""
+    planes = joint.planes[0].detach()
+    with torch.no_grad():
+        occupancy = planes_occupancy(planes, joint.decoder)
+        each = [
+            evaluate_views(planes, joint.decoder, view, samples=config.fit.render_samples, occupancy=occupancy)
+            for view in watched
+        ]
+    return float(np.mean([quality.psnr_db[0] for quality in each]))
 
 
 def _measure(item: WorkItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality, ...]:

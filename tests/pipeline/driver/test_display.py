@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from cluster.progress import StageProgress
 from pipeline.driver import display as progress
 from pipeline.driver.display import simple_progress
@@ -33,6 +35,11 @@ def test_lines_come_now_and_then_and_at_the_end(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[2] for line in lines] == ["1/10", "3/10", "10/10"]
     assert "2 avatars/s, 0:04 left" in lines[1].replace("0:03", "0:04")
+
+
+def test_numbers_of_a_task_stand_behind_the_time_left(capsys):
+    progress._lines()(replace(state(1.0), metrics={"loss": 0.125, "dB on 2 held-out views": 31.5}))
+    assert capsys.readouterr().err.rstrip().endswith(" left, loss 0.125, dB on 2 held-out views 31.5")
 
 
 def test_simple_progress_tells_rate_and_time_left(capsys):

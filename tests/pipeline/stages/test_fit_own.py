@@ -65,9 +65,34 @@ def item_of(layout, *settings):
     return WorkItem(Run(layout, config), "own", stage_fingerprints(config)["own"], 0)
 
 
+class Watcher:
+    """A progress that keeps what it is told."""
+
+    def __init__(self):
+        self.numbers = []
+
+    def __call__(self, done, total):
+        pass
+
+    def report(self, metrics):
+        self.numbers.append(metrics)
+
+
 @pytest.fixture(scope="module")
-def fitted(ingested):
-    return ingested, fit_own(item_of(ingested), silent)
+def watcher():
+    return Watcher()
+
+
+@pytest.fixture(scope="module")
+def fitted(ingested, watcher):
+    return ingested, fit_own(item_of(ingested), watcher)
+
+
+def test_whoever_watches_sees_held_out_views_come(fitted, watcher):
+    _, report = fitted
+    shown = [numbers["dB on 2 held-out views"] for numbers in watcher.numbers]
+    assert len(shown) == 3, "at every checkpoint"
+    assert shown[0] < shown[-1] == pytest.approx(report.fit.psnr_db, abs=0.05), "the same two views, in float32"
 
 
 def test_the_object_is_learned_and_shown(fitted):
