@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 import torch
 from torch import Tensor, nn
 
-from rodin_models.compact import Eight, Half
+from rodin_models.compact import Eight, Four, Half
 
 FORMAT, COMPACT_FORMAT = 1, 2
 """The second is the first with compact tensors in it, and written only for a tree that has some."""
@@ -109,6 +109,8 @@ def _encode(node: Tree, path: tuple[str, ...], tensors: dict[str, Tensor]) -> An
         return {"float16": _stored(node.values, path, tensors)}
     if isinstance(node, Eight):
         return {"eight": [_stored(node.levels, path, tensors), _stored(node.scales, (*path, "scales"), tensors)]}
+    if isinstance(node, Four):
+        return {"four": [_stored(node.pairs, path, tensors), _stored(node.scales, (*path, "scales"), tensors)]}
     if node is None or type(node) in (bool, int, str):
         return node
     if type(node) is float:
@@ -138,7 +140,7 @@ def _stored(tensor: Tensor, path: tuple[str, ...], tensors: dict[str, Tensor]) -
 def _has_compact(node: Tree) -> bool:
     if isinstance(node, Mapping):
         return any(_has_compact(child) for child in node.values())
-    return isinstance(node, Half | Eight) or (
+    return isinstance(node, Half | Eight | Four) or (
         isinstance(node, list | tuple) and any(_has_compact(child) for child in node)
     )
 
@@ -153,6 +155,8 @@ def _decode(node: Any, tensors: Mapping[str, Tensor]) -> Tree:
         return Half(tensors[value]).full()
     if kind == "eight":
         return Eight(*(tensors[name] for name in value)).full()
+    if kind == "four":
+        return Four(*(tensors[name] for name in value)).full()
     if kind == "float":
         return float(value)
     if kind == "dict":

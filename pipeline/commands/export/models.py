@@ -1,13 +1,15 @@
 """``rodin-pipe export models``: a run's decoder and models as a compact folder that can be handed on.
 
 Safetensors and JSON in the layout of a run, so that whatever reads a run's models reads these: networks in float16,
-eigen-planes in eight bits with a scale for each (:mod:`rodin_models.compact`), the decoder's MLP as it is, since planes
-were fitted under it. ``models.json`` is written last; ``README.md`` is the model card.
+eigen-planes in four bits with a scale for each of their channels (:mod:`rodin_models.compact`), the decoder's MLP as it
+is, since planes were fitted under it. ``models.json`` is written last; ``README.md`` is the model card.
 """
 
 import shutil
 from pathlib import Path
 from typing import Any, Final
+
+from torch import Tensor
 
 from pipeline.commands.export.card import model_card
 from pipeline.commands.export.nerf import temporary_folder
@@ -23,7 +25,7 @@ from pipeline.machine import package_versions
 from pipeline.run.run import Run
 from pipeline.run.stage_table import trained_models
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.compact import compacted
+from rodin_models.compact import compacted, four
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.image.clip_file import load_clip, save_clip
 
@@ -111,7 +113,7 @@ def _write_weights(run: Run, to: RunLayout, linear_bytes: int) -> dict[str, int]
             linear = 0
             if tree.get("linear") is not None:
                 tree["linear"], linear = _fewer_components(tree["linear"], linear_bytes)
-            save_state(target, compacted(tree, eight_bits=(COMPONENTS,)))
+            save_state(target, compacted(tree, four_bits=(COMPONENTS,)))
         except ValueError as error:
             raise DataError(f"model {name}: {error}; train it again with --redo {name}") from None
         sizes[name] = _bytes_below(target) - linear
@@ -134,11 +136,16 @@ def _fewer_components(tree: dict[str, Any], most_bytes: int) -> tuple[dict[str, 
     """A linear model with as many eigen-planes as so many bytes hold, and what these take."""
     model = LinearModel.from_tree(tree)
     components = model.eigen.components
-    each = components[0].numel() + 4
+    each = _bytes_in_four_bits(components[0])
     kept = min(len(components), most_bytes // each)
     if not kept:
         raise ValueError(f"an eigen-plane takes {bytes_text(each)}, and --linear-mib leaves {bytes_text(most_bytes)}")
     return model.first(kept).tree(), kept * each
+
+
+def _bytes_in_four_bits(component: Tensor) -> int:
+    packed = four(component)
+    return packed.pairs.nbytes + packed.scales.nbytes
 
 
 def _install(temporary: Path, folder: Path) -> None:
