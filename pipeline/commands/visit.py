@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster.dag import TaskFailed
-from pipeline.contracts.errors import ConfigError, DataError
+from pipeline.contracts.errors import ConfigError, DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.driver.display import show_line, stage_display
 from pipeline.driver.estimate import own_steps
 from pipeline.driver.request import Visit
 from pipeline.driver.summary import describe_plan, describe_result
-from pipeline.driver.visit import carry_out, check
+from pipeline.driver.visit import carry_out, check, require_machine
 from pipeline.io.files import exists, require_place
 from pipeline.run.existing import configured, written_config
 from pipeline.run.run import Run
@@ -65,8 +65,13 @@ def visit_run(
         address=address,
     )
     if dry_run:
-        states, _ = check(visit.snapshot())
+        planned = visit.snapshot()
+        states, _ = check(planned)
         echo(describe_plan(visit, states))
+        try:
+            require_machine(planned, states)
+        except ResourceError as error:
+            echo(f"not here: {error}")
         return True
     result = carry_out(visit, stage_display, show_line)
     echo(describe_result(visit, result))

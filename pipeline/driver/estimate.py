@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from pipeline.config.models import TrainingConfig, UNetConfig
 from pipeline.config.run import RunConfig
 from pipeline.driver.survey import StageState
 from pipeline.run.stage_table import STAGES
@@ -12,7 +13,16 @@ RENDER_S_PER_MEGASAMPLE = 2.2
 FIT_S_PER_MEGASAMPLE = 2.0
 OWN_S_PER_MEGASAMPLE = 7.3
 OWN_SHOW_S = 25.0
+DRAW_S_PER_MEGASAMPLE = 1.0
 TRAIN_S_PER_GIGATEXEL_CHANNEL = 8.0
+TRANSFORMER_S_PER_GIGAMAC = 0.06
+DENSE_S_PER_GIGAMAC = 0.1
+CONVOLUTION_S_PER_GIGAMAC = 0.025
+READ_S_PER_PICTURE = 0.01
+OTHER_REQUESTS = 3
+"""Avatars that ``generate`` makes besides those from noise: from a portrait, an edit and a text."""
+PASSES = 3
+"""Forward and backward, over forward alone."""
 
 
 def disk_bytes(config: RunConfig, stages: Iterable[str], states: dict[str, StageState]) -> dict[str, int]:
@@ -72,12 +82,64 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         "decoder": len(config.decoder_avatars()) * config.decoder.steps_per_avatar * fit_step_s,
         "fit": render.num_avatars * config.fit.steps * fit_step_s,
         "own": render.num_avatars * config.own.steps * _own_step_s(config),
+        "clip": _items(config.clip) * PASSES * _clip_s(config),
+        "encode": render.num_avatars * (1 + config.train.mirror) * (READ_S_PER_PICTURE + _clip_s(config)),
+        "base": _items(config.base) * PASSES * _unet_s(config.base.unet, config.planes.base_resolution),
+        "upsampler": _items(config.upsampler) * PASSES * _unet_s(config.upsampler.unet, config.planes.resolution),
+        "latent": _items(config.latent) * PASSES * _latent_s(config),
+        "refiner": _items(config.refiner) * PASSES * _refiner_s(config, config.refiner.input_side)
+        + render.num_avatars
+        * (1 + min(config.refiner.views_per_avatar, render.train_views))
+        * _draw_s(config.refiner.input_side, config.refiner.samples),
+        "generate": (config.generate.num + OTHER_REQUESTS) * _avatar_s(config),
+        "evaluate": (render.num_avatars + config.generate.num)
+        * config.evaluate.images_per_avatar
+        * (READ_S_PER_PICTURE + _clip_s(config)),
     }
-    for stage, side in (("base", config.planes.base_resolution), ("upsampler", config.planes.resolution)):
-        section = config.base if stage == "base" else config.upsampler
-        # Each level has a quarter of the texels of the one before.
-        channels = sum((section.unet.width * m) ** 2 / 4**level for level, m in enumerate(section.unet.multipliers))
-        items = section.steps * section.batch * section.accumulate
-        work = items * 3 * (side // section.unet.patch) ** 2 * channels * section.unet.blocks / 1e9
-        seconds[stage] = work * TRAIN_S_PER_GIGATEXEL_CHANNEL
-    return {stage: seconds.get(stage, 60.0) / 3600 for stage in STAGES}
+    return {stage: seconds[stage] / 3600 for stage in STAGES}
+
+
+def _items(training: TrainingConfig) -> int:
+    return training.steps * training.batch * training.accumulate
+
+
+def _unet_s(unet: UNetConfig, side: int) -> float:
+    """CPU seconds of one forward pass of one item."""
+    # Each level has a quarter of the texels of the one before.
+    channels = sum((unet.width * m) ** 2 / 4**level for level, m in enumerate(unet.multipliers))
+    work = 3 * (side // unet.patch) ** 2 * channels * unet.blocks / 1e9
+    return work * TRAIN_S_PER_GIGATEXEL_CHANNEL / PASSES
+
+
+def _clip_s(config: RunConfig) -> float:
+    clip = config.clip
+    tokens = (clip.image_size // clip.patch_size) ** 2 + 1 + clip.max_tokens
+    return TRANSFORMER_S_PER_GIGAMAC * 12 * clip.width**2 * clip.layers * tokens / 1e9
+
+
+def _latent_s(config: RunConfig) -> float:
+    return DENSE_S_PER_GIGAMAC * 7 * config.latent.width**2 * config.latent.layers / 1e9
+
+
+def _refiner_s(config: RunConfig, side: int) -> float:
+    refiner = config.refiner
+    inside = sum(
+        45 * refiner.blocks * (refiner.width * m) ** 2 / 4**level for level, m in enumerate(refiner.multipliers)
+    )
+    doublings = range(1, refiner.scale.bit_length())
+    enlarging = sum(18 * max(refiner.width >> i, 16) ** 2 * 4**i for i in doublings)
+    return CONVOLUTION_S_PER_GIGAMAC * side**2 * (inside + enlarging) / 1e9
+
+
+def _draw_s(side: int, samples: int) -> float:
+    """CPU seconds of one picture of planes."""
+    return DRAW_S_PER_MEGASAMPLE * side**2 * samples / 1e6
+
+
+def _avatar_s(config: RunConfig) -> float:
+    """CPU seconds of a generated avatar with its turntable."""
+    generate, planes = config.generate, config.planes
+    drawn = generate.base_steps * _unet_s(config.base.unet, planes.base_resolution)
+    drawn += generate.upsampler_steps * _unet_s(config.upsampler.unet, planes.resolution)
+    view = _draw_s(generate.image_side, generate.samples) + _refiner_s(config, generate.image_side)
+    return drawn + generate.views * view

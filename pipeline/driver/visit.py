@@ -58,11 +58,16 @@ def check(visit: Visit) -> tuple[dict[str, StageState], dict[str, str]]:
     if "render" in visit.stages and visit.address is None and (states["render"].word != "done" or "render" in redo):
         # Of a cluster's nodes nothing is known here.
         check_blender(visit.config.render.python or sys.executable)
+    return states, fingerprints
+
+
+def require_machine(visit: Visit, states: dict[str, StageState]) -> None:
+    """Refuse what this machine has not the memory or the disk for, with ``ResourceError``."""
+    redo = expand_redo(visit.redo, states)
     _require_memory(visit, [stage for stage in visit.stages if states[stage].word != "done" or stage in redo])
     disk = own_disk(visit.layout.root)
     if disk is not None:
         require_disk(disk, sum(disk_bytes(visit.config, visit.stages, states).values()))
-    return states, fingerprints
 
 
 def _require_memory(visit: Visit, stages: Sequence[str]) -> None:
@@ -89,6 +94,7 @@ def carry_out(
     with run_lock(layout.lock):
         before = visit.snapshot()
         states, fingerprints = check(before)
+        require_machine(before, states)
         redo = expand_redo(visit.redo, states)
         apply_redo(redo, visit.run, fingerprints)
         if redo:  # their ledgers were forgotten

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config.load import load_config
+from pipeline.run.stage_table import stages_of
 
 runner = CliRunner()
 
@@ -93,6 +94,14 @@ def test_dry_run_writes_nothing_and_says_what_it_takes(tmp_path):
     assert not (tmp_path / "r").exists()
     for word in ("render", "evaluate", "tasks", "MiB", "hours"):
         assert word in result.output
+
+
+def test_a_dry_run_of_what_is_too_large_for_here_gives_the_table_and_says_so(tmp_path):
+    result = runner.invoke(app, ["run", "--preset", "paper", "--out", str(tmp_path / "r"), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert len([line for line in result.output.splitlines() if " missing " in line]) == len(stages_of("run"))
+    assert result.output.splitlines()[-1].startswith("not here: ")
+    assert not (tmp_path / "r").exists()
 
 
 def test_help_answers_at_once_because_nothing_heavy_is_imported():

@@ -29,6 +29,27 @@ def test_estimates_grow_with_the_work():
     assert large["render"] == small["render"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "stage", "factor"),
+    [
+        ("clip.steps=200", "clip", 2),
+        ("latent.batch=32", "latent", 2),
+        ("base.unet.width=96", "base", 4),
+        ("refiner.steps=24", "refiner", None),
+        ("generate.num=9", "generate", 2),
+        ("evaluate.images_per_avatar=16", "evaluate", 2),
+        ("render.num_avatars=16", "encode", 2),
+    ],
+)
+def test_every_stage_s_hours_follow_the_configuration(setting, stage, factor):
+    before = estimated_cpu_hours(load_config(preset="demo"))
+    after = estimated_cpu_hours(load_config(preset="demo", settings=[setting]))
+    if factor is None:
+        assert before[stage] < after[stage] < 2 * before[stage], "its pictures are as many as before"
+    else:
+        assert after[stage] == pytest.approx(factor * before[stage])
+
+
 def test_steps_of_an_own_fit_follow_the_minutes():
     alone = ["render.num_avatars=1", "decoder.avatars=1", "decoder.min_avatars=1"]
     config = load_config(preset="captures", settings=alone)
