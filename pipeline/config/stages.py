@@ -263,6 +263,11 @@ class GenerateConfig(Record):
     less is nearer to what is expected, with less variety and less grain."""
     portrait_steps: int = Field(0, ge=0)
     """Renders in which eigen-planes are fitted to a portrait at most; 0 goes by its latent alone."""
+    portrait_detail: float = Field(0.0, ge=0)
+    """How far each texel may then move by itself towards the portrait, over what the linear prediction is off by there;
+    0 leaves all to the eigen-planes."""
+    portrait_detail_steps: int = Field(20, ge=1)
+    """Renders in which it does, at most."""
     portrait_left_over: float = Field(1.0, ge=0, le=1)
     """In place of ``left_over`` where eigen-planes were fitted: they leave less over."""
     autoguidance: float = Field(1.0, ge=1)

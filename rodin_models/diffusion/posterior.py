@@ -11,6 +11,14 @@ those are looked for that give the picture y when they are rendered (R), without
 which is the posterior mode where deviations e are standard normal and pixels are off by ``error``: the fitting of Blanz
 and Vetter 1999, "A morphable model for the synthesis of 3D faces", with a rendered field in place of a textured mesh.
 ``share`` is the share of people's variance that the prediction leaves over.
+
+What is particular to somebody, such as pupils, lips or a print, lies in no eigen-plane of other people. A picture shows
+it in those texels that its rays meet, so from the planes of (2) on every texel may move as well,
+
+    P(e, r) = P(e) + detail residual r,    with | r |^2 added to (2)                                     (3)
+
+where ``residual`` is by how much the linear prediction is off at that texel. A ``detail`` above 1 is of use: texels
+that make one pupil move together, which independent ones are not expected to.
 """
 
 from collections.abc import Callable
@@ -52,25 +60,42 @@ def left_share(linear: LinearModel) -> float:
 
 
 def most_probable(
-    linear: LinearModel, predicted: Float[Tensor, "3 channel side side"], evidence: Evidence, num_steps: int
+    linear: LinearModel,
+    predicted: Float[Tensor, "3 channel side side"],
+    evidence: Evidence,
+    num_steps: int,
+    *,
+    detail: float = 0.0,
+    detail_steps: int = 0,
 ) -> Float[Tensor, "3 channel side side"]:
-    """The planes of equation (2) around ``predicted``, in their own units, by L-BFGS, ``num_steps`` renders at most."""
+    """Planes in their own units: those of equation (2) around ``predicted``, by L-BFGS, ``num_steps`` renders at most.
+
+    Then those of equation (3) from there on, in ``detail_steps`` renders at most.
+    """
     basis = linear.eigen.components.flatten(1)
     scale = linear.eigen.spread * left_share(linear) ** 0.5
     deviations = torch.zeros_like(scale, requires_grad=True)
-    search = torch.optim.LBFGS(
-        [deviations], max_iter=num_steps, max_eval=num_steps, history_size=HISTORY, line_search_fn="strong_wolfe"
-    )
+    texels = torch.zeros_like(predicted, requires_grad=True)
 
     def planes() -> Tensor:
-        return predicted + ((deviations * scale) @ basis).view_as(predicted)
+        moved = predicted + ((deviations * scale) @ basis).view_as(predicted)
+        return moved + detail * linear.residual * texels
 
-    def loss() -> float:
-        search.zero_grad()
-        value = evidence.misfit(planes()) + deviations.square().sum()
-        value.backward()
-        return float(value.detach())
+    def search(free: list[Tensor], most: int) -> None:
+        lbfgs = torch.optim.LBFGS(
+            free, max_iter=most, max_eval=most, history_size=HISTORY, line_search_fn="strong_wolfe"
+        )
+
+        def loss() -> float:
+            lbfgs.zero_grad()
+            value = evidence.misfit(planes()) + deviations.square().sum() + texels.square().sum()
+            value.backward(inputs=free)
+            return float(value.detach())
+
+        lbfgs.step(loss)
 
     with torch.enable_grad():
-        search.step(loss)
+        search([deviations], num_steps)
+        if detail and detail_steps:
+            search([deviations, texels], detail_steps)
     return planes().detach()

@@ -16,8 +16,8 @@ from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy, render_rays
 from rodin_models.image.likeness import resized_square
 
-SIDE = 64
-"""Pixels a side that are compared: base planes hold no finer detail."""
+SIDE = 96
+"""Pixels a side that are compared: what texels by themselves can show of a picture, not only eigen-planes."""
 SAMPLES = 12
 """Samples a ray: few, for there are some thirty renders with gradients."""
 OF_RENDERS, OF_PHOTOGRAPHS = 0.1, 0.6

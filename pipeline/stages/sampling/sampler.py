@@ -83,10 +83,15 @@ class Sampler:
         """
         if self.linear is None or not self.fits_portraits:
             return None
-        steps = self.sampling.generate.portrait_steps
+        settings = self.sampling.generate
         made = [
             most_probable(
-                self.linear, predicted, portrait_evidence(face, self.sampling, self.upsampler, self.decoder), steps
+                self.linear,
+                predicted,
+                portrait_evidence(face, self.sampling, self.upsampler, self.decoder),
+                settings.portrait_steps,
+                detail=settings.portrait_detail,
+                detail_steps=settings.portrait_detail_steps,
             )
             for predicted, face in zip(self.linear.predict(latents), faces, strict=True)
         ]

@@ -44,6 +44,21 @@ def test_with_a_linear_picture_they_are_those_of_the_normal_equations(linear, kn
     assert not found.requires_grad
 
 
+def test_with_free_texels_they_are_those_of_the_normal_equations_of_both(linear):
+    seen, matrix = evidence(torch.ones(PIXELS))
+    predicted = linear.eigen.mean
+    basis = (left_share(linear) ** 0.5 * linear.eigen.spread)[:, None] * linear.eigen.components.flatten(1)
+    both = torch.cat((basis, torch.diag(0.3 * linear.residual.flatten())))
+    way = matrix @ both.T / seen.error
+    rest = (seen.pixels.flatten() - matrix @ predicted.flatten()) / seen.error
+    expected = predicted + (torch.linalg.solve(way.T @ way + torch.eye(len(both)), way.T @ rest) @ both).view(SHAPE)
+    found = most_probable(linear, predicted, seen, 40, detail=0.3, detail_steps=60)
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3 * float(expected.std()))
+    eigen = most_probable(linear, predicted, seen, 40)
+    assert seen.misfit(found) < seen.misfit(eigen) and not torch.allclose(found, eigen)
+    assert torch.equal(most_probable(linear, predicted, seen, 40, detail=0.0, detail_steps=60), eigen)
+
+
 def test_a_picture_of_which_nothing_is_known_changes_nothing(linear):
     seen, _ = evidence(torch.zeros(PIXELS))
     torch.testing.assert_close(most_probable(linear, linear.eigen.mean, seen, 5), linear.eigen.mean)
