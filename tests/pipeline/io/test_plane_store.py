@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore
+import xarray
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -235,6 +236,18 @@ def test_zarr_and_tensorstore_read_what_we_wrote(path: Path) -> None:
     np.testing.assert_array_equal(other.read().result(), expected)
     assert other.domain.labels == ("avatar", "plane", "channel", "row", "column")
     assert other.dtype.numpy_dtype == np.float16
+
+
+def test_xarray_opens_the_store_with_the_names_of_its_axes(path: Path) -> None:
+    fill(path, range(5))
+    dataset = xarray.open_zarr(path, consolidated=False)
+    expected = np.stack([fitted(avatar)[0] for avatar in range(5)])
+    np.testing.assert_array_equal(dataset["planes"].values, expected)
+    one = dataset["planes"].isel(avatar=3, plane=1)
+    assert one.dims == ("channel", "row", "column")
+    np.testing.assert_array_equal(one.values, expected[3, 1])
+    assert dataset["base_planes"].dims[0] == "avatar"
+    assert dataset.attrs["schema_version"] == SCHEMA_VERSION
 
 
 def test_tensorstore_reads_nan_where_nothing_was_written(path: Path) -> None:
