@@ -205,7 +205,7 @@ def test_what_is_away_for_a_moment_makes_nothing_stale(config, published):
 def test_disk_and_tasks_follow_the_configuration(config, tmp_path):
     empty = survey(Run(RunLayout(tmp_path), config), stage_fingerprints(config))
     need = disk_bytes(config, ["render", "fit"], empty)
-    texels = 3 * 16 * (128**2 + 32**2)
+    texels = 3 * 16 * (128**2 + 64**2)
     assert need["fit"] == 2 * texels * 12
     # 2.1 bytes a pixel for 15 views of 256 x 256, of 12 avatars and once more of a shard of 2
     assert need["render"] == int(2.1 * 15 * 256**2 * 14)

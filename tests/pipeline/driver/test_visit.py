@@ -31,6 +31,7 @@ SETTINGS = (
     "train.start_from=",
     "planes.channels=2",
     "planes.resolution=32",
+    "planes.base_resolution=32",
 )
 
 
@@ -116,12 +117,13 @@ def test_fits_that_the_memory_does_not_hold_are_refused_before_anything(tmp_path
     monkeypatch.setattr(driver.os, "sched_getaffinity", lambda pid: set(range(4)))
     monkeypatch.setattr(driver, "check_blender", lambda python: None)
     monkeypatch.setattr(driver, "available_bytes", lambda: 4 * fit_bytes(asked.config))
-    driver.check(asked)
+    states, _ = driver.check(asked)
+    driver.require_machine(asked, states)
     monkeypatch.setattr(driver, "available_bytes", lambda: 4 * fit_bytes(asked.config) - 1)
     with pytest.raises(ResourceError, match=r"stage fit: 4 processes of .* on this machine .* raise fit\.threads 1"):
-        driver.check(asked)
+        driver.require_machine(asked, states)
     assert not (tmp_path / "run").exists()
-    driver.check(dataclasses.replace(asked, address="head:6379"))
+    driver.require_machine(dataclasses.replace(asked, address="head:6379"), states)
 
 
 def test_a_fit_of_what_is_rendered_already(tmp_path):
