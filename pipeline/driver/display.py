@@ -74,7 +74,7 @@ def _bars() -> "Iterator[Callable[[StageProgress], None]]":
         rows: dict[str, Any] = {}
 
         def show(state: "StageProgress") -> None:
-            texts = {
+            texts: dict[str, Any] = {
                 "count": f"{state.done:.0f}/{state.total:.0f}",
                 "speed": rate_text(state.rate_per_s, state.unit),
                 "left": seconds_text(state.eta_s),

@@ -108,7 +108,7 @@ def _unet_s(unet: UNetConfig, side: int) -> float:
     # Each level has a quarter of the texels of the one before.
     channels = sum((unet.width * m) ** 2 / 4**level for level, m in enumerate(unet.multipliers))
     work = 3 * (side // unet.patch) ** 2 * channels * unet.blocks / 1e9
-    return work * TRAIN_S_PER_GIGATEXEL_CHANNEL / PASSES
+    return float(work * TRAIN_S_PER_GIGATEXEL_CHANNEL / PASSES)
 
 
 def _clip_s(config: RunConfig) -> float:
@@ -128,7 +128,7 @@ def _refiner_s(config: RunConfig, side: int) -> float:
     )
     doublings = range(1, refiner.scale.bit_length())
     enlarging = sum(18 * max(refiner.width >> i, 16) ** 2 * 4**i for i in doublings)
-    return CONVOLUTION_S_PER_GIGAMAC * side**2 * (inside + enlarging) / 1e9
+    return float(CONVOLUTION_S_PER_GIGAMAC * side**2 * (inside + enlarging) / 1e9)
 
 
 def _draw_s(side: int, samples: int) -> float:

@@ -9,8 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from torch import Tensor
-
 from pipeline.commands.export.card import model_card
 from pipeline.commands.export.nerf import temporary_folder
 from pipeline.config.sampling import MODELS_JSON, FileFacts, ModelsRecord
@@ -143,9 +141,9 @@ def _fewer_components(tree: dict[str, Any], most_bytes: int) -> tuple[dict[str, 
     return model.first(kept).tree(), kept * each
 
 
-def _bytes_in_four_bits(component: Tensor) -> int:
+def _bytes_in_four_bits(component: Any) -> int:
     packed = four(component)
-    return packed.pairs.nbytes + packed.scales.nbytes
+    return int(packed.pairs.nbytes + packed.scales.nbytes)
 
 
 def _install(temporary: Path, folder: Path) -> None:
