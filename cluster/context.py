@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cluster.progress import TaskProgress
-from pipeline.contracts.stage import Progress
+from pipeline.contracts.stage import Progress, Watched
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +39,7 @@ class TrainingContext:
 
     def report(self, metrics: dict[str, float]) -> None:
         """Numbers to show beside the progress, from rank 0; they travel with the next :meth:`progress`."""
-        if self.rank == 0 and isinstance(self._progress, TaskProgress):
+        if self.rank == 0 and isinstance(self._progress, Watched):
             self._progress.report(metrics)
 
     def progress(self, done: float, total: float) -> None:

@@ -118,11 +118,13 @@ def _clip_s(config: RunConfig) -> float:
 
 
 def _latent_s(config: RunConfig) -> float:
+    # A block: width to three times width for modulation, to twice width, and back.
     return DENSE_S_PER_GIGAMAC * 7 * config.latent.width**2 * config.latent.layers / 1e9
 
 
 def _refiner_s(config: RunConfig, side: int) -> float:
     refiner = config.refiner
+    # Kernels of 3 x 3: about five of a level's width in a block, down and up; two at each doubled side.
     inside = sum(
         45 * refiner.blocks * (refiner.width * m) ** 2 / 4**level for level, m in enumerate(refiner.multipliers)
     )

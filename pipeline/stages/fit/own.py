@@ -159,8 +159,7 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         if saved["source"] == source:
             joint.load_state(saved["joint"])
             seconds_before = saved["seconds"]
-    held_out = _spread(read_samples(run, item.number, ("held_out",)), WATCHED_VIEWS)
-    watched = [views_of((sample,), device) for sample in held_out]
+    watched: list[Views] = _watched_views(item, device) if isinstance(progress, Watched) else []
     while joint.steps_done < config.own.steps:
         try:
             joint.run(
@@ -181,6 +180,12 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
     decoder = joint.decoder.requires_grad_(False).eval()
     occupancy = planes_occupancy(planes.float(), decoder)
     return _Fitted(planes, decoder, occupancy, round(seconds_before + time.monotonic() - start, 3))
+
+
+def _watched_views(item: WorkItem, device: torch.device) -> list[Views]:
+    """Held-out views, each alone, since they may be of different sizes."""
+    held_out = read_samples(item.run, item.number, ("held_out",))
+    return [views_of((sample,), device) for sample in _spread(held_out, WATCHED_VIEWS)]
 
 
 def _watched_db(config: RunConfig, joint: JointFit, watched: Sequence[Views]) -> float:
