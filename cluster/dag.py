@@ -130,7 +130,7 @@ def run_tasks(
                 for name in ended:
                     board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
                 if on_loss is not None:
-                    for line in nodes.lost(board, now):
+                    for line in nodes.lost(board, now, last=not graph.pending):
                         on_loss(line)
                 for stage in board.moved(now) if graph.pending else board.stages(now):
                     on_progress(stage)
@@ -178,9 +178,12 @@ class _Nodes:
         self._alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         self._looked_at = time.monotonic()
 
-    def lost(self, board: ProgressBoard, now: float) -> list[str]:
-        """A line for each node that died since the last look: where it was, and which tasks begin again."""
-        if now - self._looked_at < NODES_POLL_S:
+    def lost(self, board: ProgressBoard, now: float, *, last: bool) -> list[str]:
+        """A line for each node that died since the last look: where it was, and which tasks begin again.
+
+        Looks every :data:`NODES_POLL_S`, and at the ``last`` call in any case.
+        """
+        if now - self._looked_at < NODES_POLL_S and not last:
             return []
         self._looked_at = now
         nodes = ray.nodes()
@@ -190,7 +193,7 @@ class _Nodes:
             f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) died: "
             + (f"{', '.join(again)} begin{'s' * (len(again) == 1)} again elsewhere" if again else "no task ran there")
             + f"; {len(self._alive)} node{'s' * (len(self._alive) != 1)} left"
-            for node, again in ((node, board.running_on(node["NodeID"])) for node in dead)
+            for node, again in ((node, board.lost_with(node["NodeID"], now)) for node in dead)
         ]
 
 

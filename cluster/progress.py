@@ -14,6 +14,8 @@ from typing import Any
 RATE_WINDOW_S = 60.0
 """A rate is taken over the last minute, or over the last ``RATE_CHANGES`` changes where they reach further back."""
 RATE_CHANGES = 8
+NODE_DEATH_KNOWN_S = 60.0
+"""How long a node's death may take to be known after its tasks have begun again elsewhere."""
 TELL_EVERY_S = 0.25
 """A task tells its progress at most this often, but always its end."""
 
@@ -128,6 +130,8 @@ class _TaskState:
     ended: bool = False
     failed: bool = False
     node: str = ""
+    left: tuple[str, float] | None = None
+    """The node of the attempt before, and when this one was first heard of."""
 
 
 @dataclass
@@ -166,6 +170,8 @@ class ProgressBoard:
                 stage.metrics = letter.metrics
             if task.ended:
                 continue
+            if task.node not in ("", letter.node):
+                task.left = (task.node, now)
             task.running, task.node = True, letter.node
             if letter.done is None:
                 task.done = 0.0
@@ -185,10 +191,17 @@ class ProgressBoard:
         if all(other.ended for other in stage.tasks.values()):
             stage.ended_at = now
 
-    def running_on(self, node: str) -> tuple[str, ...]:
-        """Names of the tasks under way on a node, as far as they told."""
+    def lost_with(self, node: str, now: float) -> tuple[str, ...]:
+        """Names of the tasks that a dead node cut off, as far as they told: those under way there, and those that have
+        begun again elsewhere, or even ended there, since it died, which is known later than its tasks are moved.
+        """
         tasks = ((name, task) for stage in self._stages.values() for name, task in stage.tasks.items())
-        return tuple(name for name, task in tasks if task.running and task.node == node)
+        return tuple(
+            name
+            for name, task in tasks
+            if (task.running and task.node == node)
+            or (task.left is not None and task.left[0] == node and now - task.left[1] < NODE_DEATH_KNOWN_S)
+        )
 
     def moved(self, now: float) -> tuple[StageProgress, ...]:
         """The stages that changed since the last call, or that are under way."""

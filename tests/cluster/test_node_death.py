@@ -15,7 +15,7 @@ import pytest
 from support.commands import Process, command_line, descendants, wait_until
 
 DRIVER = """
-import sys, time
+import os, sys, time
 from cluster.dag import Task, run_tasks
 from cluster.session import ray_session
 
@@ -24,6 +24,8 @@ def once(item, inputs, progress):
         file.write("x")
     if len(open(item).read()) == 1:
         time.sleep(600)
+    while not os.path.exists(item + ".go"):
+        time.sleep(0.1)
     return len(open(item).read())
 
 if __name__ == "__main__":
@@ -79,7 +81,7 @@ def raylet(started: subprocess.Popen[bytes]) -> int | None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_node_that_dies_is_one_line_and_its_task_begins_again(tmp_path: Path) -> None:
-    mark, driver = tmp_path / "mark", tmp_path / "driver.py"
+    mark, driver, said = tmp_path / "mark", tmp_path / "driver.py", tmp_path / "said"
     driver.write_text(DRIVER)
     address = f"127.0.0.1:{free_port()}"
     head_options = ["--head", f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1", "--num-cpus=0"]
@@ -92,20 +94,25 @@ def test_a_node_that_dies_is_one_line_and_its_task_begins_again(tmp_path: Path) 
         with node(folder, *head_options) as head:
             wait_until(lambda: "block forever" in (folder / "log").read_text(), process=head)
             with node(folder, *joined, "--node-ip-address=127.0.0.2") as first:
-                started = subprocess.Popen(
-                    [sys.executable, str(driver), address, str(mark)],
-                    env=environment | {"RAY_AUTH_MODE": "disabled"},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
+                with said.open("wb") as output:
+                    started = subprocess.Popen(
+                        [sys.executable, str(driver), address, str(mark)],
+                        env=environment | {"RAY_AUTH_MODE": "disabled"},
+                        stdout=subprocess.PIPE,
+                        stderr=output,
+                        text=True,
+                    )
                 wait_until(mark.exists, process=started)
                 time.sleep(3.0)  # until the driver has looked once
                 daemon = wait_until(lambda: raylet(first))
                 with node(folder, *joined, "--node-ip-address=127.0.0.3") as second:
                     wait_until(lambda: raylet(second))
                     with_id(daemon, signal.SIGKILL)
-                    out, err = started.communicate(timeout=180.0)
+                    wait_until(lambda: "died" in said.read_text(), process=started)
+                    # Only now the task may end that began again.
+                    mark.with_name("mark.go").touch()
+                    out, _ = started.communicate(timeout=180.0)
+    err = said.read_text()
     lines = err.splitlines()
     assert (started.returncode, out) == (0, "2\n"), (out, err)
     assert len(lines) == 1, lines

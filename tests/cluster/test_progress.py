@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
+from cluster.progress import NODE_DEATH_KNOWN_S, Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
 
 
 def board() -> ProgressBoard:
@@ -11,8 +11,8 @@ def board() -> ProgressBoard:
     )
 
 
-def letter(done: float | None, total: float = 4.0, attempt: str = "one", **metrics: float) -> Letter:
-    return Letter(attempt, done, total, metrics)
+def letter(done: float | None, total: float = 4.0, attempt: str = "one", node: str = "", **metrics: float) -> Letter:
+    return Letter(attempt, done, total, metrics, node)
 
 
 def stage(progress: ProgressBoard, name: str, now: float) -> StageProgress:
@@ -131,3 +131,17 @@ def test_progress_pickles_and_needs_no_listener() -> None:
     copy = pickle.loads(pickle.dumps(TaskProgress("t", None)))
     copy.begin()
     copy(1.0, 2.0)
+
+
+def test_a_dead_node_cut_off_what_ran_there_and_what_has_begun_again_since() -> None:
+    progress = board()
+    progress.update({name: letter(1.0, node="a") for name in ("render/0", "render/1", "fit/0")}, now=0.0)
+    progress.ended("fit/0", failed=False, now=1.0)
+    assert progress.lost_with("a", now=2.0) == ("render/0", "render/1")
+    # One of them is at work elsewhere, and even done, before anybody knows that the node is dead.
+    progress.update({"render/0": letter(None, attempt="two", node="b")}, now=3.0)
+    progress.ended("render/0", failed=False, now=4.0)
+    assert progress.lost_with("a", now=5.0) == ("render/0", "render/1")
+    assert progress.lost_with("b", now=5.0) == ()
+    # A task that moved long before lost nothing with this death.
+    assert progress.lost_with("a", now=3.0 + NODE_DEATH_KNOWN_S) == ("render/1",)
