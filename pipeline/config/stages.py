@@ -258,6 +258,9 @@ class GenerateConfig(Record):
     """Classifier-free guidance weight; 1 is none."""
     text_guidance: float = Field(0.0, ge=0)
     """The same of the latent that is drawn for a text; 0 for ``guidance``."""
+    caption_guidance: float = Field(0.0, ge=0)
+    """From noise, each avatar's latent is drawn for one of the captions that the latent model learned from, drawn by
+    lot, with this weight: nobody is half bald and half curly. 0 draws latents without a caption."""
     left_over: float = Field(1.0, ge=0, le=1)
     """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
     less is nearer to what is expected, with less variety and less grain."""

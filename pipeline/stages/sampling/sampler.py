@@ -40,6 +40,8 @@ class Sampler:
     clip: Any
     tokenizer: Any
     latent: latent.LatentModel
+    captions: Tensor | None
+    """Text latents (caption, text latent) that the latent model learned from; None where it did not keep them."""
     early: base.BaseModel | None
     """An early state of the base model, where it is guided by one."""
     base: base.BaseModel
@@ -52,12 +54,19 @@ class Sampler:
     def latents(self, num: int, text: Tensor | None, generator: torch.Generator) -> Tensor:
         """``num`` image latents (num, latent), from noise or from one text latent (1, text latent)."""
         settings = self.sampling.generate
+        guidance = settings.text_guidance or settings.guidance
+        if text is not None:
+            text = text.expand(num, -1)
+        elif settings.caption_guidance and self.captions is not None:
+            guidance = settings.caption_guidance
+            chosen = torch.randint(len(self.captions), (num,), generator=generator)
+            text = self.captions[chosen.to(self.captions.device)]
         drawn = latent.sample(
             self.latent,
-            None if text is None else text.expand(num, -1),
+            text,
             num_samples=num,
             num_steps=settings.latent_steps,
-            guidance=1.0 if text is None else settings.text_guidance or settings.guidance,
+            guidance=guidance,
             generator=generator,
         )
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
@@ -178,6 +187,12 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         model = build_model(model_tree(models, name), kind, make, weights=weights, **told)
         return model.to(device).eval().requires_grad_(False)
 
+    captions = model_tree(models, "latent").get("captions")
+    if captions is None and models.sampling.generate.caption_guidance:
+        raise ConfigError(
+            f"generate.caption_guidance is {models.sampling.generate.caption_guidance:g}, but the latent model of "
+            f"{models.layout.root} kept no captions: {remedy(models, 'latent')}, or set it to 0"
+        )
     of_base = model_tree(models, "base")
     linear = of_base.get("linear")
     autoguided = models.sampling.generate.autoguidance != 1
@@ -192,6 +207,7 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         clip=clip,
         tokenizer=tokenizer,
         latent=load("latent", latent.LatentSettings, latent.LatentModel),
+        captions=None if captions is None else captions.float().to(device),
         base=load("base", base.BaseSettings, base.BaseModel),
         early=load("base", base.BaseSettings, base.BaseModel, "early") if autoguided else None,
         linear=None if linear is None else LinearModel.from_tree(linear).to(device),

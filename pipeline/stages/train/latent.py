@@ -26,9 +26,9 @@ class LatentRecipe:
         known = set(latents.avatars)
         self.avatars = tuple(a for a in learnable(run.config, run.render_sources()) if a in known)
         self.held_out = measured(run.config, set(run.render_sources()) & known, "latent")
-        rows = latents.rows(self.avatars)
         mirror = run.config.train.mirror
-        self.image, text = latents.to_learn(self.avatars, mirror=mirror), latents.text[rows]
+        self.image, text = latents.to_learn(self.avatars, mirror=mirror), latents.text[latents.rows(self.avatars)]
+        self.captions = text
         self.text = torch.cat((text, text)) if mirror else text
         strangers = latents.rows(self.held_out)
         self._all_image = torch.cat((self.image, latents.image[strangers]))
@@ -74,6 +74,6 @@ class LatentRecipe:
         return training_loss(model, batch["image"], batch["text"], generator, time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
-        """Weights and settings."""
-        save_model(model, self.settings, folder)
+        """Weights and settings, and the latents of the captions (avatar, text latent), for avatars from noise."""
+        save_model(model, self.settings, folder, captions=self.captions)
         return {}
