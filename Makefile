@@ -6,6 +6,7 @@ VENV ?= .venv
 OUT ?= runs/demo
 PRESET ?= demo
 ARGS ?=
+PROCESSES ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-fast test-slow check install render fit train submit help
@@ -29,7 +30,7 @@ demo: install
 	$(BIN)/rodin-pipe run --preset demo --out $(OUT) $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -m "not ($(LATER))" $(ARGS)
+	$(BIN)/python -m pytest -m "not ($(LATER))" --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" $(ARGS)
