@@ -30,7 +30,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import encode_png, over_white
-from pipeline.io.files import exists, fetched, forget, names
+from pipeline.io.files import exists, fetched, files_below, forget, names
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file, temporary_path
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
@@ -119,8 +119,9 @@ def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
 
         generate_request(ModelFolder.of_run(run), request, part, to=layout.samples)
         done += request.num
-    samples = [path for path in names(layout.samples, "*/*/planes.npy") if path.parts[-3] in RUN_SAMPLES]
-    return publish_entry(item, stopwatch, avatars=(), outputs=samples, packages=("torch", "diffusers"))
+    made = [path for request in requests for path in files_below(layout.samples / request.folder_name)]
+    given = [request.portrait for request in requests if request.portrait is not None]
+    return publish_entry(item, stopwatch, avatars=(), outputs=[*given, *made], packages=("torch", "diffusers"))
 
 
 def run_requests(run: Run) -> list[Request]:

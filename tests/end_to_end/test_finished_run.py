@@ -110,6 +110,15 @@ def test_generate(finished, tmp_path, request_, num, source):
     assert len({array.tobytes() for array in planes}) == num, "avatars of one request differ"
 
 
+def test_every_file_that_the_run_generated_is_in_its_ledger(finished):
+    samples = finished.layout.samples
+    files = {path for kind in ("noise", "portrait", "edit", "text") for path in (samples / kind).rglob("*.*")}
+    assert {path.name for path in files} >= {"planes.npy", "latent.npy", "strip.png", "avatar.json"}
+    files |= set(samples.glob("portrait-*.png"))
+    report = Run(finished.layout, finished.config).stage_report("generate")
+    assert set(report.outputs) == {str(path.relative_to(finished.layout.root)) for path in files if path.is_file()}
+
+
 def test_inspect_describes_the_run(finished):
     text = rodin_passes("inspect", "--out", finished.layout.root)
     assert f"{NUM_AVATARS} avatars in 3 shards" in text and "1 held out" in text
