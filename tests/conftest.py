@@ -19,6 +19,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where processes share the tests, a file goes to one of them whole, and so does what shares one finished run."""
     for item in items:
-        file = item.path.relative_to(item.config.rootpath)
-        together = file.parent if file.parent.name == "end_to_end" else file
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+        shares = "finished" in getattr(item, "fixturenames", ())
+        together = "finished" if shares else str(item.path.relative_to(item.config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(together))
