@@ -54,6 +54,8 @@ class Task:
     """Asked for only where the cluster has a GPU at all."""
     max_retries: int = 2
     """How often the task is started again after its worker process died; an exception is never tried again."""
+    is_done: bool = False
+    """Known to be done, as most are where a command goes on: counted, not run; its result is None."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def run_tasks(
     has_gpu = ray.cluster_resources().get("GPU", 0.0) > 0
     _check_nodes(ordered, has_gpu, wait_for_nodes_s)
     board = ProgressBoard([(task.name, task.stage, task.unit, task.total) for task in ordered])
+    board.begin_with(task.name for task in ordered if task.is_done)
     graph = _Graph(ordered, has_gpu, watched=on_progress is not None)
     try:
         graph.submit_all()
@@ -204,6 +207,7 @@ class _Graph:
         self.pending: dict[Any, str] = {}
         self.results = TaskResults()
         self._tasks = {task.name: task for task in tasks}
+        self.results |= {task.name: None for task in tasks if task.is_done}
         self._has_gpu = has_gpu
         self._mailbox = _mailbox.remote() if watched else None
         self._letters: Any = None
@@ -214,8 +218,9 @@ class _Graph:
         """References that hold an error of Ray's; it replaces, unrun, every task that was given one of them."""
 
     def submit_all(self) -> None:
-        for name in self._tasks:
-            self._submit(name)
+        for name, task in self._tasks.items():
+            if not task.is_done:
+                self._submit(name)
 
     def wait(self, timeout_s: float) -> list[str]:
         """Names of the tasks that ended, waiting for at most ``timeout_s`` for all to end."""
@@ -327,7 +332,8 @@ def _check_nodes(tasks: Sequence[Task], has_gpu: bool, wait_s: float) -> None:
         homeless = [
             task
             for task in tasks
-            if not any(
+            if not task.is_done
+            and not any(
                 node.get("CPU", 0.0) >= task.num_cpus and (not has_gpu or node.get("GPU", 0.0) >= task.num_gpus)
                 for node in nodes
             )

@@ -145,9 +145,17 @@ class _StageState:
     metrics: Mapping[str, float] = field(default_factory=dict)
     moved: bool = False
 
-    @property
-    def done(self) -> float:
-        return sum(task.done for task in self.tasks.values())
+    done: float = 0.0
+    """Of all tasks together; kept, since thousands of tasks would be summed at each letter."""
+    done_before: float = 0.0
+    """What stood there when the graph began."""
+    left: int = 0
+    """Tasks that have not ended."""
+
+    def now_done(self, task: _TaskState, done: float) -> None:
+        """Note how far a task of the stage is."""
+        self.done += done - task.done
+        task.done = done
 
 
 class ProgressBoard:
@@ -158,8 +166,20 @@ class ProgressBoard:
         self._stages: dict[str, _StageState] = {}
         self._stage_of: dict[str, str] = {}
         for name, stage, unit, total in tasks:
-            self._stages.setdefault(stage, _StageState(unit)).tasks[name] = _TaskState(total)
+            state = self._stages.setdefault(stage, _StageState(unit))
+            state.tasks[name] = _TaskState(total)
+            state.left += 1
             self._stage_of[name] = stage
+
+    def begin_with(self, names: Iterable[str]) -> None:
+        """These tasks were done before; no rate counts them."""
+        for name in names:
+            stage = self._stages[self._stage_of[name]]
+            task = stage.tasks[name]
+            task.ended = stage.moved = True
+            stage.now_done(task, task.total)
+            stage.done_before = stage.done
+            stage.left -= 1
 
     def update(self, letters: Mapping[str, Letter], now: float) -> None:
         """Take in the newest letter of each task."""
@@ -174,21 +194,23 @@ class ProgressBoard:
                 task.left = (task.node, now)
             task.running, task.node = True, letter.node
             if letter.done is None:
-                task.done = 0.0
+                stage.now_done(task, 0.0)
             else:
                 task.total = letter.total
-                task.done = min(max(letter.done, 0.0), letter.total)
+                stage.now_done(task, min(max(letter.done, 0.0), letter.total))
             _note_change(stage, now)
 
     def ended(self, name: str, *, failed: bool, now: float) -> None:
         """A task came to its end; what a failed one has not done stays undone."""
         stage = self._stages[self._stage_of[name]]
         task = stage.tasks[name]
+        stage.left -= not task.ended
         task.running, task.ended, task.failed = False, True, failed
         if not failed:
-            task.done = task.total
+            stage.now_done(task, task.total)
         _note_change(stage, now)
-        if all(other.ended for other in stage.tasks.values()):
+        if not stage.left:
+            stage.done = sum(other.done for other in stage.tasks.values())  # without what rounding has left
             stage.ended_at = now
 
     def lost_with(self, node: str, now: float) -> tuple[str, ...]:
@@ -244,7 +266,7 @@ def _note_change(stage: _StageState, now: float) -> None:
     stage.moved = True
     if stage.begun_at is None:
         stage.begun_at = now
-        stage.changes.append((now, 0.0))
+        stage.changes.append((now, stage.done_before))
     done = stage.done
     if done < stage.changes[-1][1]:
         # A task began again: measure from here, not across the loss.

@@ -127,7 +127,7 @@ def _describe_population(run: Run, echo: Echo) -> None:
 
 def _describe_attributes(run: Run, echo: Echo) -> None:
     """How each attribute is distributed over the run's specs, beside the chances that the configuration states."""
-    specs = [spec for report in run.render_reports().values() for spec in report.specs]
+    specs = list(run.specs().values())
     if not specs:
         echo("no avatars yet: nothing to count attributes of")
         return

@@ -1,6 +1,6 @@
 """What a Blender process is told and what it answers; the keys of a shard's samples."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -246,8 +246,13 @@ def parse_event(line: str | bytes) -> Event:
     return _EVENTS.validate_json(line)
 
 
-class RenderReport(Record):
-    """Ledger entry of a shard, and what its task returns. Small: no pixels."""
+class RenderedShard(Record):
+    """What a shard's ledger entry says of its photographs; who is on them, it leaves to :class:`RenderReport`.
+
+    People are nine tenths of the bytes, and a run has thousands of shards: whoever asks how far it is reads this.
+    """
+
+    left_unread: ClassVar[tuple[str, ...]] = ("specs",)
 
     schema_version: int
     fingerprint: str
@@ -259,11 +264,6 @@ class RenderReport(Record):
     tar_bytes: int
     avatar_sha256: dict[str, str]
     """Per avatar id, a hash over the names and hashes of its files: what a fit depends on."""
-    specs: tuple[AvatarSpec, ...]
-    """Specs of all avatars of the shard, failed ones too, in order of index; of a redrawn one, what was rendered.
-
-    Empty where ``captures`` tell where the avatars come from.
-    """
     seconds: dict[str, float]
     """Mean seconds an avatar per step, and of the shard in all."""
     started_at: float
@@ -285,3 +285,15 @@ class RenderReport(Record):
     """Per avatar id, where its part of the tar begins, and how many bytes it has."""
     people_version: int = 0
     """``conventions.PEOPLE_VERSION`` by which its people were made; 0 where captures stand in their place."""
+
+
+class RenderReport(RenderedShard):
+    """Ledger entry of a shard. Small: no pixels."""
+
+    left_unread: ClassVar[tuple[str, ...]] = ()
+
+    specs: tuple[AvatarSpec, ...]
+    """Specs of all avatars of the shard, failed ones too, in order of index; of a redrawn one, what was rendered.
+
+    Empty where ``captures`` tell where the avatars come from.
+    """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.contracts.errors import DataError
 from pipeline.contracts.planes import FitShardReport, OwnFitReport
-from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.rendering import RenderedShard
 from pipeline.contracts.stage import StageReport
 from pipeline.run.current import Entry, why_stale
 from pipeline.run.run import Run
@@ -70,11 +70,11 @@ def _count_of_avatars(run: Run, stage: str, entries: Sequence[Entry]) -> StageSt
     done: set[int] = set()
     failed: set[int] = set()
     for entry in entries:
-        if isinstance(entry, RenderReport):
+        if isinstance(entry, RenderedShard):
             done.update(entry.done)
         if isinstance(entry, FitShardReport):
             done.update(fit.avatar for fit in entry.fits)
-        if isinstance(entry, RenderReport | FitShardReport):
+        if isinstance(entry, RenderedShard | FitShardReport):
             failed.update(failure.avatar for failure in entry.failures)
         if isinstance(entry, OwnFitReport):
             done.update([entry.fit.avatar] if entry.fit is not None else [])

@@ -1,14 +1,17 @@
 """The stages that a visit asks for as a graph of Ray tasks, as the table of stages says."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from cluster.dag import Task
 from cluster.session import SessionInfo
 from pipeline.config.setting import value_of
 from pipeline.contracts.errors import DataError
 from pipeline.driver.request import Visit
-from pipeline.driver.worker_group import Group, Node, do_work
+from pipeline.driver.worker_group import Group, Node, do_task
 from pipeline.io.files import visit_settings
+from pipeline.run.current import Entry, is_done
+from pipeline.run.run import Run
 from pipeline.run.stage_table import STAGES, Stage, inputs_of
 from pipeline.stages.work import WorkItem
 
@@ -39,11 +42,19 @@ class _Graph:
 
     def __init__(self, visit: Visit, fingerprints: dict[str, str], session: SessionInfo) -> None:
         self.visit, self.config, self.fingerprints, self.session = visit, visit.config, fingerprints, session
+        self.storage = visit_settings()
         self.tasks: dict[str, list[Task]] = {}
+        self.names: dict[str, list[str]] = {}
+        """Of a stage's tasks, in order."""
+        self.done: set[str] = set()
+        """Names of the tasks that are done, as all are that they come after."""
 
     def add(self, stage: Stage) -> None:
         """Make a stage's tasks; those of the stages before it are there."""
-        self.tasks[stage.name] = [self._task(stage, number) for number in self._numbers(stage)]
+        tasks = self.tasks[stage.name] = [self._task(stage, number) for number in self._numbers(stage)]
+        self.names[stage.name] = [task.name for task in tasks]
+        if stage.name == "render" and self.session.is_local:
+            self.tasks[stage.name] = self._released(tasks)
 
     def _task(self, stage: Stage, number: int) -> Task:
         item = WorkItem(
@@ -52,7 +63,7 @@ class _Graph:
             self.fingerprints[stage.name],
             number,
             retry_failed=self.visit.retry_failed,
-            storage=visit_settings(),
+            storage=self.storage,
         )
         cpus, gpus = self._cpus(stage), self._gpus(stage)
         workers = self.config.train.workers if stage.trained else self.config.decoder.workers
@@ -60,17 +71,39 @@ class _Graph:
         if stage.trained or (stage.group_work and workers > 1):
             storage = self.visit.layout.scratch / "ray_train" / stage.name
             group = Group(workers, int(cpus), gpus, storage, node_wait_s(self.visit))
+        name = item.name if stage.per == "run" else f"{stage.name}/{item.name}"
+        after = self._after(stage, number)
+        nothing_to_do = self.done.issuperset(after) and self._is_done(stage, item)
+        if nothing_to_do:
+            self.done.add(name)
         return Task(
-            name=item.name if stage.per == "run" else f"{stage.name}/{item.name}",
+            name=name,
             stage=stage.name,
-            function=do_work,
+            function=do_task,
             item=Node(item, group),
-            after=self._after(stage, number),
+            after=tuple(before for before in after if before not in self.done),
             total=item.units,
             unit=stage.unit,
             num_cpus=cpus if group is None else 0.0,
             num_gpus=gpus if group is None else 0.0,
+            is_done=nothing_to_do,
         )
+
+    def _is_done(self, stage: Stage, item: WorkItem) -> bool:
+        """Whether there is nothing to do, as the visit's ledgers were when it began."""
+        run, entry = self.visit.run, _entry(self.visit.run, stage, item.number)
+        return entry is not None and is_done(run, entry, item.fingerprint, retry_failed=item.retry_failed)
+
+    def _released(self, renders: list[Task]) -> list[Task]:
+        """Renders of one machine, a few at a time.
+
+        There Ray serves first what was ready first: the decoder and the fits, once ready, would wait until the whole
+        population is rendered.
+        """
+        window = int(self.session.cpus // self.config.render.threads) + 1
+        waiting = [task.name for task in renders if not task.is_done]
+        before = dict(zip(waiting[window:], waiting, strict=False))
+        return [replace(task, after=(before[task.name],)) if task.name in before else task for task in renders]
 
     def _numbers(self, stage: Stage) -> Iterable[int]:
         """Of a stage's work items; a run is one, with the number 0."""
@@ -89,29 +122,19 @@ class _Graph:
         return shards
 
     def _after(self, stage: Stage, number: int) -> tuple[str, ...]:
-        if stage.name == "render":
-            # On one machine Ray serves first what was ready first. Renders are released a few at a time, so that the
-            # decoder and the fits, once ready, need not wait until the whole population is rendered.
-            window = int(self.session.cpus // self.config.render.threads) + 1
-            before = WorkItem(self.visit.run, "render", "", max(0, number - window)).name
-            return (f"render/{before}",) if self.session.is_local and number >= window else ()
         if stage.name == "decoder":
-            renders = self._names("render")
+            renders = self.names.get("render", [])
             shards = sorted({self.config.render.shard_of(avatar) for avatar in self.config.decoder_avatars()})
             return tuple(renders[shard] for shard in shards) if renders else ()
         if stage.per == "shard":
-            return (*self._names("render")[number : number + 1], *self._last(inputs_of(stage.name)))
+            return (*self.names.get("render", [])[number : number + 1], *self._last(inputs_of(stage.name)))
         return self._last(inputs_of(stage.name))
-
-    def _names(self, stage: str) -> list[str]:
-        """Names of a stage's tasks, in order."""
-        return [task.name for task in self.tasks.get(stage, ())]
 
     def _last(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Tasks of these stages; in place of a stage that the visit leaves out, those of the stages before it."""
         names: dict[str, None] = {}
         for stage in stages:
-            found = self._names(stage) if stage in self.tasks else self._last(inputs_of(stage))
+            found = self.names[stage] if stage in self.names else self._last(inputs_of(stage))
             names.update(dict.fromkeys(found))
         return tuple(names)
 
@@ -122,3 +145,14 @@ class _Graph:
     def _gpus(self, stage: Stage) -> float:
         device = self.config.render.device if stage.name == "render" else self.config.device
         return 1.0 if self.session.gpus >= 1 and device != "cpu" else 0.0
+
+
+def _entry(run: Run, stage: Stage, number: int) -> Entry | None:
+    """What is published of a work item, if anything is."""
+    if stage.name == "render":
+        return run.render_reports().get(number)
+    if stage.name == "fit":
+        return run.fit_reports().get(number)
+    if stage.name == "own":
+        return run.own_reports().get(number)
+    return run.decoder_report() if stage.name == "decoder" else run.stage_report(stage.name)

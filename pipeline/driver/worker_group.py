@@ -56,6 +56,11 @@ def do_work(node: Node, inputs: tuple[Any, ...], progress: Progress) -> Any:
     return _run(replace(node.item, requested_at=time.time()), node.group, progress)
 
 
+def do_task(node: Node, inputs: tuple[Any, ...], progress: Progress) -> None:
+    """:func:`do_work` as a task: what it returns stands in the ledger, and no driver holds thousands of entries."""
+    do_work(node, inputs, progress)
+
+
 def guarded(item: Any, context: Any) -> Any:
     """One worker's part; what the user has to mend comes back as a value, because trying again would not help."""
     try:

@@ -106,10 +106,10 @@ def versions(folder: Path) -> dict[str, tuple[int, int]]:
         return {found.path.name: run_objects.version_of(found) for found in listed}
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+            statuses = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
+            return {name: (status.st_mtime_ns, status.st_size) for name, status in statuses}
     except FileNotFoundError:
         return {}
-    return {name: (status.st_mtime_ns, status.st_size) for name, status in found}
 
 
 def why_changed(path: Path, sha256: str, *, since: float, size: int | None = None) -> str:

@@ -4,8 +4,11 @@ An entry that is absent means "not done"; one that cannot be read is an error, n
 finished work silently would hide that something damaged it.
 """
 
+import contextlib
+import gc
 import json
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -47,7 +50,30 @@ def read_ledger(path: Path, record_type: type[AnyRecord]) -> AnyRecord | None:
 def _read_version(path: Path, record_type: type[AnyRecord], version: tuple[int, int, int]) -> AnyRecord:
     """One published version of an entry: who reads anew parses only what changed, and records cannot change."""
     del version
+    for key in record_type.left_unread:
+        short = _without_last(path, key)
+        if short is not None:
+            with contextlib.suppress(ValidationError):  # more was cut off than that: it is of an older version
+                record = record_type.from_json(short)
+                if getattr(record, "schema_version", SCHEMA_VERSION) == SCHEMA_VERSION:
+                    return record
     return parse_record(path.read_bytes(), record_type, where=str(path), remedy=_REMEDY)
+
+
+def _without_last(path: Path, key: str) -> bytes | None:
+    """An entry without its last key, a long list that is not even read; ``None`` where it does not end so."""
+    begin, end = f'\n "{key}": [\n'.encode(), b"\n ]\n}\n"
+    with path.open("rb") as handle:
+        head = b""
+        while begin not in head:
+            block = handle.read(2**14)
+            if not block:
+                return None
+            head += block
+        handle.seek(-len(end), os.SEEK_END)
+        if handle.read() != end:
+            return None
+    return head[: head.index(begin)].removesuffix(b",") + b"\n}\n"
 
 
 def write_ledger(path: Path, record: Record) -> None:
@@ -71,7 +97,20 @@ def read_entries(folder: Path, names: Sequence[str], record_type: type[AnyRecord
         there = _listed(folder, record_type, set(names))
         return {name: there[name] for name in names if name in there}
     found = ((name, read_ledger(folder / f"{name}.json", record_type)) for name in names)
-    return {name: record for name, record in found if record is not None}
+    with _without_collection():
+        return {name: record for name, record in found if record is not None}
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Thousands of records at once have Python look for garbage among them again and again; there is none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_ledgers(folder: Path, record_type: type[AnyRecord]) -> dict[str, AnyRecord]:
@@ -116,17 +155,26 @@ def parse_record(data: bytes, record_type: type[AnyRecord], *, where: str, remed
 
     Another ``schema_version`` is told before anything else, since its fields may differ.
     """
+    invalid: ValidationError | None = None
     try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error}): {remedy}") from None
-    version = found.get("schema_version", SCHEMA_VERSION) if isinstance(found, dict) else SCHEMA_VERSION
+        record = record_type.from_json(data)
+        version = getattr(record, "schema_version", SCHEMA_VERSION)
+    except ValidationError as error:
+        invalid, version = error, _version_of(data, where, remedy)
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{where} has schema version {version!r}, and this program reads version {SCHEMA_VERSION}: "
             "use the version of rodin-pipe that wrote it, or start a new run"
         )
+    if invalid is not None:
+        raise DataError(f"{where} is no valid {record_type.__name__} ({validation_summary(invalid)}): {remedy}")
+    return record
+
+
+def _version_of(data: bytes, where: str, remedy: str) -> object:
+    """What an entry that does not parse says of its schema; raises ``DataError`` where it is no JSON at all."""
     try:
-        return record_type.from_json(data)
-    except ValidationError as error:
-        raise DataError(f"{where} is no valid {record_type.__name__} ({validation_summary(error)}): {remedy}") from None
+        found = json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON ({error}): {remedy}") from None
+    return found.get("schema_version", SCHEMA_VERSION) if isinstance(found, dict) else SCHEMA_VERSION

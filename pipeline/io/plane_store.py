@@ -12,7 +12,7 @@ one that is not is an error.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -212,7 +212,12 @@ class PlaneStore:
 
     def chunk(self, name: str, avatar: int) -> Path:
         """The file that holds one avatar of an array."""
-        return self.path / name / ".".join(("c", str(avatar), *["0"] * (self.arrays[name].ndim - 1)))
+        return self.path / name / self.chunk_name(name)(avatar)
+
+    def chunk_name(self, name: str) -> Callable[[int], str]:
+        """How the files of an array are named, by avatar."""
+        behind = ".0" * (self.arrays[name].ndim - 1)
+        return lambda avatar: f"c.{avatar}{behind}"
 
     def chunk_bytes(self, name: str) -> int | None:
         """Bytes of each of an array's chunks; ``None`` where they are compressed."""

@@ -8,11 +8,11 @@ from typing import TypeAlias
 from pipeline.contracts.conventions import PEOPLE_VERSION
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
-from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.rendering import RenderedShard
 from pipeline.contracts.stage import StageReport
 from pipeline.run.run import Run
 
-Entry: TypeAlias = RenderReport | DecoderReport | FitShardReport | OwnFitReport | StageReport
+Entry: TypeAlias = RenderedShard | DecoderReport | FitShardReport | OwnFitReport | StageReport
 """What a stage's ledger holds of a work item."""
 
 OTHER_CONFIGURATION = "made with another configuration"
@@ -28,7 +28,7 @@ def why_stale(run: Run, entry: Entry, fingerprint: str) -> str:
     """
     if entry.fingerprint != fingerprint:
         return _other_people(entry) or OTHER_CONFIGURATION
-    if isinstance(entry, RenderReport):
+    if isinstance(entry, RenderedShard):
         return ""
     if isinstance(entry, StageReport):
         return _other_inputs(run, entry)
@@ -43,10 +43,12 @@ def why_stale(run: Run, entry: Entry, fingerprint: str) -> str:
     decoder = run.decoder_report()
     if decoder is not None and entry.decoder_sha256 != decoder.decoder_sha256:
         return OTHER_DECODER
-    if run.render_report(entry.shard) is not None:
-        changed = any(run.render_source(fit.avatar) != fit.source_sha256 for fit in entry.fits)
-        return OTHER_RENDERS if changed else ""
-    return ""
+    renders = run.render_report(entry.shard)
+    if renders is None:
+        return ""
+    sources = renders.avatar_sha256
+    changed = any(sources.get(format_avatar(fit.avatar)) != fit.source_sha256 for fit in entry.fits)
+    return OTHER_RENDERS if changed else ""
 
 
 def is_done(run: Run, entry: Entry, fingerprint: str, *, retry_failed: bool = False) -> bool:
@@ -62,14 +64,14 @@ def is_done(run: Run, entry: Entry, fingerprint: str, *, retry_failed: bool = Fa
     if retry_failed and entry.failures:
         return False
     failed = {failure.avatar for failure in entry.failures}
-    if isinstance(entry, RenderReport):
+    if isinstance(entry, RenderedShard):
         return set(run.config.render.avatars_of(entry.shard)) <= {*entry.done, *failed}
     renders = run.render_report(entry.shard)
     return renders is not None and set(renders.done) <= {fit.avatar for fit in entry.fits} | failed
 
 
 def _other_people(entry: Entry) -> str:
-    if not isinstance(entry, RenderReport) or entry.captures or entry.people_version == PEOPLE_VERSION:
+    if not isinstance(entry, RenderedShard) or entry.captures or entry.people_version == PEOPLE_VERSION:
         return ""
     return (
         f"its people are of version {entry.people_version}, and this program makes version {PEOPLE_VERSION}: "

@@ -6,6 +6,7 @@ headers in place of hashes. ``rodin-pipe inspect --verify`` hashes everything.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,7 +113,13 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
     except DataError as error:
         yield Damage(stage, run.layout.planes, "cannot be opened", str(error))
         return
-    there = {name: versions(run.layout.planes / name) for name in store.arrays}
+    # Three files an avatar, asked about before each visit: nothing is made of names that are as they should be.
+    with ThreadPoolExecutor(len(store.arrays)) as pool:  # it is the file system that is waited for
+        listed = pool.map(versions, [run.layout.planes / name for name in store.arrays])
+        arrays = [
+            (name, there, store.chunk_bytes(name), store.chunk_name(name))
+            for name, there in zip(store.arrays, listed, strict=True)
+        ]
     hashed = 0
     for shard, report in reports.items():
         ledger = run.layout.ledger("fit", format_shard(shard))
@@ -121,9 +128,11 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
             "--redo fit does all"
         )
         for fit in report.fits:
-            for name in store.arrays:
-                chunk, size = store.chunk(name, fit.avatar), store.chunk_bytes(name)
-                found = there[name].get(chunk.name)
+            for name, there, size, named in arrays:
+                found = there.get(named(fit.avatar))
+                if found is not None and found[1] == size and found[0] / 1e9 <= report.finished_at and size:
+                    continue
+                chunk = store.chunk(name, fit.avatar)
                 if found is None:
                     yield Damage(stage, chunk, "is missing", remedy)
                 elif found[1] == 0:

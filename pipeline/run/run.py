@@ -18,7 +18,7 @@ from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.bucket_path import place
 from pipeline.contracts.naming import RunLayout, format_avatar, format_shard, parse_avatar, parse_shard
 from pipeline.contracts.planes import DecoderReport, FitShardReport, OwnFitReport
-from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.rendering import RenderedShard, RenderReport
 from pipeline.contracts.stage import StageReport
 from pipeline.io.files import exists
 from pipeline.io.ledger import read_entries, read_ledger, read_ledgers
@@ -83,17 +83,24 @@ class Run:
         return self.rendered.shard(self.config.render.shard_of(avatar))
 
     @_from_ledgers
-    def render_reports(self) -> dict[int, RenderReport]:
-        """Published render ledgers, by shard."""
+    def render_reports(self) -> dict[int, RenderedShard]:
+        """Published render ledgers, by shard; who was drawn, :meth:`specs` tells."""
         shards = [format_shard(shard) for shard in range(self.config.render.num_shards)]
-        found = read_entries(self.rendered.ledgers("render"), shards, RenderReport)
+        found = read_entries(self.rendered.ledgers("render"), shards, RenderedShard)
         return {parse_shard(shard): report for shard, report in found.items()}
 
-    def render_report(self, shard: int) -> RenderReport | None:
-        """The render ledger of a shard, if it is published."""
-        if self.known is not None:
+    def render_report(self, shard: int) -> RenderedShard | None:
+        """The render ledger of a shard, if it is published.
+
+        A snapshot that was asked for all has it from them; else a task of one shard would read those of thousands.
+        """
+        if self.known is not None and ("render_reports",) in self.known:
             return self.render_reports().get(shard)
-        return read_ledger(self.rendered.ledger("render", format_shard(shard)), RenderReport)
+        return self._render_report(shard)
+
+    @_from_ledgers
+    def _render_report(self, shard: int) -> RenderedShard | None:
+        return read_ledger(self.rendered.ledger("render", format_shard(shard)), RenderedShard)
 
     @_from_ledgers
     def fit_reports(self) -> dict[int, FitShardReport]:
@@ -135,9 +142,11 @@ class Run:
     @_from_ledgers
     def specs(self) -> dict[int, AvatarSpec]:
         """Spec of each avatar of the published shards, failed ones too, by index."""
+        shards = [format_shard(shard) for shard in range(self.config.render.num_shards)]
+        found = read_entries(self.rendered.ledgers("render"), shards, RenderReport)
         specs: dict[int, AvatarSpec] = {}
-        for shard, report in self.render_reports().items():
-            specs |= dict(zip(self.config.render.avatars_of(shard), report.specs, strict=False))
+        for shard, report in found.items():
+            specs |= dict(zip(self.config.render.avatars_of(parse_shard(shard)), report.specs, strict=False))
         return specs
 
     @_from_ledgers

@@ -12,7 +12,7 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.naming import RunLayout, format_avatar
 from pipeline.contracts.planes import FitReport, FitShardReport
-from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.rendering import RenderedShard
 from pipeline.contracts.report.page import (
     DistanceRow,
     FailureRow,
@@ -218,7 +218,7 @@ def _stage_times(run: Run) -> tuple[StageTime, ...]:
     )
 
 
-def _span(reports: Collection[RenderReport] | Collection[FitShardReport]) -> tuple[float, float]:
+def _span(reports: Collection[RenderedShard] | Collection[FitShardReport]) -> tuple[float, float]:
     return min(report.started_at for report in reports), max(report.finished_at for report in reports)
 
 

@@ -150,6 +150,21 @@ def test_progress_grows_and_ends_complete(session: SessionInfo) -> None:
     assert (last.done, last.total, last.tasks_done, last.running, last.ended) == (90.0, 90.0, 3, (), True)
 
 
+def test_what_is_known_to_be_done_is_counted_and_not_run(session: SessionInfo) -> None:
+    told: list[StageProgress] = []
+    results = run_tasks(
+        [
+            Task("t/0", "t", fail, ValueError("it was run"), total=3.0, is_done=True, num_cpus=64.0),
+            Task("t/1", "t", see, None, after=("t/0",), total=3.0),
+        ],
+        on_progress=told.append,
+    )
+    assert results == {"t/0": None, "t/1": (None,)}
+    assert list(results.timings) == ["t/1"]
+    assert (told[0].done, told[-1].done, told[-1].tasks_done) == (3.0, 6.0, 2)
+    assert run_tasks([Task("t", "t", fail, ValueError("it was run"), is_done=True)]) == {"t": None}
+
+
 def test_a_task_too_large_for_every_node_is_refused(session: SessionInfo) -> None:
     started = time.monotonic()
     with pytest.raises(ResourceError, match=r"^big needs 64 CPUs .* the nodes have 2 CPUs"):

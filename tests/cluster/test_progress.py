@@ -41,6 +41,19 @@ def test_rate_and_time_left_are_those_of_the_window() -> None:
     assert stage(progress, "render", 108.0).rate_per_s == 2.0 / 8.0
 
 
+def test_what_was_done_before_counts_and_no_rate_knows_it() -> None:
+    progress = ProgressBoard([(f"render/{i}", "render", "avatar", 5.0) for i in range(4)])
+    progress.begin_with(["render/0", "render/1", "render/2"])
+    (render,) = progress.moved(0.0)
+    assert (render.done, render.total, render.tasks_done, render.ended) == (15.0, 20.0, 3, False)
+    progress.update({"render/3": letter(None, 5.0)}, now=100.0)
+    progress.update({"render/3": letter(2.0, 5.0)}, now=104.0)
+    assert stage(progress, "render", 104.0).rate_per_s == 2.0 / 4.0
+    assert stage(progress, "render", 104.0).eta_s == (20.0 - 17.0) / (2.0 / 4.0)
+    progress.ended("render/3", failed=False, now=110.0)
+    assert stage(progress, "render", 110.0).ended and stage(progress, "render", 110.0).done == 20.0
+
+
 def test_old_changes_leave_the_window() -> None:
     progress = ProgressBoard([("t", "train", "step", 2000.0)])
     progress.update({"t": letter(None, 2000.0)}, now=0.0)

@@ -34,5 +34,5 @@ def test_two_processes_fit_what_two_threads_fit(finished, without, tmp_path):
     )
     assert not result.report.failed_tasks
     assert result.states["decoder"].word == "done"
-    assert result.results["decoder"].decoder_sha256 == report.decoder_sha256
+    assert result.run.decoder_report().decoder_sha256 == report.decoder_sha256
     assert tree_hashes(layout.decoder) == expected

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.contracts.planes import FitShardReport
-from pipeline.contracts.rendering import RenderReport
+from pipeline.contracts.rendering import RenderedShard
 from pipeline.contracts.report.page import ReportData
 from pipeline.contracts.units import bytes_text
 from pipeline.io.files import exists, read_bytes
@@ -93,7 +93,7 @@ def _training(run: Run) -> str:
     )
 
 
-def _span(reports: Iterable[RenderReport | FitShardReport]) -> float:
+def _span(reports: Iterable[RenderedShard | FitShardReport]) -> float:
     """Seconds from begin to end of each shard, added up."""
     return sum(report.finished_at - report.started_at for report in reports)
 

@@ -137,6 +137,42 @@ def test_a_fit_of_what_is_rendered_already(tmp_path):
     assert tasks["decoder"].after == () and tasks["fit/shard-00003"].after == ("decoder",)
 
 
+def test_what_is_done_is_no_task_and_nothing_waits_for_it(tmp_path):
+    asked = visit(tmp_path, ("render", "decoder", "fit"))
+    of = stage_fingerprints(asked.config)
+    for shard, avatars in ((0, (0, 1)), (1, (2, 3)), (2, (4, 5)), (3, (6,)), (4, (8,))):
+        write_render(asked.layout, shard, avatars, fingerprint="other" if shard == 2 else of["render"])
+    write_decoder(asked.layout, (0, 1, 2, 3), fingerprint=of["decoder"])
+    for shard, avatars in ((0, (0, 1)), (2, (4, 5)), (3, (6,))):
+        write_fit(asked.layout, shard, avatars, fingerprint=of["fit"])
+    tasks = tasks_of(asked, session())
+    assert sorted(name for name, task in tasks.items() if not task.is_done) == [
+        "fit/shard-00001",
+        "fit/shard-00002",  # done, but of renders that are made again
+        "fit/shard-00004",
+        "render/shard-00002",
+    ]
+    assert tasks["fit/shard-00002"].after == ("render/shard-00002",) and tasks["fit/shard-00001"].after == ()
+    again = tasks_of(dataclasses.replace(asked, retry_failed=True), session())
+    assert not again["render/shard-00003"].is_done, "avatar 7 is listed as failed"
+    assert not again["fit/shard-00003"].is_done and again["fit/shard-00003"].after == ("render/shard-00003",)
+
+
+def test_the_renders_that_are_left_are_released_a_few_at_a_time(tmp_path):
+    asked = visit(tmp_path, ("render",), "render.num_avatars=14")
+    for shard in (0, 1, 3):
+        write_render(
+            asked.layout, shard, (2 * shard, 2 * shard + 1), fingerprint=stage_fingerprints(asked.config)["render"]
+        )
+    tasks = tasks_of(asked, session(cpus=2.0))
+    assert {name: task.after for name, task in tasks.items() if not task.is_done} == {
+        "render/shard-00002": (),
+        "render/shard-00004": (),
+        "render/shard-00005": (),
+        "render/shard-00006": ("render/shard-00002",),
+    }
+
+
 def fill(store, avatar):
     store.write(avatar, np.ones((3, 2, 32, 32), np.float16), np.ones((3, 2, 32, 32), np.float16))
 

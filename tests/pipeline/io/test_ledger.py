@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support.ledgers import write_render
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError
+from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.planes import FitReport, FitShardReport
+from pipeline.contracts.rendering import RenderedShard, RenderReport
 from pipeline.io.ledger import forget_ledgers, read_ledger, read_ledgers, write_ledger
 
 
@@ -85,3 +88,50 @@ def test_json_that_is_no_entry_is_an_error(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.json"):
         read_ledger(path, FitShardReport)
+
+
+def rendered(tmp_path: Path) -> tuple[Path, RenderReport]:
+    layout = RunLayout(tmp_path)
+    write_render(layout, 0, (0, 1))
+    path = layout.ledger("render", "shard-00000")
+    whole = read_ledger(path, RenderReport)
+    assert whole is not None and len(whole.specs) == 2
+    return path, whole
+
+
+def test_who_was_drawn_is_left_unread_however_it_is_written(tmp_path: Path) -> None:
+    path, whole = rendered(tmp_path)
+    expected = {name: value for name, value in whole if name != "specs"}
+    assert dict(read_ledger(path, RenderedShard) or ()) == expected
+    text = path.read_text()
+    as_written = json.loads(text)
+    first = {"specs": as_written["specs"], **as_written}
+    for other in (
+        text.replace("\n", " "),
+        json.dumps(as_written),
+        json.dumps(first, indent=1),
+        json.dumps({**as_written, "specs": []}, indent=1),
+        json.dumps({**as_written, "specs": [], "rejections": []}, indent=1),
+    ):
+        path.write_text(other)
+        assert dict(read_ledger(path, RenderedShard) or ()) == expected
+    specs = text.index('"caption"')
+    path.write_text(text[:specs] + "nonsense" + text[specs:])
+    assert dict(read_ledger(path, RenderedShard) or ()) == expected, "it is not looked at"
+    with pytest.raises(DataError, match="is no JSON"):
+        read_ledger(path, RenderReport)
+
+
+def test_an_entry_that_was_cut_off_is_damaged_whatever_is_read_of_it(tmp_path: Path) -> None:
+    path, _ = rendered(tmp_path)
+    text = path.read_text()
+    for end in (10, text.index('"specs"') + 20, text.index("\n ]", text.index('"specs"')) + 3, len(text) - 3):
+        path.write_text(text[:end])
+        with pytest.raises(DataError, match="is no JSON"):
+            read_ledger(path, RenderedShard)
+    path.write_text(text.replace('"shard": 0', '"shard": 0, "colour": 1'))
+    with pytest.raises(DataError, match="colour"):
+        read_ledger(path, RenderedShard)
+    path.write_text(text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
+    with pytest.raises(DataError, match="schema version 99"):
+        read_ledger(path, RenderedShard)

@@ -5,6 +5,7 @@ import pytest
 from support.ledgers import write_decoder, write_fit, write_own, write_render, write_stage
 
 from pipeline.config.load import load_config
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.people.draw import draw_avatar
 from pipeline.run.current import is_done, why_stale
@@ -110,6 +111,10 @@ def test_one_avatars_renders_are_asked_of_its_shard_alone(layout):
     assert {a: source for a in range(6) if (source := run.render_source(a))} == run.render_sources()
     layout.ledger("render", format_shard(0)).write_text("damaged")
     assert run.render_source(3) == "s3"
+    assert run.snapshot().render_source(3) == "s3", "a task of one shard reads no other's"
+    asked_for_all = Run(layout, CONFIG.model_copy(update={"renders_from": ""})).snapshot()
+    with pytest.raises(DataError):
+        asked_for_all.render_reports()
 
 
 def test_the_hash_of_a_decoder(tmp_path):
