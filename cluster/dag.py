@@ -20,8 +20,9 @@ from typing import Any
 
 import ray
 
+from cluster.nodes import Nodes, wait_for_nodes
 from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
-from pipeline.contracts.errors import ResourceError, RodinError
+from pipeline.contracts.errors import RodinError
 from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
@@ -51,7 +52,9 @@ class Task:
     num_cpus: float = 1.0
     """CPUs that Ray keeps for it."""
     num_gpus: float = 0.0
-    """Asked for only where the cluster has a GPU at all."""
+    """Asked for only where a node of its kind has a GPU at all."""
+    node_kind: str = ""
+    """``render`` or ``train``: where the cluster has nodes of kinds (:mod:`cluster.nodes`), the one it runs on."""
     max_retries: int = 2
     """How often the task is started again after its worker process died; an exception is never tried again."""
     is_done: bool = False
@@ -117,14 +120,13 @@ def run_tasks(
     Ctrl-C, SIGTERM and whatever else unwinds the stack cancel the tasks that have not ended.
     """
     ordered = _in_order(tasks)
-    has_gpu = ray.cluster_resources().get("GPU", 0.0) > 0
-    _check_nodes(ordered, has_gpu, wait_for_nodes_s)
+    nodes = wait_for_nodes((task for task in ordered if not task.is_done), wait_for_nodes_s)
     board = ProgressBoard([(task.name, task.stage, task.unit, task.total) for task in ordered])
     board.begin_with(task.name for task in ordered if task.is_done)
-    graph = _Graph(ordered, has_gpu, watched=on_progress is not None)
+    graph = _Graph(ordered, nodes, watched=on_progress is not None)
     try:
         graph.submit_all()
-        nodes = _Nodes()
+        deaths = _Deaths()
         while graph.pending:
             ended = graph.wait(POLL_S)
             if on_progress is not None:
@@ -133,7 +135,7 @@ def run_tasks(
                 for name in ended:
                     board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
                 if on_loss is not None:
-                    for line in nodes.lost(board, now, last=not graph.pending):
+                    for line in deaths.lost(board, now, last=not graph.pending):
                         on_loss(line)
                 for stage in board.moved(now) if graph.pending else board.stages(now):
                     on_progress(stage)
@@ -174,7 +176,7 @@ _execute = ray.remote(_execute_here)
 _mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox)
 
 
-class _Nodes:
+class _Deaths:
     """The nodes that are alive, looked at now and then."""
 
     def __init__(self) -> None:
@@ -203,12 +205,12 @@ class _Nodes:
 class _Graph:
     """The submitted tasks: ``pending`` has the references that have not ended, ``results`` the rest."""
 
-    def __init__(self, tasks: Sequence[Task], has_gpu: bool, *, watched: bool) -> None:
+    def __init__(self, tasks: Sequence[Task], nodes: Nodes, *, watched: bool) -> None:
         self.pending: dict[Any, str] = {}
         self.results = TaskResults()
         self._tasks = {task.name: task for task in tasks}
         self.results |= {task.name: None for task in tasks if task.is_done}
-        self._has_gpu = has_gpu
+        self._nodes = nodes
         self._mailbox = _mailbox.remote() if watched else None
         self._letters: Any = None
         self._references: dict[str, Any] = {}
@@ -259,10 +261,12 @@ class _Graph:
             _Ended(self.results[other], None) if other in self.results else self._references[other]
             for other in task.after
         )
+        asked = self._nodes.asked(task)
         remote = _execute.options(
             name=name,
-            num_cpus=task.num_cpus,
-            num_gpus=task.num_gpus if self._has_gpu else 0,
+            num_cpus=asked.pop("CPU"),
+            num_gpus=asked.pop("GPU"),
+            resources=asked,
             max_retries=task.max_retries,
         )
         reference = remote.remote(name, task.function, task.item, self._mailbox, *inputs)
@@ -323,28 +327,3 @@ def _in_order(tasks: Sequence[Task]) -> list[Task]:
     for task in tasks:
         place(task)
     return list(ordered.values())
-
-
-def _check_nodes(tasks: Sequence[Task], has_gpu: bool, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
-    while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        homeless = [
-            task
-            for task in tasks
-            if not task.is_done
-            and not any(
-                node.get("CPU", 0.0) >= task.num_cpus and (not has_gpu or node.get("GPU", 0.0) >= task.num_gpus)
-                for node in nodes
-            )
-        ]
-        if not homeless:
-            return
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(1.0)
-    sizes = ", ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
-    raise ResourceError(
-        f"{homeless[0].name} needs {homeless[0].num_cpus:g} CPUs and {homeless[0].num_gpus if has_gpu else 0:g} GPUs "
-        f"on one node, and the nodes have {sizes or 'nothing'}: lower what it needs, or add a larger node"
-    )

@@ -24,6 +24,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster.context import TrainingContext
+from cluster.nodes import KINDS, Nodes
 from pipeline.contracts.errors import ResourceError, RodinError
 from pipeline.contracts.stage import Progress
 
@@ -46,6 +47,7 @@ def run_training(
     storage: Path,
     name: str,
     progress: Progress,
+    node_kind: str = "",
     max_failures: int = 2,
     wait_for_nodes_s: float = 0.0,
 ) -> dict[str, Any]:
@@ -56,10 +58,11 @@ def run_training(
         item: Handed to ``loop``; pickles.
         num_workers: More than one only makes sense for a loop that uses ``context.prepare``.
         cpus_per_worker: Also the number of torch threads that a worker begins with, at least one.
-        gpus_per_worker: Asked for only where the cluster has a GPU at all; else the device is the CPU.
+        gpus_per_worker: Asked for only where a node of its kind has a GPU at all; else the device is the CPU.
         storage: Folder for the few bytes that Ray Train writes, in ``storage / name``; on a cluster, shared.
         name: Of this training, unique in ``storage`` among those under way.
         progress: What ``context.progress`` calls.
+        node_kind: Of the nodes that the workers run on (:mod:`cluster.nodes`).
         max_failures: How often all workers are started again after one died or raised.
         wait_for_nodes_s: How long to wait for room for the workers, on a cluster that is still growing.
 
@@ -71,8 +74,9 @@ def run_training(
 
     from cluster.torch_trainer import make_trainer
 
-    gpus = gpus_per_worker if ray.cluster_resources().get("GPU", 0.0) > 0 else 0.0
-    resources = {"CPU": cpus_per_worker, **({"GPU": gpus} if gpus else {})}
+    nodes = Nodes.now()
+    gpus = gpus_per_worker if nodes.has_gpu(node_kind) else 0.0
+    resources = {"CPU": cpus_per_worker, **({"GPU": gpus} if gpus else {}), **nodes.marks(node_kind)}
     _check_room(name, resources, num_workers, wait_for_nodes_s)
     # Read by the controller, which gets them from here. Not Ray Train's business: the run folder is ours.
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = str(POLL_S)
@@ -147,7 +151,8 @@ def _check_room(name: str, resources: dict[str, float], num_workers: int, wait_s
         if time.monotonic() >= deadline:
             break
         time.sleep(1.0)
-    needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items())
+    needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items() if kind not in KINDS)
+    needed += "".join(f" on nodes of kind {kind}" for kind in resources if kind in KINDS)
     raise ResourceError(
         f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room}: "
         "lower the number of workers or what each needs"

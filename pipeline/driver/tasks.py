@@ -86,6 +86,7 @@ class _Graph:
             unit=stage.unit,
             num_cpus=cpus if group is None else 0.0,
             num_gpus=gpus if group is None else 0.0,
+            node_kind=stage.node_kind,
             is_done=nothing_to_do,
         )
 

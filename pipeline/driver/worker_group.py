@@ -98,6 +98,7 @@ def _run(item: Any, group: Group, progress: Progress) -> Any:
         storage=group.storage,
         name=item.stage,
         progress=progress,
+        node_kind=STAGES[item.stage].node_kind,
         wait_for_nodes_s=group.wait_for_nodes_s,
     )
     if isinstance(result, RodinError):

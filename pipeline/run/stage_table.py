@@ -65,6 +65,8 @@ class Stage:
     total: Callable[[RunConfig], float] = field(default=lambda config: 1.0)
     """How much a work item is, in ``unit``."""
     unit: str = "avatar"
+    node_kind: Literal["render", "train"] = "train"
+    """Of a cluster's nodes, which take it: they have the packages of the extra of that name."""
     threads: str = "fit.threads"
     """The setting that says how many threads a work item has."""
     memory: Callable[[RunConfig], Terms] | None = None
@@ -108,6 +110,7 @@ STAGES: Final[dict[str, Stage]] = {
             ledger=RenderReport,
             command="render",
             work="pipeline.stages.render:render_shard",
+            node_kind="render",
             threads="render.threads",
         ),
         Stage(
