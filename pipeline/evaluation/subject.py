@@ -257,7 +257,8 @@ class Subject:
         size = self.sampler.sampling.generate.batch
         found = []
         for first in range(0, len(latents), size):
-            plain_keys = [f"{name}/{i:06d}" for i in range(first, min(first + size, len(latents)))]
+            numbers = range(first, min(first + size, len(latents)))
+            plain_keys = [f"{name}/{i:06d}-{_digest(latents[i])}-{len(cameras(i))}" for i in numbers]
             keys = [(key, f"{key}-refined" if refined else key) for key in plain_keys]
             if not all(self.generated.has(*pair) for pair in keys):
                 # A last batch that is not full is filled up, so that its noise does not depend on how many there are.
@@ -292,6 +293,11 @@ class Subject:
         """Hash of the planes of each avatar that is rendered and fitted."""
         rendered = self.run.render_sources()
         return {avatar: sha256 for avatar, sha256 in self.run.plane_sources().items() if avatar in rendered}
+
+
+def _digest(latent: Tensor) -> str:
+    """Tells a latent from others in the name of what was made of it."""
+    return hashlib.sha256(latent.cpu().float().numpy().tobytes()).hexdigest()[:8]
 
 
 def models_sha256(models: ModelFolder) -> str:

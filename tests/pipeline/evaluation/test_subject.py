@@ -38,13 +38,32 @@ def test_pictures_are_kept_and_read_again(tmp_path):
 
 def test_a_sample_that_was_lost_is_made_again_as_it_was(subject):
     first = subject.from_noise(3, tally())
-    path = subject.generated.folder / "noise" / "000001.png"
+    (path,) = (subject.generated.folder / "noise").glob("000001-*-3.png")
     before = path.read_bytes()
     path.unlink()
     again = subject.from_noise(3, tally())
     assert path.read_bytes() == before
     for (plain, refined), (other, others) in zip(first, again, strict=True):
         assert plain.equal(other) and refined.equal(others)
+
+
+def test_what_was_made_of_another_latent_is_not_taken_for_this_one(subject):
+    latents, kept = subject.latents((0, 1)), subject.generated.folder / "swapped"
+    made = []
+    for rows in (latents, latents.flip(0), latents):
+        subject.samples_of("swapped", rows, lambda row: (subject.frontal_camera(),), tally(), refined=False)
+        made.append(len(list(kept.glob("*.png"))))
+    assert made == [2, 4, 4]
+
+
+def test_samples_seen_from_the_front_alone_are_seen_from_all_sides_where_there_are_more_people_to_compare(subject):
+    few = subject.from_noise(3, tally())
+    assert [len(plain) for plain, _ in few] == [3, 3, 1], "two people are held out"
+    more = replace(subject)
+    more.__dict__["held_out"] = (2, 5, 4)
+    many = more.from_noise(3, tally())
+    assert [len(plain) for plain, _ in many] == [3, 3, 3]
+    assert many[2][0][0].equal(few[2][0][0]) and many[1][0].equal(few[1][0])
 
 
 def test_ridge_regression_without_eigen_planes_equals_the_linear_model(subject):
