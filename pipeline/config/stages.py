@@ -261,6 +261,9 @@ class GenerateConfig(Record):
     caption_guidance: float = Field(0.0, ge=0)
     """From noise, each avatar's latent is drawn for one of the captions that the latent model learned from, drawn by
     lot, with this weight: nobody is half bald and half curly. 0 draws latents without a caption."""
+    latent_spread: float = Field(1.0, gt=0, le=2)
+    """Factor on how a drawn latent, from noise or text, differs from the mean of all: a short training draws too close
+    to it, and so too close to everybody."""
     left_over: float = Field(1.0, ge=0, le=1)
     """Share that is kept of how a base sample differs from the linear prediction it stands on: 1 is what was learnt,
     less is nearer to what is expected, with less variety and less grain."""

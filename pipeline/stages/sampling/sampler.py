@@ -69,6 +69,8 @@ class Sampler:
             guidance=guidance,
             generator=generator,
         )
+        statistics = self.latent.statistics
+        drawn = statistics.denormalise(statistics.normalise(drawn) * settings.latent_spread)
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
 
     def edited(self, latents: Tensor, edit: str) -> Tensor:

@@ -17,9 +17,9 @@ CPU = torch.device("cpu")
 NUM = 3
 
 
-def folder(run, guidance):
+def folder(run, guidance, spread=1.0):
     models = ModelFolder.of_run(run.run)
-    generate = models.sampling.generate.model_copy(update={"caption_guidance": guidance})
+    generate = models.sampling.generate.model_copy(update={"caption_guidance": guidance, "latent_spread": spread})
     return replace(models, sampling=models.sampling.model_copy(update={"generate": generate}))
 
 
@@ -57,6 +57,12 @@ def test_each_avatar_is_drawn_for_a_caption_by_lot(made):
     # A text goes before: no lot is drawn.
     text = sampler.captions[:1]
     assert torch.equal(drawn(sampler, text), drawn(replace(sampler, captions=None), text))
+
+
+def test_the_spread_is_a_factor_on_what_differs_from_the_mean(made):
+    near, far = (drawn(load_sampler(folder(made, 2.0, spread), CPU)) for spread in (1.0, 1.5))
+    mean = load_sampler(folder(made, 2.0), CPU).latent.statistics.mean
+    torch.testing.assert_close(far - mean, 1.5 * (near - mean))
 
 
 def test_models_that_kept_none_are_refused_where_captions_are_asked_for(made, tmp_path):
