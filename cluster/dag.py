@@ -19,6 +19,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.nodes import Nodes, wait_for_nodes
 from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
@@ -211,7 +212,9 @@ class _Graph:
         self._tasks = {task.name: task for task in tasks}
         self.results |= {task.name: None for task in tasks if task.is_done}
         self._nodes = nodes
-        self._mailbox = _mailbox.remote() if watched else None
+        # Beside the driver: the node that it would be on else may be one that dies.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self._mailbox = _mailbox.options(scheduling_strategy=here).remote() if watched else None
         self._letters: Any = None
         self._references: dict[str, Any] = {}
         self._inputs: dict[str, tuple[Any, ...]] = {}

@@ -282,11 +282,20 @@ def inspect(
     attributes: Annotated[
         bool, typer.Option("--attributes", help="Draw how each attribute is distributed over the avatars.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="First show how far it goes, whoever drives it, until it is done.")
+    ] = False,
 ) -> None:
     """Say what is in a run: counts, cameras, failures, stale stages; write a contact sheet."""
     with for_the_user():
         from pipeline.commands.inspect import inspect_run
 
+        if watch:
+            from pipeline.commands.watch import watch_run
+            from pipeline.driver.display import stage_display
+
+            with stage_display() as show:
+                watch_run(_open(out), show)
         exit_unless(inspect_run(_open(out), verify=verify, sheet=sheet, echo=typer.echo, attributes=attributes))
 
 

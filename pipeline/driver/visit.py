@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.dag import Task, TaskFailed, TaskResults, run_tasks
+from cluster.metrics import ProgressMetrics
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo, ray_session
 from pipeline.blender_process import check_blender
@@ -105,9 +106,12 @@ def carry_out(
             prepare_plane_store(before)
             write_ledger(layout.ledger("driver", "ray"), _report(visit, started_at, session, {}, {}))
             tasks = build_tasks(before, fingerprints, session)
-            with display() as on_progress:
+            with display() as show:
                 results = run_tasks(
-                    tasks, on_progress=on_progress, on_loss=on_loss, wait_for_nodes_s=node_wait_s(visit)
+                    tasks,
+                    on_progress=show if session.is_local else _also_as_metrics(show, layout.root),
+                    on_loss=on_loss,
+                    wait_for_nodes_s=node_wait_s(visit),
                 )
             stopping = time.monotonic()
         ray_stop_s = time.monotonic() - stopping
@@ -119,6 +123,17 @@ def carry_out(
         write_ledger(layout.ledger("driver", f"{int(started_at)}-{os.getpid()}"), report)
         after = visit.run.snapshot()
         return VisitResult(report, results, survey(after, fingerprints), after)
+
+
+def _also_as_metrics(show: Callable[[StageProgress], None], root: Path) -> Callable[[StageProgress], None]:
+    """Progress on a cluster, where its metrics are collected."""
+    metrics = ProgressMetrics(str(root))
+
+    def both(stage: StageProgress) -> None:
+        show(stage)
+        metrics.show(stage)
+
+    return both
 
 
 def prepare_plane_store(visit: Visit) -> None:
