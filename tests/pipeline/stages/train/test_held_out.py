@@ -137,12 +137,13 @@ def test_the_best_weights_are_kept_and_an_interrupted_training_keeps_the_same(ma
     measured = HeldOut(item, recipe, model, CPU).measure(weights)
     assert measured["held_out"] == pytest.approx(best["held_out"], rel=1e-6)
 
-    # Killed after the best ones, of which then only a checkpoint knows.
+    # Killed after the best ones, of which then only a checkpoint knows. Which they are depends on the processor.
+    stop = min(best["step"] + 3, 11)
     with pytest.raises(Stop):
-        stopped.train("latent", on_progress=stop_at(best["step"] + 3))
+        stopped.train("latent", on_progress=stop_at(stop))
     begun = []
     stopped.train("latent", on_progress=lambda done, total: begun.append(done))
-    assert begun[0] == best["step"] + 3
+    assert begun[0] == stop
     assert tree_hashes(stopped.layout.model("latent") / "weights") == tree_hashes(
         straight.layout.model("latent") / "weights"
     )
