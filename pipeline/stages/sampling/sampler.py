@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ class Sampler:
         guidance = settings.text_guidance or settings.guidance
         if text is not None:
             text = text.expand(num, -1)
-        elif settings.caption_guidance and self.captions is not None:
+        elif settings.caption_guidance:
+            assert self.captions is not None, "load_sampler refuses models without"
             guidance = settings.caption_guidance
             chosen = torch.randint(len(self.captions), (num,), generator=generator)
             text = self.captions[chosen.to(self.captions.device)]
@@ -184,18 +186,22 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
     clip, tokenizer = load_run_clip(models.layout, device)
     decoder, _ = load_decoder(models.layout, device)
 
+    @cache
+    def tree(name: str) -> dict[str, Any]:
+        return model_tree(models, name)
+
     def load(name: str, kind: Any, make: Callable[[Any, torch.Generator], Any], weights: str = "model") -> Any:
         told = {"what": f"model {name} of {models.layout.root}", "remedy": remedy(models, name)}
-        model = build_model(model_tree(models, name), kind, make, weights=weights, **told)
+        model = build_model(tree(name), kind, make, weights=weights, **told)
         return model.to(device).eval().requires_grad_(False)
 
-    captions = model_tree(models, "latent").get("captions")
+    captions = tree("latent").get("captions")
     if captions is None and models.sampling.generate.caption_guidance:
         raise ConfigError(
             f"generate.caption_guidance is {models.sampling.generate.caption_guidance:g}, but the latent model of "
             f"{models.layout.root} kept no captions: {remedy(models, 'latent')}, or set it to 0"
         )
-    of_base = model_tree(models, "base")
+    of_base = tree("base")
     linear = of_base.get("linear")
     autoguided = models.sampling.generate.autoguidance != 1
     if autoguided and "early" not in of_base:
