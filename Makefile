@@ -33,7 +33,7 @@ test: install
 	$(BIN)/python -m pytest -m "not ($(LATER))" --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" $(ARGS)
+	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m "$(LATER)" $(ARGS)

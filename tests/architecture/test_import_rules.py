@@ -31,6 +31,7 @@ def imported_after(module, environment_code=""):
     return set(done.stdout.split())
 
 
+@pytest.mark.seconds
 def test_fitting_needs_torch_numpy_einops_jaxtyping_only():
     forbid = """
 import sys

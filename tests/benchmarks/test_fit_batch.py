@@ -1,5 +1,6 @@
 import json
 
+import pytest
 import torch
 from support.textured_ellipsoid import make_views
 
@@ -10,6 +11,7 @@ from rodin_models.fit.settings import FitSettings
 from rodin_models.fit.shading import Shading
 
 
+@pytest.mark.seconds
 def test_batches_are_measured_on_a_cpu(capsys):
     draw = torch.Generator().manual_seed(0)
     decoder = Decoder(DecoderSettings(channels=4, hidden=16, colour_hidden=8), draw).requires_grad_(False)

@@ -14,6 +14,7 @@ from blender_scripts.mesh_export import encode_glb, main
 from blender_scripts.person import build_person
 from pipeline.people.draw import draw_avatar
 
+pytestmark = pytest.mark.seconds
 EXTENT_M = 0.25
 
 

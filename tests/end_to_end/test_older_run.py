@@ -122,6 +122,7 @@ def test_its_people_are_drawn_as_they_were(older):
         assert draw_avatar(config.seed, avatar, config.render.population, spec.sub_seed) == spec
 
 
+@pytest.mark.seconds
 def test_its_models_are_read_whatever_their_settings_were_called(older):
     config = read_run_toml(older.config)
     kinds = {"base": (BaseModel, BaseSettings), "upsampler": (UpsamplerModel, UpsamplerSettings)}

@@ -102,6 +102,7 @@ def test_without_opencv_it_is_told_which_extra_to_install(tmp_path, monkeypatch)
     assert not read_portrait(white, FRAME).is_changed
 
 
+@pytest.mark.seconds
 def test_portraits_of_any_size_are_told_or_made_smaller(tmp_path):
 
     def read(width, height):

@@ -186,6 +186,7 @@ def test_an_extension_that_was_interrupted_can_be_done_again(path: Path) -> None
     assert PlaneStore.open(path).num_avatars == 7
 
 
+@pytest.mark.seconds
 def test_two_processes_write_different_avatars(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=fill, args=(path, avatars)) for avatars in (range(3), range(3, 5))]

@@ -125,6 +125,7 @@ def test_settings_that_do_not_fit_together_are_refused() -> None:
 LINEAR = replace(TINY, linear=True, unet=replace(TINY.unet, extra_channels=2))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("prediction", ["x0", "v"])
 def test_untrained_it_draws_the_linear_prediction_and_the_mean_where_there_is_no_latent(prediction: str) -> None:
     settings = replace(LINEAR, diffusion=replace(TINY.diffusion, prediction=prediction))

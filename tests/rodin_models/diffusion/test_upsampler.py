@@ -116,6 +116,7 @@ def test_settings_survive_json_and_must_fit() -> None:
         replace(TINY, unet=replace(TINY.unet, has_level=False))
 
 
+@pytest.mark.seconds
 def test_with_a_residual_what_is_diffused_is_what_enlarging_and_the_mean_detail_leave_over() -> None:
     planes, low, latents = pairs()
     own = torch.randn(4, 3, 2, 8, 8, generator=seeded(4))

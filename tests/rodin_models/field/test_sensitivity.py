@@ -1,5 +1,6 @@
 """How much texels show, against the derivatives that it stands for."""
 
+import pytest
 import torch
 
 from rodin_models.field.decoder import Decoder, DecoderSettings
@@ -9,6 +10,7 @@ from rodin_models.field.sensitivity import texel_sensitivity
 from rodin_models.field.triplane import resized
 
 
+@pytest.mark.seconds
 def test_it_is_the_sum_of_squared_derivatives_of_all_colours():
     generator = torch.Generator().manual_seed(0)
     decoder = Decoder(DecoderSettings(channels=2, hidden=8, colour_hidden=4, density_bias=1.0), generator)

@@ -146,6 +146,7 @@ def test_it_learns_which_colour_a_caption_names(tokenizer: object) -> None:
     assert similarity.argmax(-1).tolist() == [0, 1, 2]
 
 
+@pytest.mark.seconds
 def test_latents_learn_to_draw_who_is_seen_whichever_way_round(tokenizer: object) -> None:
     clip = build_clip(TINY, _generator())
     frontal = torch.rand(6, 3, 4, 4, generator=_generator(2))

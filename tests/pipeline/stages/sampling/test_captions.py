@@ -13,6 +13,7 @@ from pipeline.stages.train.recipe import learnable
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.diffusion import latent
 
+pytestmark = pytest.mark.seconds
 CPU = torch.device("cpu")
 NUM = 3
 
