@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.images import encode_png, over_white
-from pipeline.io.files import exists, fetched, files_below, forget, names
+from pipeline.io.files import exists, fetched, files_below, forget, names, read_array
 from pipeline.io.publish import empty_folder, publish_bytes, publish_folder, sha256_file, temporary_path
 from pipeline.report.pictures import contact_sheet, encode_turntable, strip
 from pipeline.run.model_folder import ModelFolder
@@ -41,6 +42,8 @@ from pipeline.stages.sampling.portrait_fit import Face
 from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
+from rodin_models.field.decoder import Decoder
+from rodin_models.field.triplane import downsample
 from rodin_models.image.clip import encode_images, encode_texts
 
 CPU = torch.device("cpu")
@@ -56,6 +59,8 @@ PORTRAIT = "portrait.png"
 PORTRAIT_TILE = 384
 SHEET = "sheet.png"
 SHEET_COLUMNS = 8
+LIKE_SHARE: Final = 0.5
+"""How far somebody like somebody is moved towards somebody else (:meth:`Sampler.near`)."""
 WORDS = 60
 """Characters of a request in the name of its folder."""
 
@@ -74,10 +79,14 @@ class Request:
     """The portrait is framed as renders are, over white: nothing is done to it."""
     overwrite: bool = False
     """What stands under that name is replaced, if it is avatars."""
+    like: Path | None = None
+    """Folder of a generated avatar, in place of a portrait: others like it are made, of ``text`` where there is one."""
 
     @property
     def source(self) -> str:
-        """``noise``, ``portrait``, ``edit`` or ``text``."""
+        """``noise``, ``portrait``, ``edit``, ``text`` or ``like``."""
+        if self.like is not None:
+            return "like"
         if self.portrait is not None:
             return "portrait" if self.edit is None else "edit"
         return "noise" if self.text is None else "text"
@@ -87,7 +96,7 @@ class Request:
         """Folder below ``samples/``: in words, and by a hash, since other requests may have those words too."""
         if self.name is not None:
             return self.name
-        source = self.text or (self.portrait.stem if self.portrait else "noise")
+        source = self.text or (self.portrait.stem if self.portrait else "like" if self.like else "noise")
         said = unicodedata.normalize("NFC", f"{source} {self.edit or ''}").lower()
         words = re.sub(r"[\W_]+", "-", said).strip("-")[:WORDS].strip("-") or "avatar"
         return f"{words}-seed{self.seed}-{self._sha256()[:6]}"
@@ -98,7 +107,23 @@ class Request:
         if self.portrait is not None:
             picture = sha256_file(self.portrait) if exists(self.portrait) else str(self.portrait)
         num = self.num if self.portrait is None else 1
-        return hashlib.sha256(json.dumps([num, picture, self.text, self.edit, self.as_is]).encode()).hexdigest()
+        asked = [num, picture, self.text, self.edit, self.as_is, *([str(self.like)] if self.like else [])]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An avatar whose planes are there, before any picture of it."""
+
+    planes: torch.Tensor
+    """float16 (3, channel, side, side)."""
+    decoder: Decoder
+    sampling: Sampling
+    record: dict[str, Any]
+    """What its ``avatar.json`` will say."""
+
+
+OnDrawn = Callable[[Drawn], None]
 
 
 def generate_from_noise(item: WorkItem, progress: Progress) -> StageReport:
@@ -150,7 +175,27 @@ def generate_request(
     that name that is there already or holds something else, ``ConfigError`` for a request that cannot be,
     ``ResourceError`` for a package that preparing a portrait takes.
     """
-    portrait = _portrait(request, models.sampling)
+    portrait = _checked(request, models.sampling, to)
+    use_threads(models.sampling.threads)
+    sampler = load_sampler(models, choose_device(models.sampling))
+    return _published(sampler, request, portrait, progress, to, lambda drawn: None)
+
+
+def generate_with(
+    sampler: Sampler, request: Request, progress: Callable[[float, float], None], on_drawn: OnDrawn, *, to: Path
+) -> Path:
+    """:func:`generate_request` by models that are loaded; ``on_drawn`` is told of each avatar as soon as it has planes.
+
+    What ``progress``, ``on_drawn`` or the sampler's ``on_step`` raises ends it, and nothing is published.
+    """
+    portrait = _checked(request, sampler.sampling, to)
+    use_threads(sampler.sampling.threads)
+    return _published(sampler, request, portrait, progress, to, on_drawn)
+
+
+def _checked(request: Request, sampling: Sampling, to: Path) -> Portrait | None:
+    """The request's portrait, after all that can be refused before any work."""
+    portrait = _portrait(request, sampling)
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
         raise DataError(f"--name {request.folder_name!r} is no plain folder name")
     final = to / request.folder_name
@@ -158,12 +203,22 @@ def generate_request(
         raise DataError(f"{final} is there and holds no avatars: it is left alone; give another --name")
     if exists(final) and not request.overwrite:
         raise DataError(f"{final} is there already: --overwrite replaces it, or give another --name")
-    use_threads(models.sampling.threads)
-    sampler = load_sampler(models, choose_device(models.sampling))
+    return portrait
+
+
+def _published(
+    sampler: Sampler,
+    request: Request,
+    portrait: Portrait | None,
+    progress: Callable[[float, float], None],
+    to: Path,
+    on_drawn: OnDrawn,
+) -> Path:
+    final = to / request.folder_name
     # Beside its place, since a folder may be a link to another file system; its own, since two commands may make it.
     staged = empty_folder(temporary_path(final))
     try:
-        _make(sampler, models.sampling, request, portrait, staged, progress)
+        _make(sampler, request, portrait, staged, progress, on_drawn)
         publish_folder(staged, final, replace=request.overwrite)
     except FileExistsError:
         raise DataError(
@@ -177,13 +232,15 @@ def generate_request(
 
 def _make(
     sampler: Sampler,
-    sampling: Sampling,
     request: Request,
     portrait: Portrait | None,
     staged: Path,
     progress: Callable[[float, float], None],
+    on_drawn: OnDrawn,
 ) -> None:
     """Write all that is asked for into ``staged``."""
+    sampling = sampler.sampling
+    done = portrait.done if portrait is not None else ""
     num = 1 if portrait is not None else request.num
     progress(0, num)
     if portrait is not None and portrait.is_changed:
@@ -205,6 +262,8 @@ def _make(
         progress(first + SAMPLING_SHARE * len(batch), num)
         for offset, planes in enumerate(drawn):
             index = first + offset
+            record = _record(sampler, request, done, index, planes)
+            on_drawn(Drawn(planes, sampler.decoder, sampling, record))
             images = 0
 
             def on_image(before: float = first + SAMPLING_SHARE * len(batch) + (1 - SAMPLING_SHARE) * offset) -> None:
@@ -215,8 +274,7 @@ def _make(
             rendered, refined = sampler.images(planes, latents[index], cameras, on_image)
             folder = staged / f"avatar-{index:03d}"
             folder.mkdir()
-            done = portrait.done if portrait is not None else ""
-            _write_avatar(folder, sampler, request, done, index, planes, latents[index], rendered, refined)
+            _write_avatar(folder, record, planes, latents[index], rendered, refined)
             fronts.append(refined[0][..., :3])
     if num > 1:
         sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
@@ -247,15 +305,30 @@ def _asked(
     text = None
     if request.text is not None:
         text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])
-    return sampler.latents(num, text, seeded(sampler.sampling, 0, f"generate latents {request.seed}", CPU)), None
+    drawn = sampler.latents(num, text, seeded(sampler.sampling, 0, f"generate latents {request.seed}", CPU))
+    return (drawn, None) if request.like is None else _like(sampler, request.like, drawn)
+
+
+def _like(sampler: Sampler, folder: Path, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Latents near that of a generated avatar, and its base planes moved accordingly; raises ``DataError``."""
+    try:
+        latent, planes = (torch.from_numpy(read_array(folder / name)) for name in ("latent.npy", "planes.npy"))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder} is no generated avatar ({' '.join(str(error).split())}): choose another") from None
+    spec = sampler.sampling.planes
+    if latent.shape != drawn.shape[1:] or planes.shape != (3, spec.channels, spec.resolution, spec.resolution):
+        raise DataError(f"{folder} was made by other models than these: others like it take those")
+    found = latent.to(sampler.device).expand(len(drawn), -1)
+    near = sampler.near(found, drawn, LIKE_SHARE)
+    if sampler.linear is None:
+        return near, None
+    low = downsample(planes.to(sampler.device).float(), spec.base_resolution).expand(len(drawn), -1, -1, -1, -1)
+    return near, sampler.moved(low, found, near)
 
 
 def _write_avatar(
     folder: Path,
-    sampler: Sampler,
-    request: Request,
-    prepared: str,
-    index: int,
+    record: dict[str, Any],
     planes: torch.Tensor,
     latent: torch.Tensor,
     rendered: npt.NDArray[np.uint8],
@@ -274,7 +347,12 @@ def _write_avatar(
     for name, frames in (("turntable", rendered), ("turntable_refined", refined)):
         video = encode_turntable([frame[..., :3] for frame in frames], fps=TURNTABLE_FPS)
         (folder / f"{name}{video.suffix}").write_bytes(video.data)
-    record = {
+    (folder / "avatar.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _record(sampler: Sampler, request: Request, prepared: str, index: int, planes: torch.Tensor) -> dict[str, Any]:
+    """How an avatar was made, for its ``avatar.json``."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "source": request.source,
         "prompt": request.text or request.edit or "",
@@ -291,7 +369,6 @@ def _write_avatar(
             "texel_rule": TEXEL_RULE,
             "extent_m": sampler.sampling.planes.extent_m,
             "decoder_sha256": decoder_digest(sampler.decoder),
-            "sha256": hashlib.sha256(stored.tobytes()).hexdigest(),
+            "sha256": hashlib.sha256(planes.cpu().numpy().tobytes()).hexdigest(),
         },
     }
-    (folder / "avatar.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -100,7 +100,20 @@ def live_sample(
     poster_side: int = POSTER_SIDE,
 ) -> LiveAvatar:
     """A generated avatar on a page; ``models`` says in words whose models made it. Raises ``DataError``."""
-    record = sample_record(folder)
+    return live_drawn(name, planes, decoder, sampling, sample_record(folder), models, poster_side=poster_side)
+
+
+def live_drawn(
+    name: str,
+    planes: torch.Tensor,
+    decoder: Decoder,
+    sampling: Sampling,
+    record: Mapping[str, Any],
+    models: str,
+    *,
+    poster_side: int = POSTER_SIDE,
+) -> LiveAvatar:
+    """The same of one that no folder holds yet; ``record`` is what its ``avatar.json`` will say."""
     return live_avatar(
         name,
         planes,
@@ -162,6 +175,7 @@ def rows_of_sample(record: Mapping[str, Any], models: str) -> Rows:
         "text": "from a text",
         "portrait": "from a portrait",
         "edit": "from a portrait and an edit",
+        "like": "like another one",
     }
     portrait, prepared = record.get("portrait"), record.get("portrait_prepared")
     rows = (
@@ -178,9 +192,11 @@ def rows_of_sample(record: Mapping[str, Any], models: str) -> Rows:
 
 def caption_of_sample(record: Mapping[str, Any]) -> str:
     """A few words below the name."""
-    return str(record.get("prompt") or "") or {"noise": "drawn from noise", "portrait": "after a portrait"}.get(
-        str(record.get("source")), ""
-    )
+    return str(record.get("prompt") or "") or {
+        "noise": "drawn from noise",
+        "portrait": "after a portrait",
+        "like": "like another one",
+    }.get(str(record.get("source")), "")
 
 
 def live_field(planes: torch.Tensor, decoder: Decoder, samples: int) -> tuple[LiveField, Occupancy]:

@@ -10,6 +10,7 @@ what is diffused (equation 10 of ``process``), texels are standardised by what i
 dropped it is the mean planes. The last layer begins at zero, so an untrained network already draws the prediction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -160,6 +161,7 @@ def sample(
     left_over: float = 1.0,
     early: BaseModel | None = None,
     autoguidance: float = 1.0,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "batch 3 channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
@@ -187,6 +189,7 @@ def sample(
             generator,
             model.statistics.mean.device,
             centre,
+            on_step,
         )
         if centre is not None:
             planes = centre + left_over * (planes - centre)

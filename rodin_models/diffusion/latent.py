@@ -6,6 +6,7 @@ modulates its blocks: Peebles and Xie 2023). The text is dropped for a share of 
 a learned null, so one model serves both.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -120,6 +121,7 @@ def sample(
     num_steps: int,
     guidance: float,
     generator: torch.Generator,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "batch latent"]:
     """``num_samples`` latents in their own units, one for each text embedding, or unconditional ones.
 
@@ -134,5 +136,6 @@ def sample(
             num_steps,
             generator,
             model.statistics.mean.device,
+            on_step=on_step,
         )
         return model.statistics.denormalise(latents)

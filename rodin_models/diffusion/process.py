@@ -286,11 +286,13 @@ class Diffusion:
         generator: torch.Generator,
         device: torch.device,
         centre: Float[Tensor, "batch *data"] | None = None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> Float[Tensor, "batch *data"]:
         """Samples of ``shape`` in ``num_steps`` calls of ``denoise``; x_0 is clipped around a ``centre``, 0 by default.
 
-        DDIM steps through T in equal strides, so for it ``num_steps`` must divide T. Raises ``ValueError`` where it
-        does not, and for an unknown sampler.
+        ``on_step`` is called after each of them; what it raises ends the sampling. DDIM steps through T in equal
+        strides, so for it ``num_steps`` must divide T. Raises ``ValueError`` where it does not, and for an unknown
+        sampler.
         """
         scheduler = self._scheduler()
         if not 1 <= num_steps <= self.settings.timesteps:
@@ -307,7 +309,13 @@ class Diffusion:
                 middle = 0.0 if centre is None else centre
                 x0 = middle + (x0 - middle).clamp(-self.settings.clip, self.settings.clip)
             x = scheduler.step(x0, timestep, x, generator=generator, return_dict=False, **extra)[0]
+            on_step()
         return x
+
+    def takes(self, num_steps: int) -> bool:
+        """Whether :meth:`sample` can go in so many steps."""
+        timesteps = self.settings.timesteps
+        return 1 <= num_steps <= timesteps and (self.settings.sampler != "ddim" or timesteps % num_steps == 0)
 
     def _scheduler(self) -> Any:
         """diffusers' scheduler of our betas, fed with x_0. Imported here because it takes seconds."""

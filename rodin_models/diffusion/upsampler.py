@@ -211,6 +211,7 @@ def sample(
     num_steps: int,
     guidance: float,
     generator: torch.Generator,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "batch 3 channel side side"]:
     """High-resolution planes for low-resolution ones, both in their own units."""
     batch, side = low.shape[0], model.settings.unet.side
@@ -229,5 +230,6 @@ def sample(
             generator,
             low.device,
             model.centre(enlarged) if model.settings.residual else None,
+            on_step,
         )
         return model.diffused.denormalise(planes)

@@ -1,7 +1,7 @@
 """Models loaded for sampling: latents to planes, planes to images, images to refined ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.stages.weights import build_model, model_tree, remedy
 from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
-from rodin_models.diffusion.posterior import most_probable
+from rodin_models.diffusion.posterior import Evidence, most_probable
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
@@ -30,6 +30,15 @@ from rodin_models.image.refiner import Refiner, RefinerSettings, refine
 CPU = torch.device("cpu")
 NEUTRAL_TEXT = "a person"
 """What an edit is the difference to: ``a person with glasses`` minus ``a person``."""
+
+
+OnStep = Callable[[str, int, int], None]
+"""Told what is sampled (portrait, latent, base, upsampler), how many of its steps are done, and how many there are."""
+
+
+def _unwatched(what: str, done: int, of: int) -> None:
+    """Steps that nobody follows."""
+    del what, done, of
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,12 @@ class Sampler:
     upsampler: upsampler.UpsamplerModel
     refiner: Refiner
     decoder: Any
+    on_step: OnStep = _unwatched
+    """Called after each step of sampling; what it raises ends it."""
+
+    def takes(self, num_steps: int) -> bool:
+        """Whether base model and upsampler can both sample in so many steps."""
+        return self.base.diffusion.takes(num_steps) and self.upsampler.diffusion.takes(num_steps)
 
     def latents(self, num: int, text: Tensor | None, generator: torch.Generator) -> Tensor:
         """``num`` image latents (num, latent), from noise or from one text latent (1, text latent)."""
@@ -70,10 +85,21 @@ class Sampler:
             num_steps=settings.latent_steps,
             guidance=guidance,
             generator=generator,
+            on_step=self._counted("latent", settings.latent_steps),
         )
         statistics = self.latent.statistics
         drawn = statistics.denormalise(statistics.normalise(drawn) * settings.latent_spread)
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
+
+    def near(self, latents: Tensor, drawn: Tensor, share: float) -> Tensor:
+        """Image latents (num, latent) moved towards ``drawn`` ones, as far apart as those are from one another.
+
+        With m the mean of all, m + sqrt(1 - share^2) (latents - m) + share (drawn - m): an Ornstein-Uhlenbeck step,
+        which leaves the variance as it is. ``share`` 0 changes nothing, 1 gives ``drawn``.
+        """
+        mean = self.latent.statistics.mean
+        moved = mean + (1 - share**2) ** 0.5 * (latents - mean) + share * (drawn - mean)
+        return moved if self.clip.likeness is not None else torch.nn.functional.normalize(moved, dim=-1)
 
     def edited(self, latents: Tensor, edit: str) -> Tensor:
         """Image latents (num, latent) moved by what ``edit``, such as "with glasses", adds to a person."""
@@ -97,11 +123,12 @@ class Sampler:
         if self.linear is None or not self.fits_portraits:
             return None
         settings = self.sampling.generate
+        most = settings.portrait_steps + (settings.portrait_detail_steps if settings.portrait_detail else 0)
         made = [
             most_probable(
                 self.linear,
                 predicted,
-                portrait_evidence(face, self.sampling, self.upsampler, self.decoder),
+                self._watched(portrait_evidence(face, self.sampling, self.upsampler, self.decoder), most),
                 settings.portrait_steps,
                 detail=settings.portrait_detail,
                 detail_steps=settings.portrait_detail_steps,
@@ -139,6 +166,7 @@ class Sampler:
             left_over=settings.left_over if fitted is None else settings.portrait_left_over,
             early=self.early,
             autoguidance=settings.autoguidance,
+            on_step=self._counted("base", settings.base_steps),
         )
 
     def full_planes(self, low: Tensor, latents: Tensor, generator: torch.Generator) -> Tensor:
@@ -150,6 +178,7 @@ class Sampler:
             num_steps=self.sampling.generate.upsampler_steps,
             guidance=1.0,
             generator=generator,
+            on_step=self._counted("upsampler", self.sampling.generate.upsampler_steps),
         )
         return full.clamp(-1, 1)
 
@@ -175,6 +204,27 @@ class Sampler:
             refined.append(_to_bytes(refine(self.refiner, image[None], latents[None])[0]))
             on_image()
         return np.stack(rendered), np.stack(refined)
+
+    def _counted(self, what: str, most: int) -> Callable[[], None]:
+        done = 0
+
+        def on_step() -> None:
+            nonlocal done
+            done += 1
+            self.on_step(what, min(done, most), most)
+
+        return on_step
+
+    def _watched(self, evidence: Evidence, most: int) -> Evidence:
+        """The same, each of whose renders is a step."""
+        on_step = self._counted("portrait", most)
+
+        def render(planes: Tensor) -> Tensor:
+            pixels = evidence.render(planes)
+            on_step()
+            return pixels
+
+        return replace(evidence, render=render)
 
 
 def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
@@ -225,10 +275,10 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
     )
     _fits_together(sampler, models)
     for name in ("latent", "base", "upsampler"):
-        process, steps = getattr(sampler, name).diffusion.settings, getattr(models.sampling.generate, f"{name}_steps")
-        if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):
+        process, steps = getattr(sampler, name).diffusion, getattr(models.sampling.generate, f"{name}_steps")
+        if not process.takes(steps):
             raise ConfigError(
-                f"generate.{name}_steps {steps} must divide the {process.timesteps} steps of model {name}"
+                f"generate.{name}_steps {steps} must divide the {process.settings.timesteps} steps of model {name}"
             )
     return sampler
 
