@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands import options
+from pipeline.commands import completion, options
 from pipeline.commands.cache_options import App
 from pipeline.commands.export.command import export
 from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
@@ -23,7 +23,6 @@ app = App(
     name="rodin-pipe",
     help="3D avatars by diffusion: render synthetic people, fit tri-planes, train, generate.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -178,7 +177,10 @@ def fit(
 def train(
     out: options.Out,
     models: Annotated[
-        list[str] | None, typer.Argument(help="clip, encode, base, upsampler, latent, refiner; all by default.")
+        list[str] | None,
+        typer.Argument(
+            help="clip, encode, base, upsampler, latent, refiner; all by default.", autocompletion=completion.models
+        ),
     ] = None,
     preset: options.Preset = None,
     config: options.ConfigFile = None,
@@ -238,6 +240,7 @@ def generate(
         if out is not None and (model is not None or to is not None):
             raise ConfigError("--out RUN uses a run's models and writes below RUN/samples: leave out --model and --to")
         from pipeline.commands.generate import generate as generate_avatars
+        from pipeline.commands.generate import next_of
         from pipeline.driver.display import simple_progress
         from pipeline.stages.generate import Request
 
@@ -246,7 +249,7 @@ def generate(
             folder = generate_avatars(
                 request, out=out, model=model, to=to or Path("avatars"), settings=set_ or (), progress=progress
             )
-        typer.echo(f"{folder}: planes, turntable and strip of each avatar")
+        typer.echo(f"{folder}: planes, turntable and strip of each avatar\n{next_of(folder, out, model)}")
 
 
 @app.command()
@@ -340,9 +343,10 @@ def doctor(
 ) -> None:
     """Check Python, Blender (one real frame), Ray, GPU and disk, and name what is missing."""
     with for_the_user():
-        from pipeline.commands.doctor import examine
+        from pipeline.commands.doctor import examine, next_of
 
         exit_unless(examine(out or Path.cwd(), preset, address, echo=typer.echo))
+        typer.echo(next_of(out, preset))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -362,7 +366,7 @@ def submit(
         job = submit_job(
             address, ["rodin-pipe", *context.args, "--address", "auto"], working_dir=working_dir, env={}, wait=wait
         )
-        typer.echo(job)
+        typer.echo(f"{job}\nnext: ray job logs --follow --address {address} {job}")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.naming import RunLayout, next_command
 from pipeline.contracts.rendering import AVATAR_JSON
 from pipeline.contracts.units import bytes_text
 from pipeline.io.files import exists, files_below, forget, make_folder, names
@@ -33,6 +33,7 @@ def clean_run(layout: RunLayout, *, dry_run: bool, echo: Echo) -> None:
                 echo(f"removed {path}")
         if not dead:
             echo("no dead attempts")
+    echo(next_command("inspect", "--out", layout.root))
 
 
 def _keep_finished(attempt: Path, layout: RunLayout) -> None:

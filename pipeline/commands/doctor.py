@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.blender_process import environment
 from pipeline.contracts.errors import RodinError
-from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.naming import RunLayout, next_command
 from pipeline.contracts.units import bytes_text
 from pipeline.driver.estimate import disk_bytes
 from pipeline.driver.survey import survey
@@ -60,6 +60,13 @@ def examine(out: Path, preset: str, address: str | None, *, echo: Callable[[str]
         echo(f"{mark} {finding.what}")
         healthy = healthy and (finding.ok or not finding.required)
     return healthy
+
+
+def next_of(out: Path | None, preset: str) -> str:
+    """What to try on a machine that lacks nothing: the run that was asked about."""
+    if out is not None and exists(RunLayout(out.resolve()).config):
+        return next_command("run", "--out", out)
+    return next_command("run", "--preset", preset, "--out", out or Path("runs") / preset)
 
 
 def missing_system_packages(log: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.contracts.errors import ResourceError
+from pipeline.contracts.naming import next_command
 from pipeline.driver.display import simple_progress
 from pipeline.machine import install_command
 from pipeline.run.run import Run
@@ -66,3 +67,4 @@ def measure(
             word = {True: "reached", False: "not reached", None: bar.figure.withheld}[bar.reached]
             echo(f"{bar.text}: {value}, {'at least' if bar.at_least else 'at most'} {bar.bound:g}: {word}")
     echo(f"results: {run.layout.report / 'results.md'}")
+    echo(next_command("view", "--out", run.layout.root))

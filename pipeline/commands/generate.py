@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.contracts.errors import ConfigError, ResourceError
+from pipeline.contracts.naming import next_command
 from pipeline.contracts.stage import Progress
 from pipeline.run.existing import open_run
 from pipeline.run.model_folder import ModelFolder, open_models, open_released
@@ -32,6 +33,13 @@ def generate(
         return generate_request(models, request, progress, to=to)
     except OSError as error:
         raise ResourceError(f"{to} cannot be written ({error.strerror}): give another --to") from None
+
+
+def next_of(folder: Path, out: Path | None, model: Path | None) -> str:
+    """What to try with the avatars of a folder: the first one as a page that draws it."""
+    if out is not None:
+        return next_command("export", "web", "--out", out, "--sample", f"{folder.name}/avatar-000")
+    return next_command("export", "web", "--generated", folder, *(() if model is None else ("--model", model)))
 
 
 def check_request(request: Request) -> None:

@@ -21,7 +21,7 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.errors import ConfigError, StaleStageError
-from pipeline.contracts.naming import RunLayout, format_avatar
+from pipeline.contracts.naming import RunLayout, format_avatar, next_command
 from pipeline.contracts.stage import Progress
 from pipeline.driver.refusal import changed_keys
 from pipeline.io.files import exists, forget, make_folder, own_disk, require_place
@@ -140,7 +140,7 @@ def describe_ingested(layout: RunLayout, result: IngestResult) -> str:
             f"({', '.join(f'{x:.4g}' for x in place.centre)}), half side {place.half_side:.4g}"
             f"{_agreement_text(report)}{''.join(f'; {note}' for note in report.notes)}"
         )
-    lines.append(f"next: rodin-pipe fit --own-decoder --out {layout.root}")
+    lines.append(next_command("fit", "--own-decoder", "--out", layout.root))
     return "\n".join(lines)
 
 

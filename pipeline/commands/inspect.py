@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.contracts.camera import Camera
 from pipeline.contracts.errors import DataError
-from pipeline.contracts.naming import format_avatar, format_shard
+from pipeline.contracts.naming import format_avatar, format_shard, next_command
 from pipeline.contracts.planes import FitReport
 from pipeline.contracts.rendering import AvatarFailure, Split
 from pipeline.contracts.units import bytes_text
@@ -42,7 +42,7 @@ def inspect_run(run: Run, *, verify: bool, sheet: bool, echo: Echo, attributes: 
     """
     run = run.snapshot()
     echo(f"run {run.layout.root}, preset {run.config.preset}, seed {run.config.seed}")
-    _describe_stages(run, echo)
+    is_done = _describe_stages(run, echo)
     _describe_failures(run, echo)
     if verify and not _verify(run, echo):
         return False  # what follows reads images, which may be among the damaged
@@ -58,7 +58,17 @@ def inspect_run(run: Run, *, verify: bool, sheet: bool, echo: Echo, attributes: 
         except OSError as error:
             # A run can be looked at where nothing can be written.
             echo(f"no contact sheet: {path} cannot be written ({error.strerror})")
+    echo(_next(run, is_done=is_done))
     return True
+
+
+def _next(run: Run, *, is_done: bool) -> str:
+    """Going on where something is left to do, else looking at it."""
+    if run.config.is_ingested:
+        words = ("view",) if run.own_reports() or run.fit_reports() else ("fit", "--own-decoder")
+    else:
+        words = ("view",) if is_done else ("run",)
+    return next_command(*words, "--out", run.layout.root)
 
 
 def render_sheet(run: Run) -> npt.NDArray[np.uint8]:
@@ -83,7 +93,9 @@ def render_sheet(run: Run) -> npt.NDArray[np.uint8]:
     )
 
 
-def _describe_stages(run: Run, echo: Echo) -> None:
+def _describe_stages(run: Run, echo: Echo) -> bool:
+    """A line a stage; whether all that ``run`` does is done and whole."""
+    is_done = True
     for stage, state in survey(run, stage_fingerprints(run.config)).items():
         if stage == "own" and state.word == "missing":
             continue  # done only where it is asked for
@@ -96,7 +108,9 @@ def _describe_stages(run: Run, echo: Echo) -> None:
         if report is not None:
             notes.append(f"{report.seconds:.0f} s on {time.strftime('%Y-%m-%d %H:%M', time.gmtime(report.started_at))}")
         word = state.word if damage is None else "damaged"
+        is_done = is_done and (word == "done" or stage == "own")
         echo(f"  {stage:<10} {word:<11} {state.done}/{state.total}  {'; '.join(notes)}".rstrip())
+    return is_done
 
 
 def _describe_population(run: Run, echo: Echo) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.completion import sections, settings_of, stages
 from pipeline.commands.shell import fail
+from pipeline.config.presets import PRESETS
 from pipeline.contracts import bucket_path
 from pipeline.contracts.errors import ConfigError
 
@@ -53,11 +55,19 @@ ToAvatars = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="demo, captures, small, desk, paper, released; an existing run keeps its own configuration."),
+    typer.Option(
+        help=f"{', '.join(PRESETS)}; an existing run keeps its own configuration.", autocompletion=lambda: PRESETS
+    ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over both, such as fit.steps=500.")]
-Redo = Annotated[list[str] | None, typer.Option(help="Stage to do again, with all that depend on it; or 'train'.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value over both, such as fit.steps=500.", autocompletion=settings_of),
+]
+Redo = Annotated[
+    list[str] | None,
+    typer.Option(help="Stage to do again, with all that depend on it; or 'train'.", autocompletion=stages),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what the ledgers list as failed.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to connect to; without it Ray starts here.")]
 Minutes = Annotated[
@@ -119,7 +129,10 @@ Measured = Annotated[
         help="Measure these models, another run's or exported ones, on --out's people.",
     ),
 ]
-Only = Annotated[list[str] | None, typer.Option(help="Measure at length, this section alone; may be repeated.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="Measure at length, this section alone; may be repeated.", autocompletion=sections),
+]
 Samples = Annotated[
     int | None, typer.Option(min=4, help="Measure at length, with so many avatars from noise, such as 200.")
 ]

@@ -26,6 +26,7 @@ import viser.transforms
 from pipeline.commands.gallery import Exhibit, Gallery
 from pipeline.contracts.camera import Camera, orbit_position
 from pipeline.contracts.errors import ResourceError, RodinError
+from pipeline.contracts.naming import next_command
 from pipeline.images import resized
 from pipeline.run.run import Run
 
@@ -289,5 +290,6 @@ def view_run(run: Run, name: str | None, *, host: str, port: int, echo: Callable
         viewer.wait()
     except KeyboardInterrupt:
         echo("closed")
+        echo(next_command("export", "web", "--out", run.layout.root))
     finally:
         viewer.close()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pipeline.config.presets import PRESETS
 from pipeline.config.run import RunConfig
 from pipeline.config.sampling import Sampling
 from pipeline.config.setting import under_new_names
@@ -28,8 +29,6 @@ _AGAIN: Final = (
     "copy it again from where it is whole, or delete it and give the command again that began the run, with all its "
     "options"
 )
-
-PRESETS: Final = ("demo", "captures", "small", "desk", "paper", "released")
 
 
 def load_config(

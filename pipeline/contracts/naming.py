@@ -5,6 +5,7 @@ but the one before the extension, as WebDataset splits a file's name at its firs
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from pipeline.contracts.errors import DataError
 _AVATAR = re.compile(r"a(\d{6})", re.ASCII)
 _SAMPLE = re.compile(r"a(\d{6})_v(\d{3})", re.ASCII)
 _SHARD = re.compile(r"shard-(\d{5})", re.ASCII)
+
+
+def next_command(*words: object) -> str:
+    """What to try next, as every command ends: ``next: rodin-pipe`` and its words, quoted for a shell."""
+    return f"next: {shlex.join(('rodin-pipe', *map(str, words)))}"
 
 
 def format_avatar(index: int) -> str:

@@ -1,6 +1,6 @@
 """What a command says before (``--dry-run``) and after it: plain text."""
 
-from pipeline.contracts.naming import format_avatar
+from pipeline.contracts.naming import format_avatar, next_command
 from pipeline.contracts.units import bytes_text, seconds_text
 from pipeline.driver.estimate import disk_bytes, estimated_cpu_hours, num_tasks
 from pipeline.driver.request import Visit
@@ -70,7 +70,7 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
         if visit.config.is_ingested:
             following = "view" if "fit" in visit.stages else None
         if following and "own" not in visit.stages and not report.failed_tasks:
-            lines.append(f"next: rodin-pipe {following} --out {out}")
+            lines.append(next_command(following, "--out", out))
     return "\n".join(lines)
 
 

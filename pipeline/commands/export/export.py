@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.options import ExportFormat
 from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.naming import next_command
 from pipeline.io.files import version
 from pipeline.run.run import Run
 
@@ -78,7 +79,8 @@ def _nerf(run: Run, avatar: int, file: Path | None) -> str:
 
     folder = file or nerf_path(run.layout, avatar)
     views = export_nerf(run, avatar, folder)
-    return f"{folder}: {views} views, OpenGL cameras; rodin-pipe ingest {folder} reads it back"
+    again = next_command("ingest", folder, "--out", f"{folder}-run")
+    return f"{folder}: {views} views, OpenGL cameras\n{again}"
 
 
 def _person(run: Run, avatar: int, file: Path | None) -> str:
@@ -88,4 +90,5 @@ def _person(run: Run, avatar: int, file: Path | None) -> str:
     export_person(run, avatar, path)
     written = version(path)
     assert written is not None
-    return f"{path}: {written[1] / 1e6:.1f} MB, one node a part, with classes and landmarks"
+    following = next_command("export", "nerf", "--out", run.layout.root, "--avatar", avatar)
+    return f"{path}: {written[1] / 1e6:.1f} MB, one node a part, with classes and landmarks\n{following}"

@@ -63,7 +63,8 @@ def export_mesh(exhibit: Exhibit, extent_m: float, request: MeshRequest, path: P
         publish_bytes(path, data)
     except OSError as error:
         raise ResourceError(f"{path} cannot be written ({error.strerror}): give another --file") from None
-    return f"{path}: {said}; pieces below {100 * SMALLEST_SHARE:g} % of the largest are left out"
+    said += f"; pieces below {100 * SMALLEST_SHARE:g} % of the largest are left out"
+    return f"{path}: {said}; any glTF viewer, such as Blender, opens it"
 
 
 def encode_glb(mesh: Mesh, name: str) -> bytes:

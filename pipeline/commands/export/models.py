@@ -15,7 +15,7 @@ from pipeline.config.sampling import MODELS_JSON, FileFacts, ModelsRecord
 from pipeline.config.shape import shaping_settings
 from pipeline.contracts.conventions import SCHEMA_VERSION
 from pipeline.contracts.errors import DataError, ResourceError
-from pipeline.contracts.naming import RunLayout
+from pipeline.contracts.naming import RunLayout, next_command
 from pipeline.contracts.units import bytes_text
 from pipeline.io.files import fetched, files_below
 from pipeline.io.publish import flush_to_disk, publish_text, sha256_file
@@ -72,7 +72,8 @@ def export_models(run: Run, folder: Path, *, linear_bytes: int = LINEAR_BYTES, m
         raise ResourceError(f"{folder} cannot be written ({error.strerror}): give another --to") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return f"{folder}: {bytes_text(sum(sizes.values()))} in all, {table}"
+    said = f"{folder}: {bytes_text(sum(sizes.values()))} in all, {table}"
+    return f"{said}\n{next_command('generate', '--model', folder)}"
 
 
 def _check_done(run: Run) -> None:

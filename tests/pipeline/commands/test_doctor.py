@@ -21,6 +21,14 @@ def test_only_required_findings_make_a_machine_unfit(monkeypatch, tmp_path):
     assert [line.split()[0] for line in said] == ["ok", "--", "ok", "--", "FAIL"]
 
 
+def test_it_ends_with_the_run_that_can_be_made(tmp_path):
+    assert doctor.next_of(None, "desk") == "next: rodin-pipe run --preset desk --out runs/desk"
+    there = tmp_path / "a run"
+    there.mkdir()
+    (there / "run.toml").touch()
+    assert doctor.next_of(there, "demo") == f"next: rodin-pipe run --out '{there}'"
+
+
 def test_disk_is_what_the_preset_needs(tmp_path):
     finding = doctor._disk(tmp_path / "new", "demo")
     assert finding.ok

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -73,6 +74,8 @@ def test_released_weights_make_avatars_of_every_source(installed, tmp_path, monk
         planes = np.load(one / "planes.npy", allow_pickle=False)
         assert planes.shape == (3, 4, 16, 16) and np.isfinite(planes.astype(float)).all()
     assert (folder / "sheet.png").exists() == (num > 1)
+    following = shlex.split(said.splitlines()[-1].removeprefix("next: rodin-pipe "))
+    assert "open it in any browser" in rodin_passes(*following)
 
 
 def test_a_photograph_is_prepared_and_shown_before_and_after(installed, tmp_path):

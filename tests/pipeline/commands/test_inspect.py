@@ -58,6 +58,7 @@ def test_counts_cameras_and_failures(run):
     assert "failed in render: a000001: asked to fail" in text and "the log" in text
     assert "rodin-pipe render --retry-failed (1)" in text
     assert "fit        missing     0/2" in text, "a fit of what failed to render is not awaited"
+    assert text.endswith(f"next: rodin-pipe run --out {run.layout.root}")
 
 
 def test_the_contact_sheet(run):
@@ -88,7 +89,7 @@ def test_clean_is_refused_while_a_driver_works(run):
 def test_clean_finds_nothing_in_a_clean_run(run):
     lines = []
     clean_run(run.layout, dry_run=False, echo=lines.append)
-    assert lines == ["no dead attempts"]
+    assert lines == ["no dead attempts", f"next: rodin-pipe inspect --out {run.layout.root}"]
 
 
 def test_attributes_are_counted_and_drawn(run):

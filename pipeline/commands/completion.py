@@ -1,0 +1,49 @@
+"""What a shell offers after an option, where it can be known; imported while the command line is defined, so light."""
+
+from collections.abc import Sequence
+
+
+def stages() -> Sequence[str]:
+    """Names that ``--redo`` takes."""
+    from pipeline.run.stage_table import STAGES
+
+    return (*STAGES, "train")
+
+
+def models() -> Sequence[str]:
+    """Names that ``train`` takes."""
+    from pipeline.run.stage_table import stages_of
+
+    return stages_of("train")
+
+
+def sections() -> Sequence[str]:
+    """Names that ``evaluate --only`` takes."""
+    from typing import get_args
+
+    from pipeline.contracts.report.results import SectionName
+
+    return get_args(SectionName)
+
+
+def settings_of(incomplete: str) -> Sequence[str]:
+    """Keys that ``--set`` takes, ``section.`` until a section is named, ``section.key=`` from there on."""
+    from pydantic import BaseModel
+
+    from pipeline.config.run import RunConfig
+
+    *path, _ = incomplete.split(".")
+    record: type[BaseModel] = RunConfig
+    for name in path:
+        field = record.model_fields.get(name)
+        kind = None if field is None else field.annotation
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return ()
+        record = kind
+    before = "".join(f"{name}." for name in path)
+    offered = []
+    for name, field in record.model_fields.items():
+        kind = field.annotation
+        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+        offered.append(f"{before}{name}{'.' if is_section else '='}")
+    return offered
