@@ -9,13 +9,14 @@ ARGS ?=
 PROCESSES ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast test-slow check install render fit train submit help
+.PHONY: demo test test-fast test-slow check docs install render fit train submit help
 
 help:
 	@echo "make demo     install into $(VENV) and run the whole pipeline small: $(OUT)"
 	@echo "make test     install into $(VENV) and run the tests"
 	@echo "make test-fast, make test-slow    those without Blender and Ray; those that make test leaves out"
 	@echo "make check    format, lint, types, import rules"
+	@echo "make docs     the pages of docs/ as a site: site/index.html"
 	@echo "make render | fit | train   one stage of OUT=$(OUT) with PRESET=$(PRESET) ARGS='--set fit.steps=500'"
 	@echo "make submit ADDRESS=http://head:8265   the whole run on a Ray cluster"
 
@@ -23,7 +24,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,bucket,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,bucket,docs,dev]'
 	touch $@
 
 demo: install
@@ -43,6 +44,9 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	$(BIN)/mkdocs build --strict
 
 render fit train: install
 	$(BIN)/rodin-pipe $@ --out $(OUT) $(if $(wildcard $(OUT)/run.toml),,--preset $(PRESET)) $(ARGS)
