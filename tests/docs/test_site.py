@@ -39,7 +39,7 @@ def test_the_site_is_built_and_has_every_public_function(site_pages, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     missing = []
     for package in site_pages.REFERENCE:
-        text = (tmp_path / "site" / "reference" / package / "index.html").read_text()
+        text = (tmp_path / "site" / "reference" / f"{package}.html").read_text()
         assert ":func:" not in text and ":class:" not in text
         missing += [
             f"{module}.{name}"
