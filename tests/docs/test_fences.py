@@ -65,6 +65,14 @@ def test_what_takes_long_on_a_page_runs(page, tmp_path):
     run_all([fence for fence in RUN[page] if fence.slow], tmp_path / "page")
 
 
+def test_a_reader_of_each_kind_has_ten_lines_at_most():
+    readers = (DOCS / "formats.md").read_text().partition("## The field")[0]
+    found = [fence.text for fence in fences(readers) if fence.language == "python"]
+    for kind in ("import io, json, tarfile", "import webdataset", "import ray", "import zarr", "import tensorstore"):
+        (reader,) = [text for text in found if text.startswith(kind)]
+        assert len([line for line in reader.splitlines() if line]) <= 10
+
+
 def test_a_fence_without_a_mark_is_refused():
     page = "Text\n\n<!-- run: fast -->\n```bash\ntrue\n```\n\nMore\n\n```python\nprint()\n```\n"
     with pytest.raises(BadMark, match="line 10"):
