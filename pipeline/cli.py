@@ -231,7 +231,7 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another avatar.")] = 0,
     name: Annotated[str | None, typer.Option(help="Folder to make; named after the request by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace avatars of that name.")] = False,
-    set_: options.Settings = None,
+    set_: options.OfModels = None,
 ) -> None:
     """Generate avatars from noise, a portrait or a sentence: planes, turntable, strip. Without --out by the weights
     that come with this installation.

@@ -62,7 +62,13 @@ Preset = Annotated[
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file over the preset.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="key=value over both, such as fit.steps=500.", autocompletion=settings_of),
+    typer.Option("--set", help="key=value over preset and file, such as fit.steps=500.", autocompletion=settings_of),
+]
+OfModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="key=value over what the models say, such as generate.views=48.", autocompletion=settings_of
+    ),
 ]
 Redo = Annotated[
     list[str] | None,
