@@ -40,7 +40,7 @@ Generated = Annotated[
     Path | None,
     typer.Option(
         help="With web: folder that generate wrote without --out, such as avatars/NAME, or an avatar's in it; with "
-        "glb an avatar's.",
+        "glb and splats an avatar's.",
         show_default=False,
     ),
 ]
@@ -108,20 +108,27 @@ class ExportFormat(StrEnum):
     PERSON = "person"
     MODELS = "models"
     WEB = "web"
+    SPLATS = "splats"
+
+    @property
+    def is_of_a_run(self) -> bool:
+        """Whether it takes more than planes and a decoder."""
+        return self in (ExportFormat.NERF, ExportFormat.PERSON, ExportFormat.MODELS)
 
 
 Format = Annotated[
     ExportFormat,
     typer.Argument(
-        metavar="[glb|web|nerf|person|models]",
-        help="A mesh of the planes, a page that draws them, the photographs in the NeRF layout, the mesh that was "
-        "photographed, or the run's decoder and models as a compact folder.",
+        metavar="[glb|web|splats|nerf|person|models]",
+        help="A mesh of the planes, a page that draws them, 3D Gaussians, the photographs in the NeRF layout, the "
+        "mesh that was photographed, or the run's decoder and models as a compact folder.",
     ),
 ]
 File = Annotated[
     Path | None,
     typer.Option(
-        help="File or folder to write; RUN/meshes/NAME.glb, RUN/web/NAME.html or RUN/nerf/NAME.", show_default=False
+        help="File or folder to write; RUN/meshes/NAME.glb, RUN/web/NAME.html, RUN/splats/NAME.ply or RUN/nerf/NAME.",
+        show_default=False,
     ),
 ]
 To = Annotated[Path | None, typer.Option("--to", help="Folder to write the models to.", show_default=False)]

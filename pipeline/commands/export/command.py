@@ -18,7 +18,9 @@ def export(
     sample: options.Sample = None,
     generated: options.Generated = None,
     model: options.ModelOption = None,
-    resolution: Annotated[int, typer.Option(min=16, max=512, help="Of glb: cells along each axis of the cube.")] = 128,
+    resolution: Annotated[
+        int, typer.Option(min=16, max=512, help="Of glb and splats: cells along each axis of the cube.")
+    ] = 128,
     triangles: Annotated[
         int | None,
         typer.Option(min=100, help="Of glb: most triangles; 20000 with a texture, else what the cells give."),
@@ -32,10 +34,10 @@ def export(
     set_: options.Settings = None,
 ) -> None:
     """Write a fitted or a generated avatar as a coloured mesh (glb, in metres), or as one HTML file that anyone can
-    open and turn (web; without --avatar and --sample a page of several), an avatar's photographs with their cameras in
-    the NeRF layout (nerf), which other programs and `ingest` read, the synthetic person's own mesh (person), or the
-    run's models (models), which `generate --model` and `train.start_from` read; --set generate.views=24 is then kept
-    with them.
+    open and turn (web; without --avatar and --sample a page of several), or as 3D Gaussians (splats), an avatar's
+    photographs with their cameras in the NeRF layout (nerf), which other programs and `ingest` read, the synthetic
+    person's own mesh (person), or the run's models (models), which `generate --model` and `train.start_from` read;
+    --set generate.views=24 is then kept with them.
     """
     with for_the_user():
         from pipeline.commands.export.export import export as export_avatar
@@ -49,8 +51,8 @@ def export(
         if generated is not None:
             if out is not None or avatar is not None or sample is not None or own:
                 raise ConfigError("--generated is of avatars outside of a run: leave out --out, --avatar and --sample")
-            if format_ not in (options.ExportFormat.WEB, options.ExportFormat.GLB):
-                raise ConfigError(f"--generated is of export web and export glb, not of export {format_.value}")
+            if format_.is_of_a_run:
+                raise ConfigError(f"--generated is of export web, glb and splats, not of export {format_.value}")
             require_view_extra(*packages)
             typer.echo(export_generated(generated, format_, model=model, mesh=mesh, file=file))
             return

@@ -1,13 +1,18 @@
 """``rodin-pipe export``: which exporter writes what, and where by default."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.commands.export.mesh_request import MeshRequest
 from pipeline.commands.options import ExportFormat
+from pipeline.config.sampling import Sampling
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import next_command
 from pipeline.io.files import version
 from pipeline.run.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.commands.gallery import Exhibit
 
 
 def export(
@@ -22,6 +27,10 @@ def export(
         if name is None:
             raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
         return _mesh(run, name, mesh, file)
+    if form is ExportFormat.SPLATS:
+        if name is None:
+            raise ConfigError("export splats: say whose, with --avatar 12 or --sample noise/avatar-000")
+        return _splats(run, name, mesh.resolution, file)
     if form is ExportFormat.WEB:
         from pipeline.commands.export.web import export_run
 
@@ -54,15 +63,21 @@ def export_generated(
         from pipeline.commands.export.web import export_generated as export_page
 
         return export_page(folder, models, file)
-    from pipeline.commands.export.mesh import SUFFIX, check_mesh_path, export_mesh
     from pipeline.commands.gallery import generated
 
     exhibits = generated(folder.resolve(), models)
     if len(exhibits) > 1:
-        raise ConfigError(f"export glb: {folder} holds {len(exhibits)} avatars; give one's folder, {exhibits[0].name}")
-    path = file or folder.resolve() / (exhibits[0].name + SUFFIX)
+        raise ConfigError(
+            f"export {form.value}: {folder} holds {len(exhibits)} avatars; give one's folder, {exhibits[0].name}"
+        )
+    sampling, name = models.sampling, folder.resolve() / exhibits[0].name
+    if form is ExportFormat.SPLATS:
+        return _splats_of(exhibits[0], sampling, mesh.resolution, file or name.with_name(name.name + ".ply"))
+    from pipeline.commands.export.mesh import SUFFIX, check_mesh_path, export_mesh
+
+    path = file or name.with_name(name.name + SUFFIX)
     check_mesh_path(path)
-    return export_mesh(exhibits[0], models.sampling.planes.extent_m, mesh, path)
+    return export_mesh(exhibits[0], sampling.planes.extent_m, mesh, path)
 
 
 def _mesh(run: Run, name: str, request: MeshRequest, file: Path | None) -> str:
@@ -72,6 +87,25 @@ def _mesh(run: Run, name: str, request: MeshRequest, file: Path | None) -> str:
     path = file or mesh_path(run.layout, name)
     check_mesh_path(path)
     return export_mesh(Gallery.open(run).exhibit(name), run.config.render.extent_m, request, path)
+
+
+def _splats(run: Run, name: str, resolution: int, file: Path | None) -> str:
+    from pipeline.commands.export.splats import splats_path
+    from pipeline.commands.gallery import Gallery
+
+    path = file or splats_path(run.layout, name)
+    return _splats_of(Gallery.open(run).exhibit(name), run.config.sampling(), resolution, path)
+
+
+def _splats_of(exhibit: "Exhibit", sampling: Sampling, resolution: int, path: Path) -> str:
+    from pipeline.commands.export.splats import check_splats_path, export_splats
+    from pipeline.driver.display import simple_progress
+    from pipeline.report.web.page import StartCamera
+
+    check_splats_path(path)
+    start = StartCamera(sampling.distance, sampling.fov_deg)
+    with simple_progress("export splats", "view") as progress:
+        return export_splats(exhibit, start, sampling.planes.extent_m, resolution, path, progress)
 
 
 def _nerf(run: Run, avatar: int, file: Path | None) -> str:
