@@ -24,7 +24,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,bucket,docs,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[render,train,view,evaluate,portrait,studio,bucket,docs,dev]'
 	touch $@
 
 demo: install

@@ -15,6 +15,7 @@ from pipeline.commands.export.command import export
 from pipeline.commands.shell import exit_unless, fail, for_the_user, require_view_extra, shown
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.naming import RunLayout
+from pipeline.studio.command import studio
 
 if TYPE_CHECKING:
     from pipeline.run.run import Run
@@ -303,6 +304,7 @@ def inspect(
 
 
 app.command()(export)
+app.command()(studio)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +84,17 @@ def require_disk(path: Path, needed_bytes: int) -> None:
         )
 
 
+def require_address(host: str, port: int) -> None:
+    """Raise ``ResourceError`` unless a server can listen there; port 0 is any free one."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"cannot listen on {host}:{port} ({error.strerror}): give another --port or --host"
+        ) from None
+
+
 def processor_name() -> str:
     """The CPU's model, which bytes of renders and fits may depend on."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -134,6 +146,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "evaluate": ("opencv-python-headless",),
     "portrait": ("opencv-python-headless",),
     "bucket": ("obstore",),
+    "studio": ("gradio",),
 }
 """Distributions by extra; one that several bring stands with the first."""
 

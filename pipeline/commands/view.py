@@ -25,9 +25,10 @@ import viser.transforms
 
 from pipeline.commands.gallery import Exhibit, Gallery
 from pipeline.contracts.camera import Camera, orbit_position
-from pipeline.contracts.errors import ResourceError, RodinError
+from pipeline.contracts.errors import RodinError
 from pipeline.contracts.naming import next_command
 from pipeline.images import resized
+from pipeline.machine import require_address
 from pipeline.run.run import Run
 
 MOVING_S: Final = 0.15
@@ -67,7 +68,8 @@ class Viewer:
         self._browsers: dict[int, _Browser] = {}
         self._closing = False
         self._pixels_per_s = FIRST_PIXELS_PER_S
-        _require_address(host, port)
+        # viser would silently take the next port; whoever asks for one should get that one.
+        require_address(host, port)
         self._host = host
         with _silence():
             self._server = viser.ViserServer(host=host, port=port, label="rodin-pipe", verbose=False)
@@ -268,17 +270,6 @@ def _silence() -> Iterator[None]:
     """viser prints a banner and a farewell whatever ``verbose`` is; the command line prints the address."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def _require_address(host: str, port: int) -> None:
-    """The server would silently take the next port; whoever asks for one should get that one."""
-    try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        raise ResourceError(
-            f"cannot listen on {host}:{port} ({error.strerror}): give another --port or --host"
-        ) from None
 
 
 def view_run(run: Run, name: str | None, *, host: str, port: int, echo: Callable[[str], None]) -> None:

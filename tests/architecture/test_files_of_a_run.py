@@ -25,6 +25,7 @@ ELSEWHERE = {
     "driver/visit.py": "whether there is a GPU",
     "capture/portrait.py": "the portrait, which is the user's",
     "stages/generate.py": "arrays in memory",
+    "studio": "what browsers sent, and what is in the making: a studio's folder is no run",
 }
 """What touches other files than a run's, and which."""
 

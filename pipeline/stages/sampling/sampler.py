@@ -91,6 +91,10 @@ class Sampler:
         drawn = statistics.denormalise(statistics.normalise(drawn) * settings.latent_spread)
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
 
+    def warm_up(self) -> None:
+        """Draw once, so that what is loaded at first use is loaded."""
+        self.latents(1, None, torch.Generator().manual_seed(0))
+
     def near(self, latents: Tensor, drawn: Tensor, share: float) -> Tensor:
         """Image latents (num, latent) moved towards ``drawn`` ones, as far apart as those are from one another.
 

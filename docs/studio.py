@@ -1,0 +1,87 @@
+"""The picture of the studio in README, by the released weights and a headless Chromium.
+
+    PYTHONPATH=.:tests python docs/studio.py
+
+Nobody is chosen: two people drawn by lot, one of a sentence, and then the one that is seen large, of the sentence that
+stands in the text box. It says for each how many seconds passed from the click until the avatar could be turned, and
+until all of it could be taken home.
+"""
+
+import io
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+from support.browser import chromium, wait_for
+
+PICTURE: Final = Path(__file__).parent / "studio.jpg"
+SHARPENING_S: Final = 60.0
+"""That the view may take to become sharp: without a graphics card it is slow."""
+WIDTH, HEIGHT, SHOWN_WIDTH = 1280, 1330, 1120
+SENTENCES: Final = ("an old man with a white beard", "a woman with long red hair and glasses")
+TURNS: Final = "document.querySelector('#rp-live iframe')"
+TAKEN: Final = "document.querySelector('#rp-take a')"
+DRAWN: Final = "document.documentElement.dataset.firstPictureMs > 0"
+RESTS: Final = 'document.documentElement.dataset.finest === "true"'
+
+
+@contextmanager
+def studio(folder: Path) -> Iterator[str]:
+    """A studio, at its address."""
+    command = [sys.executable, "-m", "pipeline.cli", "studio", "--to", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield next(found.group(0) for line in process.stdout if (found := re.search(r"http://[\w.:]+", line)))
+        finally:
+            process.terminate()
+
+
+def make(window: Any, button: str) -> tuple[float, float]:
+    """Click; returns the seconds until the avatar was drawn in the page, and until it could be taken home."""
+    address = window.execute_script(f"return {TURNS}?.src")
+    before = window.execute_script(f"return {TAKEN}?.href")
+    start = time.monotonic()
+    window.execute_script(f"document.querySelector('#rp-{button}').click()")
+    wait_for(window, f"{TURNS} && {TURNS}.src !== {str(address)!r}", 200)
+    window.switch_to.frame(window.find_element("css selector", "#rp-live iframe"))
+    wait_for(window, DRAWN, 200)
+    drawn = time.monotonic() - start
+    window.switch_to.default_content()
+    wait_for(window, f"{TAKEN} && {TAKEN}.href !== {str(before)!r}", 300)
+    return drawn, time.monotonic() - start
+
+
+def picture(address: str) -> Image.Image:
+    """The page after four avatars were made."""
+    with chromium(width=WIDTH, height=HEIGHT) as window:
+        window.get(address)
+        wait_for(window, "document.querySelector('#rp-status .rp-words')")
+        text = window.find_element("css selector", "#rp-text textarea")
+        for sentence in (None, None, *SENTENCES):
+            if sentence is not None:
+                text.clear()
+                text.send_keys(sentence)
+            drawn, taken = make(window, "surprise" if sentence is None else "make")
+            print(f"{sentence or 'by lot'}: drawn after {drawn:.1f} s, all there after {taken:.1f} s")  # noqa: T201
+        window.switch_to.frame(window.find_element("css selector", "#rp-live iframe"))
+        end = time.monotonic() + SHARPENING_S
+        while time.monotonic() < end and not window.execute_script(f"return {RESTS}"):
+            time.sleep(0.5)
+        window.switch_to.default_content()
+        return Image.open(io.BytesIO(window.get_screenshot_as_png())).convert("RGB")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, studio(Path(folder) / "studio") as address:
+        page = picture(address)
+    page.resize((SHOWN_WIDTH, page.height * SHOWN_WIDTH // page.width), Image.Resampling.LANCZOS).save(
+        PICTURE, quality=88
+    )
