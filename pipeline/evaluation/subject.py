@@ -31,6 +31,7 @@ from pipeline.stages.sampling.portrait_fit import Face
 from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.field.decoder import Decoder
+from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_images
 from rodin_models.image.refiner import refine
@@ -175,10 +176,11 @@ class Subject:
     def seen(self, planes: Tensor, cameras: Sequence[Camera], decoder: Decoder, side: int | None = None) -> Tensor:
         """Planes (3, channel, side, side) from cameras, (view, 4, side, side): colour over white and alpha.
 
-        Pictures are :attr:`side` pixels a side unless another is given.
+        Pictures are :attr:`side` pixels a side unless another is given. What floats beside a person is left out, as
+        it is where avatars are generated.
         """
         side = side or self.side
-        occupancy = planes_occupancy(planes, decoder)
+        occupancy = attached(planes_occupancy(planes, decoder))
         samples = self.sampler.sampling.generate.samples
         pictures = []
         for camera in cameras:

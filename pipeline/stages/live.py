@@ -24,7 +24,7 @@ from pipeline.stages.picture import picture
 from pipeline.stages.views import read_samples
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.march import count_pieces
-from rodin_models.field.occupancy import Occupancy
+from rodin_models.field.occupancy import Occupancy, attached
 from rodin_models.field.render import planes_occupancy
 
 POSTER_SIDE: Final = 256
@@ -42,6 +42,7 @@ def live_avatar(
     made: Rows,
     camera: StartCamera,
     samples: int,
+    is_generated: bool = False,
     poster_side: int = POSTER_SIDE,
 ) -> LiveAvatar:
     """Planes (3, channel, side, side) under a decoder as a page shows them, with a poster of what it will draw.
@@ -49,7 +50,7 @@ def live_avatar(
     Raises ``DataError`` for a decoder that is larger than browsers take.
     """
     try:
-        field, occupancy = live_field(planes, decoder, samples)
+        field, occupancy = live_field(planes, decoder, samples, is_generated=is_generated)
     except ValueError as error:
         raise DataError(f"no browser draws {name}: {error}; rodin-pipe view draws it on this machine") from None
     size = f"{field.planes.levels.shape[2]}² × {field.planes.levels.shape[1]} channels, 8 bits"
@@ -122,6 +123,7 @@ def live_drawn(
         made=rows_of_sample(record, models),
         camera=StartCamera(sampling.distance, sampling.fov_deg),
         samples=sampling.generate.samples,
+        is_generated=True,
         poster_side=poster_side,
     )
 
@@ -199,8 +201,12 @@ def caption_of_sample(record: Mapping[str, Any]) -> str:
     }.get(str(record.get("source")), "")
 
 
-def live_field(planes: torch.Tensor, decoder: Decoder, samples: int) -> tuple[LiveField, Occupancy]:
+def live_field(
+    planes: torch.Tensor, decoder: Decoder, samples: int, *, is_generated: bool = False
+) -> tuple[LiveField, Occupancy]:
     """The field of planes (3, channel, side, side) in eight bits, and where those hold matter.
+
+    Of what ``is_generated`` without what floats beside the person.
 
     Raises ``ValueError`` for a decoder that is larger than browsers take.
     """
@@ -209,6 +215,8 @@ def live_field(planes: torch.Tensor, decoder: Decoder, samples: int) -> tuple[Li
     # Cells much finer than texels would hold the same again.
     resolution = min(MOST_CELLS, 2 * planes.shape[-1])
     occupancy = planes_occupancy(torch.from_numpy(coarse.full()).to(planes.device), decoder, resolution)
+    if is_generated:
+        occupancy = attached(occupancy)
     low, high = ((float(x), float(y), float(z)) for x, y, z in (occupancy.low.tolist(), occupancy.high.tolist()))
     cells = live_cells(occupancy.density.cpu().numpy().astype(np.float32), low, high, count_pieces(occupancy))
     return LiveField(coarse, cells, in_blocks, samples), occupancy

@@ -47,6 +47,26 @@ def make_occupancy(
     return Occupancy(grid, low, high, torch.where(grid, known, -1.0))
 
 
+def attached(occupancy: Occupancy, solid: float = 0.1, share: float = 0.05, reach: float = 3 / 32) -> Occupancy:
+    """Without what floats beside a body, such as wisps that a generative model left in the air.
+
+    Bodies are the connected cells whose opacity is above ``solid``, the largest and those of at least ``share`` of its
+    cells; what lies within ``reach`` world units of one stays, along each axis. Where nothing is solid, all of it does.
+    """
+    from scipy.ndimage import label
+
+    side = occupancy.grid.shape[0]
+    is_solid = occupancy.density > -math.log(1 - solid) * side / 2
+    pieces, count = label(is_solid.cpu().numpy(), structure=[[[1] * 3] * 3] * 3)
+    if not count:
+        return occupancy
+    piece = torch.from_numpy(pieces).to(occupancy.grid.device).long()
+    sizes = torch.bincount(piece.flatten(), minlength=count + 1)
+    sizes[0] = 0
+    bodies = (sizes >= share * sizes.max()) & (sizes > 0)
+    return make_occupancy(occupancy.grid & dilate(bodies[piece], max(1, round(reach * side / 2))), occupancy.density)
+
+
 def cell_centres(cells: Int[Tensor, "cell 3"], resolution: int) -> Float[Tensor, "cell 3"]:
     """World positions of cells given by their three indices."""
     return (cells * 2 + 1) / resolution - 1

@@ -23,6 +23,7 @@ from rodin_models.diffusion import base, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.diffusion.posterior import Evidence, most_probable
+from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
@@ -198,7 +199,7 @@ class Sampler:
         ``planes`` (3, channel, side, side), ``latents`` (latent). Cameras are resized to ``generate.image_side``.
         """
         planes = planes.float()
-        occupancy = planes_occupancy(planes, self.decoder)
+        occupancy = attached(planes_occupancy(planes, self.decoder))
         side = self.sampling.generate.image_side
         rendered, refined = [], []
         for camera in cameras:

@@ -12,6 +12,29 @@ def test_cell_index_and_centres_agree():
     assert torch.allclose(O.cell_centres(cells, 8)[1], torch.tensor([-1 + 7 / 8, -1 + 3 / 8, -1 + 5 / 8]))
 
 
+def test_what_floats_beside_a_body_is_left_out():
+    """A solid ball, a wisp beside it, a wisp close to it, and a second ball that is large enough."""
+    side = 64
+    density = torch.zeros(side, side, side)
+    centres = O.cell_centres(torch.ones_like(density).nonzero(), side).reshape(side, side, side, 3)
+
+    def ball(x, radius):
+        return (centres - torch.tensor([x, 0.0, 0.0])).norm(dim=-1) < radius
+
+    body, second = ball(-0.4, 0.3), ball(0.8, 0.15)
+    far, near = ball(0.3, 0.05), ball(-0.04, 0.03)
+    density[body | second] = 50.0
+    density[far | near] = 2.0  # a twentieth of a cell is covered
+    occupancy = O.make_occupancy(density > 0, density)
+    kept = O.attached(occupancy)
+    assert kept.grid[body].all() and kept.grid[second].all() and kept.grid[near].any()
+    assert not kept.grid[far].any() and (kept.density[far] < 0).all()
+    alone = O.attached(occupancy, share=0.5)
+    assert alone.grid[body].all() and not alone.grid[second].any()
+    faint = O.make_occupancy(density > 0, density / 100)
+    assert torch.equal(O.attached(faint).grid, faint.grid), "nothing is solid"
+
+
 def test_the_box_around_a_grid():
     grid = torch.zeros(8, 8, 8, dtype=torch.bool)
     grid[2:4, 5, 6] = True
