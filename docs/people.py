@@ -1,6 +1,6 @@
 """The pictures of people in ``docs/avatars.md``: the first of seed 0 by running number, nobody left out.
 
-    python docs/people.py avatars        # avatars.jpg: 200 from the front; the better part of a day on two cores
+    python docs/people.py avatars        # avatars.jpg: 200 from the front; 22 minutes on two busy cores
     python docs/people.py turntable      # turntable.jpg: six from eight sides
     python docs/people.py closeup        # closeup.jpg: one at 768 pixels
 
