@@ -22,7 +22,7 @@ from pipeline.stages.generate import Drawn, Request, generate_with
 from pipeline.stages.live import live_drawn
 from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.studio.jobs import Job
-from pipeline.studio.shelf import MESH, PAGE, Item, Shelf
+from pipeline.studio.shelf import MESH, PAGE, Item, Shelf, portrait_file
 from pipeline.studio.wish import LARGEST_SEED, Made, Wish
 
 WORDS: Final = {
@@ -86,7 +86,7 @@ class Maker:
 
     def _make(self, wish: Wish, portrait: Path | None, job: Job[Item], work: Path) -> Item:
         start = time.time()
-        given = work / wish.portrait if wish.portrait else None
+        given = work / portrait_file(wish.portrait) if wish.portrait else None
         if given is not None:
             assert portrait is not None, "the wish names one"
             shutil.copyfile(portrait, given)

@@ -58,8 +58,8 @@ class Page:
                 with gr.Column(scale=6, min_width=420):
                     self._stage()
             self._gallery = gr.Gallery(
-                label="made here, the newest first", columns=8, height=300, object_fit="contain", format="png",
-                allow_preview=False, interactive=False, buttons=[], elem_id="rp-gallery",
+                label="made here, the newest first", columns=6, height=250, fit_columns=False, object_fit="contain",
+                format="png", allow_preview=False, interactive=False, buttons=[], elem_id="rp-gallery",
             )  # fmt: skip
             self._connect(blocks)
         return blocks
@@ -93,12 +93,12 @@ class Page:
             self._strength = gr.Slider(0, 3, sampling.generate.edit_strength, step=0.1, label="Strength")
         with gr.Row():
             self._seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="rp-seed")
-            self._guidance = gr.Slider(0.5, 8, guidance_of(sampling), step=0.1, label="Guidance by the text")
+            self._guidance = gr.Slider(0.5, 8, guidance_of(sampling), step=0.1, label="Guidance")
             self._steps = gr.Dropdown(steps, value=OWN_STEPS, label="Steps", elem_id="rp-steps")
         with gr.Row():
-            self._make = gr.Button("Make", variant="primary", elem_id="rp-make")
-            self._surprise = gr.Button("Surprise me", elem_id="rp-surprise")
-            self._stop = gr.Button("Stop", variant="stop", elem_id="rp-stop")
+            self._make = gr.Button("Make", variant="primary", min_width=100, elem_id="rp-make")
+            self._surprise = gr.Button("Surprise me", min_width=100, elem_id="rp-surprise")
+            self._stop = gr.Button("Stop", variant="stop", min_width=100, elem_id="rp-stop")
 
     def _stage(self) -> None:
         self._status = gr.HTML("", elem_id="rp-status")

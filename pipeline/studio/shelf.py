@@ -59,7 +59,7 @@ class Item:
 
     def portrait(self) -> Path | None:
         """The portrait that it was made of."""
-        return self.folder / self.made.wish.portrait if self.made.wish.portrait else None
+        return self.folder / portrait_file(self.made.wish.portrait) if self.made.wish.portrait else None
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,11 @@ class Shelf:
     def _clear(self) -> None:
         for folder in (self.uploads, self.work):
             empty_folder(folder)
+
+
+def portrait_file(name: str) -> str:
+    """Under which name a portrait stands in an avatar's folder, however its owner calls it."""
+    return f"portrait-{name}"
 
 
 def _number(folder: Path) -> int:

@@ -18,9 +18,9 @@ STYLE: Final = """
 .rp-take a { display: inline-block; margin: 0 .6em .4em 0; padding: .3em .9em; border-radius: 6px;
   border: 1px solid #4f7cac; color: inherit; text-decoration: none; }
 .rp-made { width: 100%; border-collapse: collapse; font-size: .92em; }
-.rp-made th { text-align: left; font-weight: normal; color: #888; padding: .1em 1em .1em 0; white-space: nowrap; }
-.rp-made td { width: 100%; }
-.rp-made th, .rp-made td, .rp-made tr { border: 0 !important; }
+.rp-made, .rp-made th, .rp-made td, .rp-made tr { border: 0 !important; text-align: left; }
+.rp-made th { font-weight: normal !important; color: #888; padding: 1px 1em 1px 0 !important; white-space: nowrap; }
+.rp-made td { width: 100%; padding: 1px 0 !important; }
 """
 EMPTY: Final = '<div class="rp-empty">The avatar appears here and can be turned as soon as its planes are there.</div>'
 

@@ -16,8 +16,8 @@ class Wish(Record):
     """An avatar as it is asked for. Without text, portrait and another avatar it is drawn from noise."""
 
     text: str = Field("", max_length=MOST_CHARACTERS)
-    portrait: str = ""
-    """Name of a picture file in the avatar's folder."""
+    portrait: str = Field("", max_length=255, pattern=r"^[^/\\\x00]*$")
+    """Name of a picture file as its owner calls it."""
     edit: str = Field("", max_length=MOST_CHARACTERS)
     """What to change in the portrait, such as "with glasses"."""
     edit_strength: float = Field(1.0, ge=0, le=10)

@@ -89,6 +89,13 @@ def test_names_and_settings_hold_any_text(title, seed, strength):
     assert Made.from_json(record.to_json()) == record
 
 
+def test_no_portrait_takes_the_name_of_another_file(tmp_path):
+    item = put(Shelf(tmp_path), portrait="settings.json")
+    assert item.portrait() == item.folder / "portrait-settings.json"
+    with pytest.raises(ConfigError, match="portrait"):
+        wish_of(portrait="../a.png")
+
+
 def test_settings_are_for_other_programs_too(tmp_path):
     item = put(Shelf(tmp_path), text="b", seed=3, steps=10)
     told = json.loads(Path(item.folder / "settings.json").read_text())["wish"]
