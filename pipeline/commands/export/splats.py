@@ -88,7 +88,7 @@ def export_splats(
     splats = extract_splats(exhibit.field(), given, resolution=resolution)
     if not len(splats.opacity):
         raise DataError(f"{exhibit.name} has no surface: its planes are too thin to be seen; nothing is written")
-    between = [view(a + 180 / VIEWS, -e) for a, e in zip(azimuths, heights, strict=True)]
+    between = [view(a + 180 / VIEWS, e) for a, e in zip(azimuths, (*heights[1:], heights[0]), strict=True)]
     psnr = float(np.mean([psnr_db(splats, one) for one in between]))
     data = encode_ply(splats, extent_m)
     try:
