@@ -9,6 +9,7 @@ from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.rays import Rays, image_rays
 from rodin_models.field.render import Image, render_image
+from rodin_models.field.splats import SplatView
 
 
 def picture(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occupancy, *, samples: int) -> Image:
@@ -32,6 +33,16 @@ def rgba(planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occu
     """The same picture as the refiner takes it (4, height, width): colour over white and alpha, each in [0, 1]."""
     image = picture(planes, decoder, camera, occupancy, samples=samples)
     return torch.cat((image.rgb.clamp(0, 1).permute(2, 0, 1), image.alpha[None].clamp(0, 1)))
+
+
+def splat_view(
+    planes: torch.Tensor, decoder: Decoder, camera: Camera, occupancy: Occupancy, *, samples: int
+) -> SplatView:
+    """The same picture with its camera, as Gaussians are made from it."""
+    device = planes.device
+    matrix = torch.from_numpy(camera.matrix()).float().to(device)
+    shown = picture(planes, decoder, camera, occupancy, samples=samples)
+    return SplatView(matrix, torch.tensor(intrinsics(camera), device=device), shown.rgb)
 
 
 def camera_rays(camera: Camera, device: torch.device) -> Rays:

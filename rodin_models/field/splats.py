@@ -88,7 +88,7 @@ class Contributions(NamedTuple):
 
 @torch.no_grad()
 def extract_splats(
-    field: MeshField, views: Sequence[SplatView], *, resolution: int = 128, rounds: int = 5, chunk: int = 1 << 18
+    field: MeshField, views: Sequence[SplatView], *, resolution: int = 160, rounds: int = 5, chunk: int = 1 << 18
 ) -> Splats:
     """The Gaussians of a field that ``views`` see, with the colours that give their pictures.
 

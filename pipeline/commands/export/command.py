@@ -19,8 +19,9 @@ def export(
     generated: options.Generated = None,
     model: options.ModelOption = None,
     resolution: Annotated[
-        int, typer.Option(min=16, max=512, help="Of glb and splats: cells along each axis of the cube.")
-    ] = 128,
+        int | None,
+        typer.Option(min=16, max=512, help="Of glb and splats: cells along each axis of the cube; 128 and 160."),
+    ] = None,
     triangles: Annotated[
         int | None,
         typer.Option(min=100, help="Of glb: most triangles; 20000 with a texture, else what the cells give."),
@@ -44,7 +45,8 @@ def export(
         from pipeline.commands.export.export import export_generated, export_weights
         from pipeline.run.existing import open_run
 
-        mesh = MeshRequest(resolution, triangles, texture)
+        cells = resolution or (160 if format_ is options.ExportFormat.SPLATS else 128)
+        mesh = MeshRequest(cells, triangles, texture)
         packages = ["skimage", "trimesh"] if format_ is options.ExportFormat.GLB else []
         packages += ["fast_simplification"] if packages and mesh.most_triangles else []
         packages += ["xatlas"] if packages and texture else []

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pipeline.commands.gallery import Exhibit
 from pipeline.contracts.camera import Camera, orbit_position
@@ -17,8 +16,7 @@ from pipeline.contracts.units import bytes_text
 from pipeline.io.files import is_folder
 from pipeline.io.publish import publish_bytes
 from pipeline.report.web.page import StartCamera
-from pipeline.stages.picture import picture
-from pipeline.stages.views import intrinsics
+from pipeline.stages.picture import splat_view
 from rodin_models.field.splats import Splats, SplatView, contributions, extract_splats
 
 SUFFIX: Final = ".ply"
@@ -75,12 +73,10 @@ def export_splats(
             width=SIDE,
             height=SIDE,
         )
-        shown = picture(exhibit.planes, exhibit.decoder, camera, exhibit.occupancy, samples=RAY_SAMPLES)
+        made = splat_view(exhibit.planes, exhibit.decoder, camera, exhibit.occupancy, samples=RAY_SAMPLES)
         done += 1
         progress(done, 2 * VIEWS + 1)
-        device = exhibit.planes.device
-        matrix = torch.from_numpy(camera.matrix()).float().to(device)
-        return SplatView(matrix, torch.tensor(intrinsics(camera), device=device), shown.rgb)
+        return made
 
     azimuths = [360 * number / VIEWS for number in range(VIEWS)]
     heights = [ELEVATIONS_DEG[number % len(ELEVATIONS_DEG)] for number in range(VIEWS)]
@@ -100,7 +96,7 @@ def export_splats(
         f"{path}: {len(splats.opacity)} Gaussians, {bytes_text(len(data))}, {psnr:.1f} dB to the field in {VIEWS} views"
     )
     poor = "" if psnr >= LEAST_DB else f", which is little (below {LEAST_DB:g}): export web draws the field itself"
-    return f"{said}{poor}; SuperSplat and viser open it"
+    return f"{said}{poor}; viewers of 3D Gaussians, such as SuperSplat, open it"
 
 
 def psnr_db(splats: Splats, view: SplatView) -> float:
@@ -120,7 +116,8 @@ def encode_ply(splats: Splats, extent_m: float) -> bytes:
     table: npt.NDArray[np.float32] = np.zeros((count, len(PROPERTIES)), "<f4")
     table[:, :3] = splats.centres.cpu().numpy() * (-extent_m, -extent_m, extent_m)
     table[:, 6:9] = (splats.colours.cpu().numpy() - 0.5) / _SH_0
-    table[:, 9] = torch.logit(splats.opacity.double()).cpu().numpy()
+    opacity = splats.opacity.double().cpu().numpy()
+    table[:, 9] = np.log(opacity / (1 - opacity))
     table[:, 10:13] = math.log(splats.deviation * extent_m)
     table[:, 13] = 1  # the quaternion of no rotation, w first
     header = "\n".join(
