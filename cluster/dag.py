@@ -101,6 +101,7 @@ def run_tasks(
     *,
     on_progress: Callable[[StageProgress], None] | None = None,
     on_loss: Callable[[str], None] | None = None,
+    on_ended: Callable[[str], None] | None = None,
     wait_for_nodes_s: float = 0.0,
 ) -> TaskResults:
     """Run all tasks in the current Ray session; returns when each has ended.
@@ -111,6 +112,7 @@ def run_tasks(
             with every stage at the end.
         on_loss: Called with a line for each node that dies meanwhile: which, and what is done again; with
             ``on_progress`` only, by which it is known where tasks run.
+        on_ended: Called with a line for each task that ends: on which node, after how many seconds, why it failed.
         wait_for_nodes_s: How long to wait for a node that is large enough for the largest task, on a cluster
             that is still growing.
 
@@ -130,6 +132,9 @@ def run_tasks(
         deaths = _Deaths()
         while graph.pending:
             ended = graph.wait(POLL_S)
+            if on_ended is not None:
+                for name in ended:
+                    on_ended(_line_of(name, graph.results))
             if on_progress is not None:
                 now = time.monotonic()
                 board.update(graph.take_letters(last=not graph.pending), now)
@@ -298,6 +303,12 @@ class _Graph:
             self.results[name] = ended.value
             if ended.timing is not None:
                 self.results.timings[name] = ended.timing
+
+
+def _line_of(name: str, results: TaskResults) -> str:
+    result, timing = results[name], results.timings.get(name)
+    where = "" if timing is None else f" on {timing.node}, {timing.ended_at - timing.begun_at:.1f} s"
+    return f"{name}: failed{where}: {result.reason}" if isinstance(result, TaskFailed) else f"{name}: done{where}"
 
 
 def _reason(error: Exception) -> str:

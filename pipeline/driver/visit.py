@@ -84,9 +84,11 @@ def _require_memory(visit: Visit, stages: Sequence[str]) -> None:
 def carry_out(
     visit: Visit,
     display: Callable[[], AbstractContextManager[Callable[[StageProgress], None]]],
-    on_loss: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> VisitResult:
-    """Do what the visit asks; goes on where an earlier one was interrupted. ``on_loss`` is told of nodes that die.
+    """Do what the visit asks; goes on where an earlier one was interrupted.
+
+    ``on_line`` is told of nodes that die and, on a cluster, of each task that ended: where, and after how many seconds.
 
     Raises ``RunLockedError``, ``StaleStageError``, ``ResourceError``; a failed task is in the result.
     """
@@ -110,7 +112,8 @@ def carry_out(
                 results = run_tasks(
                     tasks,
                     on_progress=show if session.is_local else _also_as_metrics(show, layout.root),
-                    on_loss=on_loss,
+                    on_loss=on_line,
+                    on_ended=None if session.is_local else on_line,
                     wait_for_nodes_s=node_wait_s(visit),
                 )
             stopping = time.monotonic()

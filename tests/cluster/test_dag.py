@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -117,6 +118,24 @@ def test_a_task_whose_worker_is_killed_runs_again(session: SessionInfo, tmp_path
     done = [stage.done for stage in told if stage.stage == "t"]
     assert done[-1] == 2.0
     assert 0.0 in done[done.index(1.0) :]  # the second attempt began with nothing
+
+
+def test_a_line_tells_of_each_task_that_ends(session: SessionInfo, tmp_path: Path) -> None:
+    told: list[str] = []
+    run_tasks(
+        [
+            Task("well", "t", join, "x"),
+            Task("ill", "t", fail, DataError("no good")),
+            Task("dead", "t", die, (tmp_path / "log", 1), max_retries=0),
+            Task("known", "t", join, "x", is_done=True),
+        ],
+        on_ended=told.append,
+    )
+    lines = sorted(told)
+    assert len(lines) == 3, "what was done before has not ended now"
+    assert re.fullmatch(r"dead: failed: \w+: .+", lines[0])
+    assert re.fullmatch(r"ill: failed on [\d.]+, \d+\.\d s: no good", lines[1])
+    assert re.fullmatch(r"well: done on [\d.]+, \d+\.\d s", lines[2])
 
 
 def test_a_task_whose_worker_is_killed_too_often_has_failed(session: SessionInfo, tmp_path: Path) -> None:
