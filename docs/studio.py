@@ -1,4 +1,4 @@
-"""The picture of the studio in README, by the released weights and a headless Chromium.
+"""The pictures of the studio, at work and when it is done, by the released weights and a headless Chromium.
 
     PYTHONPATH=.:tests python docs/studio.py
 
@@ -20,7 +20,9 @@ from typing import Any, Final
 from PIL import Image
 from support.browser import chromium, wait_for
 
-PICTURE: Final = Path(__file__).parent / "studio.jpg"
+AT_WORK, DONE = (Path(__file__).parent / name for name in ("studio_at_work.jpg", "studio.jpg"))
+AT_WORK_SHARE: Final = 0.566
+"""Of the page from above: below it nothing has changed."""
 SHARPENING_S: Final = 60.0
 """That the view may take to become sharp: without a graphics card it is slow."""
 WIDTH, HEIGHT, SHOWN_WIDTH = 1280, 1420, 1120
@@ -48,8 +50,10 @@ def studio(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
-def make(window: Any) -> tuple[float, float]:
-    """Click; returns the seconds until the avatar was drawn in the page, and until it could be taken home."""
+def make(window: Any) -> tuple[float, float, Image.Image]:
+    """Click; returns the seconds until the avatar was drawn in the page, and until it could be taken home, and the page
+    between the two.
+    """
     address = window.execute_script(f"return {TURNS}?.src")
     before = window.execute_script(f"return {TAKEN}?.href")
     start = time.monotonic()
@@ -59,12 +63,19 @@ def make(window: Any) -> tuple[float, float]:
     wait_for(window, DRAWN, 200)
     drawn = time.monotonic() - start
     window.switch_to.default_content()
+    at_work = seen(window)
     wait_for(window, f"{TAKEN} && {TAKEN}.href !== {str(before)!r}", 300)
-    return drawn, time.monotonic() - start
+    return drawn, time.monotonic() - start, at_work
 
 
-def picture(address: str) -> Image.Image:
-    """The page after four avatars were made."""
+def seen(window: Any) -> Image.Image:
+    """The page as it is now, in the size in which it is kept."""
+    shot = Image.open(io.BytesIO(window.get_screenshot_as_png())).convert("RGB")
+    return shot.resize((SHOWN_WIDTH, shot.height * SHOWN_WIDTH // shot.width), Image.Resampling.LANCZOS)
+
+
+def pictures(address: str) -> tuple[Image.Image, Image.Image]:
+    """The page while the last avatar is made, and after that."""
     with chromium(width=WIDTH, height=HEIGHT) as window:
         window.get(address)
         wait_for(window, "document.querySelector('#rp-status .rp-words')")
@@ -72,19 +83,18 @@ def picture(address: str) -> Image.Image:
         for sentence in SENTENCES:
             text.clear()
             text.send_keys(sentence)
-            drawn, taken = make(window)
+            drawn, taken, at_work = make(window)
             print(f"{sentence}: drawn after {drawn:.1f} s, all there after {taken:.1f} s")  # noqa: T201
         window.switch_to.frame(window.find_element("css selector", "#rp-live iframe"))
         end = time.monotonic() + SHARPENING_S
         while time.monotonic() < end and not window.execute_script(f"return {RESTS}"):
             time.sleep(0.5)
         window.switch_to.default_content()
-        return Image.open(io.BytesIO(window.get_screenshot_as_png())).convert("RGB")
+        return at_work, seen(window)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, studio(Path(folder) / "studio") as address:
-        page = picture(address)
-    page.resize((SHOWN_WIDTH, page.height * SHOWN_WIDTH // page.width), Image.Resampling.LANCZOS).save(
-        PICTURE, quality=88
-    )
+        at_work, done = pictures(address)
+    at_work.crop((0, 0, at_work.width, round(AT_WORK_SHARE * at_work.height))).save(AT_WORK, quality=88)
+    done.save(DONE, quality=88)
