@@ -1,11 +1,9 @@
 """What a shell offers is what the commands take."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.commands import completion
 from pipeline.config.load import load_config
 from pipeline.config.presets import PRESETS
@@ -13,18 +11,14 @@ from pipeline.config.presets import PRESETS
 
 def offered(line):
     """What bash would be given at the end of ``line``; a space at its end begins a new word."""
-    words = line.split(" ")
-    environment = os.environ | {
+    asked = {
         "_RODIN_PIPE_COMPLETE": "complete_bash",
         "COMP_WORDS": line.rstrip(),
-        "COMP_CWORD": str(len(words) - 1),
+        "COMP_CWORD": str(line.count(" ")),
     }
-    code = "import sys; sys.argv = ['rodin-pipe']; from pipeline.cli import app; app(prog_name='rodin-pipe')"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    return set(done.stdout.split())
+    return set(CliRunner().invoke(app, [], prog_name="rodin-pipe", env=asked).stdout.split())
 
 
-@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
