@@ -174,7 +174,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"configuration file {path} does not exist") from None
+        raise ConfigError(f"configuration file {path} does not exist: give another --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"configuration file {path} is no valid TOML: {error}") from None
     return _under_new_names(tree, f"configuration file {path}")

@@ -68,7 +68,7 @@ def _copied(path: Path | None) -> Iterator[Path | None]:
     try:
         copy = fetched(path)
     except FileNotFoundError:
-        raise ConfigError(f"configuration file {path} does not exist") from None
+        raise ConfigError(f"configuration file {path} does not exist: give another --config") from None
     try:
         yield copy
     except ConfigError as error:

@@ -197,7 +197,7 @@ def _checked(request: Request, sampling: Sampling, to: Path) -> Portrait | None:
     """The request's portrait, after all that can be refused before any work."""
     portrait = _portrait(request, sampling)
     if not re.fullmatch(r"[\w.-]+", request.folder_name) or request.folder_name.startswith("."):
-        raise DataError(f"--name {request.folder_name!r} is no plain folder name")
+        raise DataError(f"--name {request.folder_name!r} is no plain folder name: letters, digits, . _ and - make one")
     final = to / request.folder_name
     if exists(final) and not names(final, "avatar-*/avatar.json"):
         raise DataError(f"{final} is there and holds no avatars: it is left alone; give another --name")

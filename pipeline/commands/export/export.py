@@ -25,7 +25,7 @@ def export(
     """
     if form is ExportFormat.GLB:
         if name is None:
-            raise ConfigError("export: say which one, with --avatar 12 or --sample noise/avatar-000")
+            raise ConfigError("export glb: say whose, with --avatar 12 or --sample noise/avatar-000")
         return _mesh(run, name, mesh, file)
     if form is ExportFormat.SPLATS:
         if name is None:
