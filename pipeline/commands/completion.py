@@ -34,16 +34,15 @@ def settings_of(incomplete: str) -> Sequence[str]:
 
     *path, _ = incomplete.split(".")
     record: type[BaseModel] = RunConfig
+
+    def sections_of(record: type[BaseModel]) -> dict[str, type[BaseModel]]:
+        kinds = {name: field.annotation for name, field in record.model_fields.items()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
     for name in path:
-        field = record.model_fields.get(name)
-        kind = None if field is None else field.annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        found = sections_of(record).get(name)
+        if found is None:
             return ()
-        record = kind
-    before = "".join(f"{name}." for name in path)
-    offered = []
-    for name, field in record.model_fields.items():
-        kind = field.annotation
-        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
-        offered.append(f"{before}{name}{'.' if is_section else '='}")
-    return offered
+        record = found
+    before, known = "".join(f"{name}." for name in path), sections_of(record)
+    return [f"{before}{name}{'.' if name in known else '='}" for name in record.model_fields]

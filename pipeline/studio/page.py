@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import gradio as gr
 
+from pipeline.commands.generate import MOST_CHARACTERS
 from pipeline.contracts.errors import RodinError
 from pipeline.contracts.units import bytes_text
 from pipeline.studio import show
@@ -21,7 +22,7 @@ from pipeline.studio.guard import MOST_BYTES, checked_portrait, said_of
 from pipeline.studio.jobs import Job, Jobs, State
 from pipeline.studio.maker import Maker, another_seed, guidance_of
 from pipeline.studio.shelf import PICTURE, Item, Shelf
-from pipeline.studio.wish import LARGEST_SEED, MOST_CHARACTERS, Wish, wish_of
+from pipeline.studio.wish import LARGEST_SEED, Wish, wish_of
 
 POLL_S: Final = 0.2
 MOST_EARLY: Final = 32

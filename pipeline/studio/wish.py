@@ -4,12 +4,11 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
+from pipeline.commands.generate import MOST_CHARACTERS
 from pipeline.contracts.errors import ConfigError
 from pipeline.contracts.record import Record, validation_summary
 
 LARGEST_SEED: Final = 2**31 - 1
-MOST_CHARACTERS: Final = 1000
-"""Of a text or an edit, as in ``rodin-pipe generate``."""
 
 
 class Wish(Record):

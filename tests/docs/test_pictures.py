@@ -1,23 +1,15 @@
 """Every picture of the pages has a script in the repository that makes it, and the scripts make them."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.docs import DOCS, load_script
 from support.fake_blender import make_fake_blender
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_script", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_every_picture_has_its_script():
@@ -30,7 +22,7 @@ def test_every_picture_has_its_script():
 @pytest.mark.seconds
 def test_portrait_jpg_is_what_its_script_makes(tmp_path):
     pytest.importorskip("skimage")
-    script = load("portrait")
+    script = load_script("portrait")
     made = script.picture(script.astronaut(tmp_path))
     committed = np.asarray(Image.open(DOCS / "portrait.jpg"))
     assert made.shape == committed.shape
@@ -39,7 +31,7 @@ def test_portrait_jpg_is_what_its_script_makes(tmp_path):
 
 @pytest.fixture
 def people(tmp_path):
-    script = load("people")
+    script = load_script("people")
     config = script.settings(32, 1, f"render.python={make_fake_blender(tmp_path)}")
     folder = tmp_path / "job"
     folder.mkdir()
@@ -63,7 +55,7 @@ def test_a_turntable_has_a_row_for_each(people):
 
 
 def test_a_person_who_cannot_be_rendered_is_told(tmp_path):
-    script = load("people")
+    script = load_script("people")
     config = script.settings(32, 1, f"render.python={make_fake_blender(tmp_path, fail=(1,))}")
     (tmp_path / "job").mkdir()
     with pytest.raises(RuntimeError):

@@ -1,28 +1,20 @@
 """The site is built without a warning, has every public function, and needs nothing from elsewhere."""
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.docs import load_script
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_script", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def site_pages():
-    return load("site_pages")
+    return load_script("site_pages")
 
 
 def public(module):
@@ -93,4 +85,6 @@ def test_reference_pages_leave_out_what_is_private(site_pages):
 
 
 def test_roles_become_code():
-    assert load("roles").without_roles("see :func:`a.b` and :class:`~c.D`, ``e``") == "see `a.b` and `c.D`, ``e``"
+    assert (
+        load_script("roles").without_roles("see :func:`a.b` and :class:`~c.D`, ``e``") == "see `a.b` and `c.D`, ``e``"
+    )
