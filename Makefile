@@ -31,10 +31,10 @@ demo: install
 	$(BIN)/rodin-pipe run --preset demo --out $(OUT) $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -m "not ($(LATER))" --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not ($(LATER))" --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" --numprocesses $(PROCESSES) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not (blender or ray or seconds or $(LATER))" --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m "$(LATER)" $(ARGS)

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from jaxtyping import install_import_hook
+from support.groups import Groups, group_of, rank
 
 install_import_hook("rodin_models", "beartype.beartype")
 
@@ -17,8 +18,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where processes share the tests, a file goes to one of them whole, and so does what shares one finished run."""
-    for item in items:
-        shares = "finished" in getattr(item, "fixturenames", ())
-        together = "finished" if shares else str(item.path.relative_to(item.config.rootpath))
-        item.add_marker(pytest.mark.xdist_group(together))
+    """What takes long begins first."""
+    items.sort(key=lambda item: rank(group_of(item.nodeid)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    """Where processes share the tests, each takes whole groups of them."""
+    return Groups(config, log)

@@ -1,28 +1,35 @@
 """What a classifier is asked, and what it is told that sentences name."""
 
+from functools import cache
+
 import pytest
 
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.evaluation.attributes import ATTRIBUTES, attributes_of, named_in_captions
 from pipeline.evaluation.sections.text import EDITS, edits_for
 from pipeline.people.caption import BEARDS, captions_of
 from pipeline.people.draw import draw_avatar
 
-CROWD = [draw_avatar(7, index) for index in range(300)]
+
+@cache
+def crowd() -> tuple[AvatarSpec, ...]:
+    """Drawn once, and by the process that asks."""
+    return tuple(draw_avatar(7, index) for index in range(300))
 
 
 def test_everybody_has_every_attribute_that_nothing_hides():
-    for spec in CROWD:
+    for spec in crowd():
         seen = attributes_of(spec)
         hidden = set(ATTRIBUTES) - set(seen)
         assert hidden <= {"hair colour", "hair style"}
         assert ("hair style" in hidden) == (spec.hat is not None)
-    words = {name: {attributes_of(spec).get(name) for spec in CROWD} for name in ATTRIBUTES}
+    words = {name: {attributes_of(spec).get(name) for spec in crowd()} for name in ATTRIBUTES}
     assert all(len(found) > 1 for found in words.values())
 
 
 @pytest.mark.parametrize("phrasing", range(4))
 def test_what_is_named_is_in_the_sentence_and_what_is_not_is_not(phrasing):
-    for spec in CROWD:
+    for spec in crowd():
         sentence, named = captions_of(spec)[phrasing], named_in_captions(spec)
         assert named["garment colour"] in sentence
         assert ("glasses" in named) == ("glasses" in sentence)
@@ -37,14 +44,14 @@ def test_what_is_named_is_in_the_sentence_and_what_is_not_is_not(phrasing):
 
 
 def test_edits_ask_for_what_can_be_answered():
-    answers = {name: {attributes_of(spec).get(name) for spec in CROWD} for name in ATTRIBUTES}
+    answers = {name: {attributes_of(spec).get(name) for spec in crowd()} for name in ATTRIBUTES}
     for edit in EDITS:
         assert edit.wanted in answers[edit.attribute], edit
         assert set(edit.with_it) <= set(ATTRIBUTES) - {edit.attribute}
 
 
 def test_nobody_is_asked_to_become_what_they_are_or_what_cannot_be_seen():
-    for spec in CROWD:
+    for spec in crowd():
         seen, asked = attributes_of(spec), edits_for(spec)
         assert len(asked) >= 2
         for edit in set(EDITS) - set(asked):

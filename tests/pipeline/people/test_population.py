@@ -1,5 +1,6 @@
 """The population: frequencies over 2000 specs are those stated, other proportions are obeyed, bad ones refused."""
 
+from functools import cache
 from typing import get_args
 
 import pytest
@@ -17,20 +18,31 @@ from pipeline.contracts.appearance import (
     LightRig,
     Pattern,
 )
+from pipeline.contracts.avatar import AvatarSpec
 from pipeline.people.attributes import near_skin
 from pipeline.people.caption import BEARDS, GARMENTS, HAIR, LONG_HAIR, MOODS
-from pipeline.people.distribution import ATTRIBUTES, attribute_bars, attribute_distributions
+from pipeline.people.distribution import ATTRIBUTES, Distribution, attribute_bars, attribute_distributions
 from pipeline.people.draw import draw_avatar
 from pipeline.people.face import MAX_ODDITY
 from pipeline.people.population import GarmentTable, PopulationConfig
 
 POPULATION = PopulationConfig()
-CROWD = [draw_avatar(3, index) for index in range(2000)]
+
+
+@cache
+def crowd() -> tuple[AvatarSpec, ...]:
+    """Drawn once, and by the process that asks."""
+    return tuple(draw_avatar(3, index) for index in range(2000))
+
+
+@cache
+def distributions() -> tuple[Distribution, ...]:
+    return attribute_distributions(crowd(), POPULATION)
 
 
 @pytest.mark.parametrize("number", range(len(ATTRIBUTES)), ids=[a.name for a in ATTRIBUTES])
 def test_frequencies_are_those_stated(number: int) -> None:
-    distribution = attribute_distributions(CROWD, POPULATION)[number]
+    distribution = distributions()[number]
     assert sum(distribution.stated.values()) == pytest.approx(1)
     assert set(distribution.counts) == set(distribution.stated), "nothing unstated is drawn"
     assert distribution.total >= 40
@@ -66,9 +78,9 @@ def test_captions_have_words_for_whatever_is_drawn() -> None:
 
 
 def test_nobody_wears_the_colour_of_their_skin() -> None:
-    assert not any(near_skin(GARMENT_COLOURS[spec.garment.colour_name], spec.skin.melanin) for spec in CROWD)
+    assert not any(near_skin(GARMENT_COLOURS[spec.garment.colour_name], spec.skin.melanin) for spec in crowd())
     assert near_skin((0.80, 0.66, 0.56), 0.2) and not near_skin((0.80, 0.66, 0.56), 0.85)
-    for spec in CROWD:
+    for spec in crowd():
         base, accent = GARMENT_COLOURS[spec.garment.colour_name], spec.garment.accent
         assert abs(sum(base) - sum(accent)) > 0.36, "a pattern's second colour shows"
 
@@ -76,7 +88,7 @@ def test_nobody_wears_the_colour_of_their_skin() -> None:
 def test_other_proportions_are_obeyed_and_touch_nothing_else() -> None:
     population = PopulationConfig(glasses=1.0, garments=GarmentTable(hoodie=1000.0))
     for index in range(40):
-        usual, other = CROWD[index], draw_avatar(3, index, population)
+        usual, other = crowd()[index], draw_avatar(3, index, population)
         assert other.glasses is not None
         kept = ("age_years", "face", "hair", "skin", "expression", "light", "seed", "hat")
         assert all(getattr(usual, name) == getattr(other, name) for name in kept)
@@ -103,10 +115,10 @@ def test_impossible_proportions_are_refused(text: str) -> None:
 
 def test_odd_faces_are_drawn_again() -> None:
     assert 1.2 < MAX_ODDITY < 1.6
-    assert max(abs(value) for spec in CROWD for _, value in spec.face) <= 0.75
+    assert max(abs(value) for spec in crowd() for _, value in spec.face) <= 0.75
 
 
 def test_bars_show_share_and_statement() -> None:
-    lines = attribute_bars(attribute_distributions(CROWD[:200], POPULATION))
+    lines = attribute_bars(attribute_distributions(crowd()[:200], POPULATION))
     assert any(line.startswith("garment (200)") for line in lines)
     assert sum("stated" in line for line in lines) > 100
