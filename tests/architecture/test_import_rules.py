@@ -22,9 +22,9 @@ def test_top_level_folders_are_the_fixed_ones():
     assert {name for name in folders if not name.startswith(".")} <= FIXED
 
 
-def imported_after(module, environment_code=""):
+def imported_after(modules, environment_code=""):
     code = (
-        f"{environment_code}\nimport sys, {module}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+        f"{environment_code}\nimport sys, {modules}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -42,15 +42,15 @@ class Refuse:
             raise ImportError(name + ' is not there')
 sys.meta_path.insert(0, Refuse())
 """
-    for module in (
+    modules = (
         "fit.plane_fit",
         "fit.joint_fit",
         "field.render",
         "field.triplane",
         "diffusion.conv3d_aware",
         "diffusion.unet",
-    ):
-        imported_after(f"rodin_models.{module}", forbid)
+    )
+    imported_after(", ".join(f"rodin_models.{module}" for module in modules), forbid)
 
 
 def test_the_vocabulary_is_light():
