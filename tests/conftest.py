@@ -3,6 +3,7 @@
 Here and not beside the tests of rodin_models: the hook works only on modules that are not imported yet.
 """
 
+import os
 import signal
 
 import pytest
@@ -10,6 +11,10 @@ from jaxtyping import install_import_hook
 from support.groups import Groups, group_of, rank
 
 install_import_hook("rodin_models", "beartype.beartype")
+
+# The threads of torch wait for each other in loops that take the cores from other processes of the tests. This is read
+# when torch is imported, here and by every process below.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell that starts the tests in the background has SIGINT ignored, and every process below would inherit that:
 # tests that interrupt a process need it as it is in a terminal.

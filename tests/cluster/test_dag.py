@@ -41,15 +41,18 @@ def see(item: None, inputs: tuple[Any, ...], progress: Progress) -> tuple[Any, .
     return inputs
 
 
-def die(item: tuple[Path, int], inputs: tuple[Any, ...], progress: Progress) -> int:
-    """Is killed in its first ``times`` attempts, half done each time; returns the number of the attempt."""
-    log, times = item
+def die(item: tuple[Path, int, float], inputs: tuple[Any, ...], progress: Progress) -> int:
+    """Is killed in its first ``times`` attempts, half done each time; returns the number of the attempt.
+
+    A driver that watches needs ``pause_s`` to see that the attempt has begun, and how far it came.
+    """
+    log, times, pause_s = item
     with log.open("a") as file:
         file.write("x")
     attempt = len(log.read_text())
-    time.sleep(0.6)  # long enough for the driver to see that the attempt has begun
+    time.sleep(pause_s)
     progress(1, 2)
-    time.sleep(0.6)
+    time.sleep(pause_s)
     if attempt <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return attempt
@@ -109,7 +112,7 @@ def test_a_task_whose_worker_is_killed_runs_again(session: SessionInfo, tmp_path
     told: list[StageProgress] = []
     results = run_tasks(
         [
-            Task("killed", "t", die, (tmp_path / "log", 1), total=2.0),
+            Task("killed", "t", die, (tmp_path / "log", 1, 0.6), total=2.0),
             Task("behind", "u", see, None, after=("killed",)),
         ],
         on_progress=told.append,
@@ -126,7 +129,7 @@ def test_a_line_tells_of_each_task_that_ends(session: SessionInfo, tmp_path: Pat
         [
             Task("well", "t", join, "x"),
             Task("ill", "t", fail, DataError("no good")),
-            Task("dead", "t", die, (tmp_path / "log", 1), max_retries=0),
+            Task("dead", "t", die, (tmp_path / "log", 1, 0.0), max_retries=0),
             Task("known", "t", join, "x", is_done=True),
         ],
         on_ended=told.append,
@@ -141,7 +144,7 @@ def test_a_line_tells_of_each_task_that_ends(session: SessionInfo, tmp_path: Pat
 def test_a_task_whose_worker_is_killed_too_often_has_failed(session: SessionInfo, tmp_path: Path) -> None:
     results = run_tasks(
         [
-            Task("killed", "t", die, (tmp_path / "log", 9), max_retries=1),
+            Task("killed", "t", die, (tmp_path / "log", 9, 0.0), max_retries=1),
             Task("good", "t", join, "good"),
             Task("behind", "t", see, None, after=("killed", "good")),
             Task("last", "t", see, None, after=("behind",)),

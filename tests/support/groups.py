@@ -9,8 +9,8 @@ from pathlib import PurePath
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-WHOLE_FOLDERS = ("tests/end_to_end",)
-"""Their files share a finished run."""
+WHOLE_FOLDERS = ("tests/end_to_end", "tests/pipeline/io/bucket")
+"""Their files share a finished run, or a server."""
 
 FIRST = (
     "tests/end_to_end",
