@@ -23,9 +23,8 @@ def test_top_level_folders_are_the_fixed_ones():
 
 
 def imported_after(modules, environment_code=""):
-    code = (
-        f"{environment_code}\nimport sys, {modules}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    )
+    told = "print('\\n'.join(sorted({m.split('.')[0] for m in sys.modules})))"
+    code = f"{environment_code}\nimport sys, {modules}\n{told}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
