@@ -187,6 +187,7 @@ def train(
     config: options.ConfigFile = None,
     set_: options.Settings = None,
     redo: options.Redo = None,
+    renders: options.Renders = None,
     address: options.Address = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -210,6 +211,7 @@ def train(
                 config_file=config,
                 settings=set_,
                 redo=redo,
+                renders=renders,
                 address=address,
                 dry_run=dry_run,
                 echo=typer.echo,

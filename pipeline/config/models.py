@@ -66,6 +66,14 @@ class ClipConfig(TrainingConfig):
     likeness: int = Field(0, ge=0)
     """Principal components of small frontal pictures that are the image latent, in place of CLIP's own, which knows a
     few hundred people by heart and says less of strangers; 0 for none. Texts are CLIP's in either case."""
+    sentences: int = Field(0, ge=0)
+    """People who are drawn and never rendered, about whom the text encoder reads sentences in everyday words beside
+    each batch of pairs, and learns to tell what they look like; 0 for none."""
+    sentence_weight: float = Field(1.0, gt=0)
+    """Weight of how unexpected their looks are, in nats a sentence."""
+    lock_image: bool = False
+    """The text encoder of the CLIP that a run starts from learns on, its image encoder stays what it is; at false, the
+    whole of it stays."""
     augment_exposure: float = Field(0.0, ge=0, le=3)
     """Pictures that it learns from are lighter or darker by up to so many stops; photographs are less foreign then."""
     augment_white_balance: float = Field(0.0, ge=0, le=2)
@@ -208,6 +216,12 @@ class LatentConfig(TrainingConfig):
     layers: int = Field(8, ge=1)
     diffusion: LatentDiffusionConfig = LatentDiffusionConfig()
     text_dropout: float = Field(0.2, ge=0, le=1)
+    sentences: int = Field(0, ge=0)
+    """Sentences about each avatar, in everyday words and in part, that it learns from beside the caption."""
+    drawn_people: int = Field(0, ge=0)
+    """People who are drawn and never rendered, whose latents are taken to be what their looks make one expect."""
+    drawn_share: float = Field(0.7, ge=0, le=1)
+    """Share of a batch that is about them, where there are some."""
 
 
 class RefinerConfig(TrainingConfig):

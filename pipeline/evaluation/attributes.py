@@ -1,4 +1,4 @@
-"""What can be seen of a person, as a specification says it, and a classifier that sees it in pictures.
+"""A classifier that sees in pictures what can be seen of a person.
 
 The classifier is trained on the photographs of training avatars by their specifications and on nothing else.
 """
@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.rendering import Split
 from pipeline.evaluation.subject import CPU, Subject, Tally
 from pipeline.io.files import exists, fetched
 from pipeline.io.publish import empty_folder, publish_folder
-from pipeline.people.caption import LONG_HAIR, hair_colour_name
+from pipeline.people.seen import ATTRIBUTES, NONE, attributes_of
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.image.attribute_classifier import (
@@ -28,42 +27,10 @@ from rodin_models.image.attribute_classifier import (
     fit_classifier,
 )
 
-ATTRIBUTES: Final = ("hair colour", "hair style", "garment colour", "glasses", "beard", "hat", "age", "skin")
 SIDE: Final = 64
 EPOCHS: Final = 16
 FACING_DEG: Final = 60.0
 """Training views from no further to the side than this are learned from."""
-NONE: Final = "none"
-
-
-def attributes_of(spec: AvatarSpec) -> dict[str, str]:
-    """The word for each attribute that a frontal picture of a person shows."""
-    seen = {
-        "garment colour": spec.garment.colour_name,
-        "glasses": NONE if spec.glasses is None else "glasses",
-        "beard": {NONE: NONE, "stubble": "stubble", "moustache": "moustache", "handlebar": "moustache"}.get(
-            spec.facial_hair.style, "beard"
-        ),
-        "hat": NONE if spec.hat is None else spec.hat.style,
-        "age": next(
-            (word for years, word in ((16, "child"), (35, "young"), (60, "middle-aged")) if spec.age_years < years),
-            "old",
-        ),
-        "skin": next((word for most, word in ((0.3, "fair"), (0.55, "medium")) if spec.skin.melanin < most), "dark"),
-    }
-    if spec.hat is None:
-        seen["hair style"] = spec.hair.style
-    if spec.hair.style != "bald" and (spec.hat is None or spec.hair.style in LONG_HAIR):
-        seen["hair colour"] = hair_colour_name(spec.hair)
-    return seen
-
-
-def named_in_captions(spec: AvatarSpec) -> dict[str, str]:
-    """Those that every full caption of a person names: what is worn or there, never what is not, and no skin."""
-    seen = attributes_of(spec)
-    if spec.hair.style == "bald" and spec.age_years < 16:
-        seen.pop("hair style", None)
-    return {name: word for name, word in seen.items() if word != NONE and name != "skin"}
 
 
 @dataclass(frozen=True)

@@ -93,11 +93,11 @@ def captions_of(spec: AvatarSpec) -> tuple[str, ...]:
     and_head = f", with {features}" if head else ""
     tail = f", {mood}" if mood else ""
     one_word = bool(mood) and " " not in mood
-    last = f"{_a(f'{mood} {person}' if one_word else person)}{with_head}, who wears {clothes}"
+    last = f"{with_article(f'{mood} {person}' if one_word else person)}{with_head}, who wears {clothes}"
     return (
-        f"{_a(person)}{with_head}, wearing {clothes}{tail}",
-        f"a portrait of {_a(person)}{with_head}, in {clothes}{tail}",
-        f"{_a(person)} in {clothes}{and_head}{tail}",
+        f"{with_article(person)}{with_head}, wearing {clothes}{tail}",
+        f"a portrait of {with_article(person)}{with_head}, in {clothes}{tail}",
+        f"{with_article(person)} in {clothes}{and_head}{tail}",
         last if one_word else last + tail,
     )
 
@@ -107,10 +107,10 @@ def short_caption_of(spec: AvatarSpec) -> str:
     features = _head(spec)
     telling = features[:1]
     if spec.hat is not None:
-        telling = [_a(f"{spec.hat.colour_name} {spec.hat.style}")]
+        telling = [with_article(f"{spec.hat.colour_name} {spec.hat.style}")]
     elif spec.glasses is not None and spec.seed % 2:
         telling = ["glasses"]
-    return _a(_person(spec)) + (f" with {telling[0]}" if telling else "")
+    return with_article(_person(spec)) + (f" with {telling[0]}" if telling else "")
 
 
 def hair_colour_name(hair: HairSpec) -> str:
@@ -164,10 +164,12 @@ def _head(spec: AvatarSpec) -> list[str]:
 def _worn(spec: AvatarSpec) -> list[str]:
     garment, patterns = spec.garment, {"stripes": "striped ", "checks": "checked "}
     parts = [
-        _a(f"{garment.colour_name} {patterns.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}")
+        with_article(
+            f"{garment.colour_name} {patterns.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}"
+        )
     ]
     if spec.hat is not None:
-        parts.append(_a(f"{spec.hat.colour_name} {spec.hat.style}"))
+        parts.append(with_article(f"{spec.hat.colour_name} {spec.hat.style}"))
     return parts
 
 
@@ -179,5 +181,6 @@ def _listed(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
-def _a(words: str) -> str:
+def with_article(words: str) -> str:
+    """Words behind "a" or "an"."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -170,7 +170,11 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="encode",
             per="run",
-            sections={"fit": Fields(only=("threads",)), "train": Fields(only=("mirror",))},
+            sections={
+                "fit": Fields(only=("threads",)),
+                "train": Fields(only=("mirror",)),
+                "latent": Fields(only=("sentences", "drawn_people")),
+            },
             reads=("render", "clip"),
             command="train",
             work="pipeline.stages.encode:encode_avatars",

@@ -1,15 +1,22 @@
 """Stage ``encode``: the latents of every rendered avatar, of its frontal view and of its caption.
 
-With ``train.mirror``, also of the mirrored frontal view.
+With ``train.mirror``, also of the mirrored frontal view; with ``latent.sentences``, of sentences about the person; with
+``latent.drawn_people``, of sentences about people who are drawn for them.
 
 Held-out avatars are encoded too, because evaluation needs them; training leaves them out.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 
 from pipeline.contracts.stage import Progress, StageReport
 from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_folder
+from pipeline.people.sentence_bank import sentence_bank, sentences_about
+from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, use_threads
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.views import read_samples, rgb_tensor
@@ -33,7 +40,8 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
     device = choose_device(config)
     clip, tokenizer = load_run_clip(layout, device)
     avatars = tuple(sorted(run.render_sources()))
-    image, text, mirrored = [], [], []
+    specs, told = run.specs(), config.latent.sentences
+    image, text, mirrored, sentences = [], [], [], []
     for first in range(0, len(avatars), BATCH):
         samples = [read_samples(run, avatar, ("frontal",))[0] for avatar in avatars[first : first + BATCH]]
         pictures = torch.stack([rgb_tensor(sample, device) for sample in samples])
@@ -41,11 +49,17 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
         if config.train.mirror:
             mirrored.append(encode_images(clip, pictures.flip(-1)).cpu())
         text.append(encode_texts(clip, tokenizer, [sample.record.caption for sample in samples]).cpu())
+        for avatar in avatars[first : first + BATCH] if told else ():
+            spoken = sentences_about(specs[avatar], config.seed, avatar, told)
+            sentences.append(encode_texts(clip, tokenizer, spoken).cpu())
         progress(min(first + BATCH, len(avatars)), len(avatars))
     staged = empty_folder(layout.work / "latents")
     encoder = encoder_sha256(clip, tokenizer)
     tree = {"avatars": list(avatars), "image": torch.cat(image), "text": torch.cat(text), "encoder_sha256": encoder}
-    save_state(staged, tree | ({"mirrored": torch.cat(mirrored)} if mirrored else {}))
+    tree |= {"mirrored": torch.cat(mirrored)} if mirrored else {}
+    tree |= {"sentences": torch.stack(sentences)} if sentences else {}
+    tree |= {"drawn_people": drawn_people(run, avatars, clip, tokenizer)} if config.latent.drawn_people else {}
+    save_state(staged, tree)
     publish_folder(staged, layout.latents)
     return publish_entry(
         item,
@@ -55,3 +69,18 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
         packages=("torch", "transformers"),
         notes={"encoder_sha256": encoder},
     )
+
+
+def drawn_people(run: Run, avatars: Sequence[int], clip: Any, tokenizer: Any) -> dict[str, torch.Tensor]:
+    """The fields of :class:`pipeline.stages.latents.DrawnPeople`."""
+    from rodin_models.image.clip import encode_texts
+
+    config, specs = run.config, run.specs()
+    bank = sentence_bank(config.seed, config.latent.drawn_people, config.render.population)
+    parts = [encode_texts(clip, tokenizer, bank.texts[i : i + BATCH]) for i in range(0, len(bank.texts), BATCH)]
+    return {
+        "looks": torch.from_numpy(np.stack([bank.looks_of(specs[avatar]) for avatar in avatars])),
+        "drawn": torch.from_numpy(np.stack([bank.looks_of(spec) for spec in bank.people])),
+        "text": torch.cat(parts).cpu().unflatten(0, (len(bank.people), -1)),
+        "units": torch.ones(clip.dim) if clip.likeness is None else clip.likeness.spread.cpu().clone(),
+    }

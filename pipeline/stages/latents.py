@@ -12,6 +12,20 @@ from pipeline.stages.weights import is_state, read_state
 
 
 @dataclass(frozen=True)
+class DrawnPeople:
+    """Looks of the run's avatars and of people who were drawn for what is said of them, and the latents of that."""
+
+    looks: torch.Tensor
+    """(avatar, look), of every avatar of the run."""
+    drawn: torch.Tensor
+    """(person, look)."""
+    text: torch.Tensor
+    """(person, sentence, latent), unit length."""
+    units: torch.Tensor
+    """(latent,), what 1 of each coordinate of an image latent is worth."""
+
+
+@dataclass(frozen=True)
 class Latents:
     """What ``latents/`` holds."""
 
@@ -23,6 +37,10 @@ class Latents:
     encoder_sha256: str
     mirrored: torch.Tensor | None = None
     """(avatar, latent), unit length: the mirrored frontal view, where ``train.mirror`` asks for it."""
+    sentences: torch.Tensor | None = None
+    """(avatar, sentence, latent), unit length: sentences about the person, where ``latent.sentences`` asks for them."""
+    drawn_people: DrawnPeople | None = None
+    """Where ``latent.drawn_people`` asks for them."""
 
     def rows(self, avatars: tuple[int, ...]) -> torch.Tensor:
         """Row numbers of the given avatars."""
@@ -41,6 +59,19 @@ class Latents:
             raise DataError("latents/ has none of mirrored views, which train.mirror needs: --redo encode")
         return torch.cat((self.image[rows], self.mirrored[rows]))
 
+    def told(self, avatars: tuple[int, ...], sentences: int) -> torch.Tensor:
+        """Text latents of the given avatars (row, 1 + sentences, latent): the caption first, then sentences.
+
+        Raises ``DataError`` where there are not as many.
+        """
+        rows = self.rows(avatars)
+        captions = self.text[rows, None]
+        if not sentences:
+            return captions
+        if self.sentences is None or self.sentences.shape[1] != sentences:
+            raise DataError(f"latents/ has not the {sentences} sentences of latent.sentences: --redo encode")
+        return torch.cat((captions, self.sentences[rows]), 1)
+
 
 def load_latents(layout: RunLayout) -> Latents:
     """The published latents; raises ``DataError`` when there are none, or damaged ones."""
@@ -48,7 +79,9 @@ def load_latents(layout: RunLayout) -> Latents:
         raise DataError(f"{layout.latents} holds no latents; run rodin-pipe train first")
     keys = ("avatars", "image", "text", "encoder_sha256")
     tree = read_state(layout.latents, keys, what="latents", remedy="encode again with --redo encode")
-    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"], tree.get("mirrored"))
+    more = {name: tree.get(name) for name in ("mirrored", "sentences")}
+    more["drawn_people"] = DrawnPeople(**tree["drawn_people"]) if "drawn_people" in tree else None
+    return Latents(tuple(tree["avatars"]), tree["image"], tree["text"], tree["encoder_sha256"], **more)
 
 
 def load_run_clip(layout: RunLayout, device: torch.device) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
 from rodin_models.image.likeness import Likeness, squared
+from rodin_models.image.told import Told
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -98,6 +99,8 @@ class Clip(nn.Module):
         self.network = network
         self.picture: nn.Linear | None = None
         """Draws small frontal pictures from latents while training; no part of what is saved."""
+        self.told: Told | None = None
+        """Reads attributes from text latents while training; no part of what is saved."""
         self.likeness: Likeness | None = None
         """Encodes images where there is one."""
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
@@ -109,6 +112,17 @@ class Clip(nn.Module):
             self.picture = nn.Linear(self.dim, mean.numel())
         with torch.no_grad():
             self.picture.bias.copy_(mean.flatten())
+
+    def add_told(self, sizes: Sequence[int], generator: torch.Generator) -> None:
+        """Give it the layer that reads attributes of so many answers each from text latents."""
+        with initialised_from(generator):
+            self.told = Told(self.dim, sizes)
+
+    def lock_image(self) -> None:
+        """Let the text encoder alone learn (Zhai et al. 2022): image latents stay what they are."""
+        self.requires_grad_(False)
+        for part in (self.network.text_model, self.network.text_projection):
+            part.requires_grad_(True)
 
     @property
     def dim(self) -> int:
@@ -256,6 +270,15 @@ def paired_divergence(
     return (rows + columns) / 2
 
 
+class Sentences(NamedTuple):
+    """Sentences, and what the people look like of whom they are true."""
+
+    tokens: Int[Tensor, "b t"]
+    answers: Int[Tensor, "b attribute"]
+    """Number of the answer of each attribute, or ``UNKNOWN``."""
+    weight: float
+
+
 def training_loss(
     clip: Clip,
     rgb: Float[Tensor, "b 3 h w"],
@@ -265,12 +288,15 @@ def training_loss(
     picture_weight: float = 1.0,
     augmentation: Augmentation = MIRROR_AND_ZOOM,
     alpha: Float[Tensor, "b 1 h w"] | None = None,
+    sentences: Sentences | None = None,
 ) -> dict[str, Tensor]:
     """``loss`` (:func:`contrastive_loss` on augmented images) and the inverse temperature ``logit_scale``.
 
     With ``frontal``, small frontal pictures of the people in ``rgb``, which shows them from anywhere, also ``picture``:
     the share of these pictures' variance within the batch that the clip's ``picture`` layer, a linear read-out of the
     unit latents, leaves unexplained. Captions say little of a face; this makes the latent a likeness.
+
+    With ``sentences`` also ``told``: the nats that what they tell of is unexpected by (:class:`Told`).
     """
     seen = augment(rgb, generator, augmentation, alpha)
     latents = F.normalize(clip.image_embeddings(seen.rgb), dim=-1)
@@ -283,6 +309,12 @@ def training_loss(
         variance = (target - target.mean(0)).square().mean().clamp(min=1e-6)
         losses["picture"] = (clip.picture(latents) - target).square().mean() / variance
         losses["loss"] = losses["loss"] + picture_weight * losses["picture"]
+    if sentences is not None:
+        if clip.told is None:
+            raise ValueError("what sentences tell is read by the layer Clip.told, and this clip has none")
+        latents = F.normalize(clip.text_embeddings(sentences.tokens), dim=-1)
+        losses["told"] = clip.told.loss(latents, sentences.answers)
+        losses["loss"] = losses["loss"] + sentences.weight * losses["told"]
     return losses | {"logit_scale": _inverse_temperature(clip).detach()}
 
 

@@ -72,14 +72,16 @@ class Likeness(nn.Module):
         self.spread.copy_((singular[:count] / len(flat) ** 0.5).clamp(min=1e-6))
 
     @torch.no_grad()
-    def fit_text(self, latents: Float[Tensor, "n k"], texts: Float[Tensor, "n d"]) -> float:
+    def fit_text(self, latents: Float[Tensor, "n k"], texts: Float[Tensor, "rows d"]) -> float:
         """Take the way from people's text latents to likenesses.
 
-        Returns the share of the variance of strangers' small pictures that it explains.
+        There is one text of each person, or several: row, row + n, row + 2 n ... Returns the share of the variance of
+        strangers' small pictures that it explains.
         """
-        z, looks = texts.double() - texts.double().mean(0), latents.double() * self.spread.double()
+        z = texts.double() - texts.double().mean(0)
+        looks = (latents.double() * self.spread.double()).repeat(len(texts) // len(latents), 1)
         deviation = z.std(0, correction=0).clamp(min=1e-6)
-        found = fit_ridge(z / deviation, looks - looks.mean(0), len(z))
+        found = fit_ridge(z / deviation, looks - looks.mean(0), len(latents))
         self.from_text.copy_(found.weight / deviation[:, None] / self.spread)
         return found.explained
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.report.page import Picture
 from pipeline.contracts.report.results import Bar, Row, Table
-from pipeline.evaluation.attributes import ATTRIBUTES, EPOCHS, AttributeJudge, attribute_judge, attributes_of
-from pipeline.evaluation.attributes import named_in_captions as named_in
+from pipeline.evaluation.attributes import EPOCHS, AttributeJudge, attribute_judge
 from pipeline.evaluation.figures import mean, paired
 from pipeline.evaluation.found import Found
 from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
 from pipeline.people.caption import captions_of
+from pipeline.people.seen import ATTRIBUTES, attributes_of
+from pipeline.people.seen import named_in_captions as named_in
 from rodin_models.image.clip import encode_texts
 
 SHOWN: Final = 16

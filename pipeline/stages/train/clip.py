@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
+from pipeline.people.sentence_bank import EACH, sentence_bank, sentences_about
 from pipeline.run.run import Run
 from pipeline.run.start import started_from
 from pipeline.stages.latents import load_run_clip
@@ -22,8 +23,10 @@ from rodin_models.image.augment import Augmentation
 from rodin_models.image.clip import (
     Clip,
     ClipSettings,
+    Sentences,
     build_clip,
     build_tokenizer,
+    encode_texts,
     tokenize,
     training_loss,
 )
@@ -46,12 +49,13 @@ class ClipRecipe:
         self.avatars = learnable(run.config, run.render_sources())
         models = started_from(run.config)
         self.given = None if models is None else load_run_clip(models.layout, CPU)
-        self.trains = self.given is None and not run.config.clip.pretrained
+        self.locked = self.given is not None and run.config.clip.lock_image
+        self.trains = self.locked or (self.given is None and not run.config.clip.pretrained)
         held_out = measured(run.config, run.render_sources(), "clip")
         # Alone, or without training, there is nothing to tell apart.
         self.held_out = held_out if self.trains and len(held_out) > 1 else ()
         self._everyone = (*self.avatars, *self.held_out)
-        self.picture_weight = run.config.clip.picture_weight if self.trains else 0.0
+        self.picture_weight = run.config.clip.picture_weight if self.trains and not self.locked else 0.0
         specs = run.specs()
         spoken = [phrasings(specs[avatar]) for avatar in self._everyone]
         self.captions = [caption for of_avatar in spoken for caption in of_avatar]
@@ -60,14 +64,19 @@ class ClipRecipe:
         self.settings = clip_settings(run.config)
         self.augmentation = augmentation(run.config)
         learned = self.captions[: int(self.counts[: len(self.avatars)].sum())]
+        told = run.config.clip.sentences if self.trains else 0
+        self.bank = sentence_bank(run.config.seed, told, run.config.render.population) if told else None
+        read = (*learned, *self.bank.texts) if self.bank else learned
         try:
-            self.tokenizer: Any = self.given[1] if self.given else build_tokenizer(self.settings, learned)
+            self.tokenizer: Any = self.given[1] if self.given else build_tokenizer(self.settings, read)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
         self.tokens = tokenize(self.tokenizer, learned)
         # Apart, since tokens are padded to the longest text.
         strange = self.captions[len(learned) :]
         self.held_out_tokens = tokenize(self.tokenizer, strange) if strange else self.tokens[:0]
+        self.sentence_tokens = tokenize(self.tokenizer, self.bank.texts) if self.bank else self.tokens[:0]
+        self.answers = torch.from_numpy(self.bank.answers()) if self.bank else self.tokens[:0]
         self._kept: dict[tuple[int, int], Tensor] = {}
         self._lock = Lock()
 
@@ -77,12 +86,16 @@ class ClipRecipe:
         Raises ``DataError`` where there is none that can be used.
         """
         if self.given is not None:
-            given: nn.Module = self.given[0]
+            given: Clip = self.given[0]
+            if self.locked:
+                given.lock_image()
+                self._add_told(given, generator)
             return given
         try:
             clip = build_clip(self.settings, generator)
         except ValueError as error:
             raise DataError(f"clip.pretrained: {error}") from None
+        self._add_told(clip, generator)
         if not self.picture_weight and clip.likeness is None:
             return clip
         frontal = self._small_frontals(range(len(self.avatars)))
@@ -95,20 +108,30 @@ class ClipRecipe:
                 raise DataError(f"clip.likeness {self.settings.likeness}: {error}; lower it") from None
         return clip
 
+    def _add_told(self, clip: Clip, generator: torch.Generator) -> None:
+        """The layer that reads what sentences tell, where there are some."""
+        if self.bank is not None:
+            clip.add_told([len(words) for words in self.bank.words.values()], generator)
+
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
-        """Rows, views and captions; the frontal view is the last one."""
+        """Rows, views and captions, and a sentence beside each where there are some; the frontal view is the last."""
         rows = draw_rows(generator, len(self.avatars), batch)
         render = self.run.config.render
         frontal = render.frontal_view
         views = np.where(generator.random(batch) < 0.5, frontal, generator.integers(render.train_views, size=batch))
         captions = self.first[rows] + generator.integers(self.counts[rows])
-        return np.stack((rows, views, captions), 1)
+        if self.bank is None:
+            return np.stack((rows, views, captions), 1)
+        # Those of the first people are kept for the held-out loss.
+        kept = len(self.held_out)
+        return np.stack((rows, views, captions, generator.integers(kept, len(self.bank.texts), size=batch)), 1)
 
     def draw_held_out(self, generator: np.random.Generator) -> Places:
         """The rows of the held-out avatars, after all that it learns from, with their frontal views and captions."""
         del generator
         rows = np.arange(len(self.avatars), len(self._everyone))
-        return np.stack((rows, np.full(len(rows), self.run.config.render.frontal_view), self.first[rows]), 1)
+        columns = (rows, np.full(len(rows), self.run.config.render.frontal_view), self.first[rows])
+        return np.stack(columns if self.bank is None else (*columns, np.arange(len(rows))), 1)
 
     def levels(self) -> Levels:
         """None: it knows no noise process."""
@@ -119,7 +142,7 @@ class ClipRecipe:
 
         All of avatars to learn from, or all of held-out ones.
         """
-        images = torch.stack([self._picture(int(row), int(view)) for row, view, _ in places])
+        images = torch.stack([self._picture(int(row), int(view)) for row, view in places[:, :2]])
         texts = torch.from_numpy(places[:, 2])
         learned = bool((texts < len(self.tokens)).all())
         tokens = self.tokens[texts] if learned else self.held_out_tokens[texts - len(self.tokens)]
@@ -128,6 +151,10 @@ class ClipRecipe:
             batch["alpha"] = images[:, 3:].float() / 255
         if self.picture_weight:
             batch["frontal"] = self._small_frontals(places[:, 0])
+        if self.bank is not None:
+            sentences = torch.from_numpy(places[:, 3])
+            batch["sentences"] = self.sentence_tokens[sentences]
+            batch["answers"] = self.answers[sentences // EACH]
         return batch
 
     def _picture(self, row: int, view: int) -> Tensor:
@@ -157,14 +184,19 @@ class ClipRecipe:
     @torch.no_grad()
     def _fit_text(self, clip: Clip) -> dict[str, str]:
         """Give likenesses their way from the texts as they are encoded now; those of a given CLIP have theirs."""
-        if clip.likeness is None or self.given is not None:
+        if clip.likeness is None or not self.trains:
             return {}
         device = clip.mean.device
-        tokens = self.tokens[torch.from_numpy(self.first[: len(self.avatars)])].to(device)
-        frontal = self._small_frontals(range(len(self.avatars))).to(device)
-        texts = F.normalize(clip.text_embeddings(tokens), dim=-1)
-        explained = clip.likeness.fit_text(clip.likeness.encode(frontal), texts)
-        return {"likeness": f"captions explain {explained:.1%} of the variance of small frontal pictures of strangers"}
+        told = EACH if self.bank else 0
+        specs, seed = self.run.specs(), self.run.config.seed
+        latents = clip.likeness.encode(self._small_frontals(range(len(self.avatars))).to(device))
+        # Row, row + avatars, ...: the caption of each avatar, then a first sentence about each, then a second.
+        texts = [self.captions[first] for first in self.first[: len(self.avatars)]]
+        spoken = [sentences_about(specs[avatar], seed, avatar, told) for avatar in self.avatars]
+        texts += [of_avatar[number] for number in range(told) for of_avatar in spoken]
+        rows = torch.cat([encode_texts(clip, self.tokenizer, texts[i : i + 256]) for i in range(0, len(texts), 256)])
+        explained = clip.likeness.fit_text(latents, rows)
+        return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
 
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
@@ -172,6 +204,8 @@ class ClipRecipe:
         """Contrastive, with equal captions as positives, and, by its weight, how well latents draw their people."""
         del time
         assert isinstance(model, Clip)
+        weight = self.run.config.clip.sentence_weight
+        told = Sentences(batch["sentences"], batch["answers"], weight) if self.bank is not None else None
         return training_loss(
             model,
             batch["rgb"],
@@ -181,12 +215,13 @@ class ClipRecipe:
             self.picture_weight,
             self.augmentation,
             batch.get("alpha"),
+            told,
         )
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights, record, tokenizer; the encoder's hash is what latents are marked with."""
         assert isinstance(model, Clip)
-        model.picture = None
+        model.picture = model.told = None
         notes = self._fit_text(model)
         return notes | {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
 

@@ -17,7 +17,7 @@ GRADIENT_NORM = 1.0
 
 ENDS = re.compile(
     r"unet\.(first|last|bypass)|project_(in|out)|enter|leave|discriminator\..*"
-    r"|network\.(visual|text)_projection|.*\.patch_embedding|picture"
+    r"|network\.(visual|text)_projection|.*\.patch_embedding|picture|told\..*"
 )
 """Layers of our models between data and features, which Muon is not for."""
 

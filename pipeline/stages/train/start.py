@@ -19,7 +19,8 @@ def take_up(config: RunConfig, name: str, model: nn.Module) -> None:
     Raises ``DataError`` where they are another model's.
     """
     models = started_from(config)
-    if models is None:
+    # The recipe of CLIP takes up encoders and tokenizer as a whole; of other texts the latent model learns anew.
+    if models is None or name == "clip" or (name == "latent" and config.clip.lock_image):
         return
     given = model_tree(models, name)["model"]
     own = model.state_dict()

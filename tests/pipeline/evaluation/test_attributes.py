@@ -5,10 +5,10 @@ from functools import cache
 import pytest
 
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.evaluation.attributes import ATTRIBUTES, attributes_of, named_in_captions
 from pipeline.evaluation.sections.text import EDITS, edits_for
 from pipeline.people.caption import BEARDS, captions_of
 from pipeline.people.draw import draw_avatar
+from pipeline.people.seen import ATTRIBUTES, attributes_of, named_in_captions
 
 
 @cache

@@ -63,6 +63,15 @@ def test_sentences_move_a_likeness_as_they_go_with_people() -> None:
     torch.testing.assert_close(likeness.edited(start, texts[:1], texts[:1], 1.0), start)
 
 
+def test_several_texts_of_each_person_weigh_as_one_that_is_repeated() -> None:
+    seen, looks = pictures(40)
+    texts = F.normalize(torch.cat((looks, torch.full((40, 1), 0.3)), 1), dim=-1)
+    once, twice = fitted(), fitted()
+    explained = once.fit_text(once.encode(seen), texts)
+    assert abs(twice.fit_text(twice.encode(seen), texts.repeat(2, 1)) - explained) < 0.02
+    torch.testing.assert_close(once.from_text, twice.from_text, atol=0.05, rtol=0.05)
+
+
 def test_too_few_pictures_are_said() -> None:
     with pytest.raises(ValueError, match="3 pictures have fewer than 3 principal components"):
         fitted(num=3)

@@ -3,6 +3,7 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from support.commands import rodin_refuses
@@ -75,6 +76,31 @@ def test_clip_is_taken_as_it_is_and_encodes(started, given):
     assert report.notes["encoder_sha256"] == sha256 == load_latents(started.layout).encoder_sha256
     assert report.metrics["steps"] == 0
     assert clip.likeness is not None, "which would be fitted anew to texts of these avatars"
+
+
+def test_a_locked_clip_reads_anew_and_sees_as_before(made, started, given, tmp_path):
+    more = ("clip.lock_image=true", "clip.sentences=20", "latent.sentences=2", "latent.drawn_people=12")
+    run = starting(made, tmp_path / "run", given, *more)
+    run.train("clip")
+    run.encode()
+    run.train("latent")
+    known, latents = load_latents(started.layout), load_latents(run.layout)
+    assert latents.image.equal(known.image) and not torch.allclose(latents.text, known.text, atol=1e-4)
+    assert run.run.stage_report("clip").metrics["steps"] == run.config.clip.steps
+    assert latents.sentences.shape == (len(latents.avatars), 2, latents.text.shape[1])
+    assert latents.drawn_people.text.shape[0] == len(latents.drawn_people.drawn) == 12
+    assert latents.drawn_people.looks.shape == (len(latents.avatars), latents.drawn_people.drawn.shape[1])
+    recipe = make_recipe("latent", run.run, CPU)
+    places = recipe.draw(np.random.default_rng(0), 10)
+    drawn = places[:, 0] >= len(recipe.image) + len(recipe.held_out)
+    assert drawn.sum() == 7 and len(recipe.load(places)["image"]) == 10
+    batch = recipe.load(places)
+    assert batch["image"].shape[1:] == latents.image.shape[1:] and batch["text"].shape[1:] == latents.text.shape[1:]
+    person, sentence, other = places[drawn][0] - (len(recipe.image) + len(recipe.held_out), 0, 0)
+    assert batch["image"][3].equal(recipe.drawn.expected[person] + recipe.drawn.left[other])
+    assert batch["text"][3].equal(latents.drawn_people.text[person, sentence])
+    given_statistics = tree(given, "latent")["model"]["condition.statistics.mean"]
+    assert not torch.allclose(tree(run.layout.root, "latent")["model"]["condition.statistics.mean"], given_statistics)
 
 
 @pytest.mark.parametrize("name", CONTINUED)
