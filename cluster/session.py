@@ -123,7 +123,7 @@ def _start(folder: Path, num_cpus: int, runtime_env: dict[str, Any] | None) -> N
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
-        with _modules_of_ours_only():
+        with _modules_of_ours_only(), _daemons_of_use_only():
             ray.init(
                 address="local",  # else RAY_ADDRESS would be followed
                 num_cpus=num_cpus,
@@ -150,6 +150,31 @@ def _modules_of_ours_only() -> Iterator[None]:
         yield
     finally:
         os.path.curdir = here
+
+
+@contextlib.contextmanager
+def _daemons_of_use_only() -> Iterator[None]:
+    """Without the processes that a session on one machine has no use for, in what Ray starts within the block.
+
+    They are the dashboard's server, for which Ray waits even where no dashboard is wanted, the autoscaler, and the one
+    that brings workers' words to the driver. Starting them takes two seconds of a core; Ray offers no setting.
+    """
+    node = ray._private.node.Node
+    kept = {name: getattr(node, name) for name in ("start_api_server", "start_monitor", "start_log_monitor")}
+
+    def start_api_server(self: Any, **how: Any) -> None:
+        self._webui_url = ""  # as it is without a dashboard
+
+    def start_nothing(self: Any) -> None:
+        pass
+
+    try:
+        node.start_api_server = start_api_server
+        node.start_monitor = node.start_log_monitor = start_nothing
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(node, name, method)
 
 
 @contextlib.contextmanager
