@@ -66,7 +66,7 @@ def run_worker(output: Path, avatars: tuple[int, ...], **changes: object) -> Wor
     path = output / "job.json"
     path.write_text(job.to_json())
     command = [sys.executable, "-m", "blender_scripts.worker", str(path), "--parent", str(os.getpid())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == "", "standard output stays clean"
     return WorkerResult.from_json((output / "result.json").read_text())
@@ -179,7 +179,7 @@ def test_a_frame_that_a_check_rejects_is_followed_by_another_draw(
     path = tmp_path / "job.json"
     path.write_text(RenderJob(shard=0, avatars=(job,), settings=SETTINGS, output=str(tmp_path)).to_json())
     command = [sys.executable, "-c", REJECT_A_FRAME, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert WorkerResult.from_json((tmp_path / "result.json").read_text()).done == (3,)
     record = RenderedAvatar.from_json((tmp_path / "a000003" / "avatar.json").read_text())
@@ -258,7 +258,7 @@ def test_markers_are_seen_where_the_camera_projects_them() -> None:
     shifted = square.model_copy(update={"cx": square.cx + 7.25, "cy": square.cy - 3.5})
     cameras = json.dumps([camera.to_json() for camera in (square, tall, shifted)])
     command = [sys.executable, "-c", MARKERS, json.dumps(points), cameras]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND"))
     error = np.linalg.norm(np.asarray(json.loads(line.removeprefix("FOUND "))), axis=1)

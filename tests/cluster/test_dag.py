@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import wait_until
 
 from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.progress import StageProgress
@@ -41,18 +42,22 @@ def see(item: None, inputs: tuple[Any, ...], progress: Progress) -> tuple[Any, .
     return inputs
 
 
-def die(item: tuple[Path, int, float], inputs: tuple[Any, ...], progress: Progress) -> int:
+def die(item: tuple[Path, int], inputs: tuple[Any, ...], progress: Progress) -> int:
     """Is killed in its first ``times`` attempts, half done each time; returns the number of the attempt.
 
-    A driver that watches needs ``pause_s`` to see that the attempt has begun, and how far it came.
+    Where a driver leaves files of what it sees beside ``log``, it is waited for.
     """
-    log, times, pause_s = item
+    log, times = item
     with log.open("a") as file:
         file.write("x")
     attempt = len(log.read_text())
-    time.sleep(pause_s)
+    watched = log.with_name("watched").exists()
+    if watched:
+        wait_until(log.with_name("saw-0").exists)
     progress(1, 2)
-    time.sleep(pause_s)
+    if watched:
+        wait_until(log.with_name("saw-1").exists)
+        log.with_name("saw-0").unlink()  # the driver sees a nought again only when another attempt has begun
     if attempt <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return attempt
@@ -110,12 +115,19 @@ def test_a_raise_reaches_those_behind_it_as_a_value(session: SessionInfo) -> Non
 
 def test_a_task_whose_worker_is_killed_runs_again(session: SessionInfo, tmp_path: Path) -> None:
     told: list[StageProgress] = []
+    (tmp_path / "watched").touch()
+
+    def watch(stage: StageProgress) -> None:
+        told.append(stage)
+        if stage.stage == "t" and stage.running:
+            (tmp_path / f"saw-{stage.done:g}").touch()
+
     results = run_tasks(
         [
-            Task("killed", "t", die, (tmp_path / "log", 1, 0.6), total=2.0),
+            Task("killed", "t", die, (tmp_path / "log", 1), total=2.0),
             Task("behind", "u", see, None, after=("killed",)),
         ],
-        on_progress=told.append,
+        on_progress=watch,
     )
     assert (results["killed"], results["behind"]) == (2, (2,))
     done = [stage.done for stage in told if stage.stage == "t"]
@@ -129,7 +141,7 @@ def test_a_line_tells_of_each_task_that_ends(session: SessionInfo, tmp_path: Pat
         [
             Task("well", "t", join, "x"),
             Task("ill", "t", fail, DataError("no good")),
-            Task("dead", "t", die, (tmp_path / "log", 1, 0.0), max_retries=0),
+            Task("dead", "t", die, (tmp_path / "log", 1), max_retries=0),
             Task("known", "t", join, "x", is_done=True),
         ],
         on_ended=told.append,
@@ -144,7 +156,7 @@ def test_a_line_tells_of_each_task_that_ends(session: SessionInfo, tmp_path: Pat
 def test_a_task_whose_worker_is_killed_too_often_has_failed(session: SessionInfo, tmp_path: Path) -> None:
     results = run_tasks(
         [
-            Task("killed", "t", die, (tmp_path / "log", 9, 0.0), max_retries=1),
+            Task("killed", "t", die, (tmp_path / "log", 9), max_retries=1),
             Task("good", "t", join, "good"),
             Task("behind", "t", see, None, after=("killed", "good")),
             Task("last", "t", see, None, after=("behind",)),

@@ -73,7 +73,7 @@ def test_nothing_outlives_its_driver(tmp_path: Path, sent: signal.Signals) -> No
         env=environment(),
         stderr=subprocess.DEVNULL,
     )
-    wait_for(report.exists, 60.0)
+    wait_for(report.exists, 300.0)
     record = json.loads(report.read_text())
     processes = {pid: started(pid) for pid in record["pids"]}
     assert len([pid for pid, when in processes.items() if when is not None]) > 2
