@@ -21,6 +21,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.deaths import Deaths
 from cluster.nodes import Nodes, wait_for_nodes
 from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
 from pipeline.contracts.errors import RodinError
@@ -28,8 +29,6 @@ from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
 """How often the driver looks; what passes from task to task does not wait for it."""
-NODES_POLL_S = 2.0
-"""How often it looks whether nodes died."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,8 @@ def run_tasks(
             that is still growing.
 
     Raises:
-        ResourceError: no node is large enough for some task; Ray would wait for one without end.
+        ResourceError: no node is large enough for some task, for which Ray would wait without end; or the cluster's
+            head is gone.
         ValueError: two tasks have one name, or ``after`` names no task or makes a circle.
 
     Ctrl-C, SIGTERM and whatever else unwinds the stack cancel the tasks that have not ended.
@@ -129,7 +129,7 @@ def run_tasks(
     graph = _Graph(ordered, nodes, watched=on_progress is not None)
     try:
         graph.submit_all()
-        deaths = _Deaths()
+        deaths = Deaths()
         while graph.pending:
             ended = graph.wait(POLL_S)
             if on_ended is not None:
@@ -180,32 +180,6 @@ def _execute_here(
 
 _execute = ray.remote(_execute_here)
 _mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox)
-
-
-class _Deaths:
-    """The nodes that are alive, looked at now and then."""
-
-    def __init__(self) -> None:
-        self._alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        self._looked_at = time.monotonic()
-
-    def lost(self, board: ProgressBoard, now: float, *, last: bool) -> list[str]:
-        """A line for each node that died since the last look: where it was, and which tasks begin again.
-
-        Looks every :data:`NODES_POLL_S`, and at the ``last`` call in any case.
-        """
-        if now - self._looked_at < NODES_POLL_S and not last:
-            return []
-        self._looked_at = now
-        nodes = ray.nodes()
-        dead = [node for node in nodes if not node["Alive"] and node["NodeID"] in self._alive]
-        self._alive = {node["NodeID"] for node in nodes if node["Alive"]}
-        return [
-            f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) died: "
-            + (f"{', '.join(again)} begin{'s' * (len(again) == 1)} again elsewhere" if again else "no task ran there")
-            + f"; {len(self._alive)} node{'s' * (len(self._alive) != 1)} left"
-            for node, again in ((node, board.lost_with(node["NodeID"], now)) for node in dead)
-        ]
 
 
 class _Graph:

@@ -102,6 +102,10 @@ class TaskProgress:
         self._metrics: dict[str, float] = {}
         self._told_at = float("-inf")
 
+    def is_told_from(self, node: str) -> None:
+        """From now on, of Ray's id: where a worker tells it on behalf of a task that waits for it elsewhere."""
+        self._node = node
+
     def begin(self) -> None:
         """Tell that this attempt has begun, with nothing done."""
         self._tell(None, 0.0)

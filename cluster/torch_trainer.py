@@ -16,6 +16,7 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
 from cluster.context import TrainingContext
+from cluster.progress import TaskProgress
 from pipeline.contracts.stage import Progress
 
 
@@ -75,12 +76,14 @@ class _NoteGroup(WorkerGroupCallback):  # type: ignore[misc]
 def _run_loop(config: dict[str, Any]) -> dict[str, Any]:
     """What each worker runs."""
     torch.set_num_threads(max(1, int(config["cpus"])))
-    place = ray.train.get_context()
+    place, progress = ray.train.get_context(), config["progress"]
+    if isinstance(progress, TaskProgress):
+        progress.is_told_from(ray.get_runtime_context().get_node_id())
     context = TrainingContext(
         rank=place.get_world_rank(),
         world_size=place.get_world_size(),
         device=get_device(),
-        _progress=config["progress"],
+        _progress=progress,
     )
     value: dict[str, Any] = config["loop"](config["item"], context)
     return value

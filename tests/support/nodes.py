@@ -35,7 +35,9 @@ class Cluster:
         """A node that joins, as a context."""
         self._nodes += 1
         words = [f"--address={self.address}", f"--node-ip-address=127.0.0.{self._nodes}", *options]
-        return _node(self.folder, *words)
+        # Else it would be in the head's, where nodes that start at the same time take each other's sockets.
+        own = self.folder / str(self._nodes)
+        return _node(own, f"--temp-dir={own}", *words)
 
 
 @contextmanager
@@ -54,6 +56,7 @@ def cluster(*options: str) -> Iterator[Cluster]:
 
 @contextmanager
 def _node(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    folder.mkdir(exist_ok=True)
     environment = environment_of_a_driver() | {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
     environment["RAY_worker_niceness"] = "0"  # beside other work they would come last, and tests wait for them
     with (folder / "log").open("ab") as log:
