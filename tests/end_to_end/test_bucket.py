@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from support.bucket import Server, count, environment, object_bytes, s3_server
 from support.commands import rodin, rodin_passes, rodin_refuses, wait_until
-from support.here import without_ray
+from support.here import DRIVER, without_ray
 from support.tiny import NUM_AVATARS, SHARD_SIZE, arguments, recorded_jobs, recording_blender
 
 from pipeline.commands.gallery import Gallery
@@ -173,15 +173,6 @@ def test_it_is_extended_and_done_again(both: Both) -> None:
     after = object_bytes(both.server.url, both.far)
     assert comparable(after) == comparable(before)
     assert after["ledger/fit/shard-00000.json"] != before["ledger/fit/shard-00000.json"]
-
-
-DRIVER = """
-import sys
-from support.here import without_ray
-from pipeline.cli import app
-with without_ray():
-    app(sys.argv[1:])
-"""
 
 
 def test_a_killed_one_goes_on_to_the_same_bytes(both: Both, tmp_path: Path) -> None:

@@ -15,6 +15,15 @@ from pipeline.run.stage_table import STAGES
 from pipeline.stages.context import Alone
 from pipeline.stages.device import choose_device
 
+DRIVER = """
+import sys
+from support.here import without_ray
+from pipeline.cli import app
+with without_ray():
+    app(sys.argv[1:])
+"""
+"""``rodin-pipe`` as a process of its own that does so, for ``python -c``; what it imports must be on its path."""
+
 
 @contextmanager
 def without_ray() -> Iterator[None]:
