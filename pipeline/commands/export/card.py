@@ -24,7 +24,8 @@ LIMITS: Final = """## Limits
 - The people are those of the generator: its hair styles, garments, glasses and hats, one neutral studio, head and
   shoulders. What it cannot draw, these models cannot either; a photograph of a real face gives somebody like it.
 - They were seen from {low:g} to {high:g} degrees of elevation, all around. Other views are guessed.
-- Text is understood in English, of age, hair, skin, garment, glasses, beard, hat: what the generator's people differ in.
+- Text is understood in English, of age, hair, skin, garment, glasses, beard, hat: what the generator's people
+  differ in.
 - Hair lines, glasses and patterns are softer than in the renders; {scale} refinement sharpens one view at a time.
 """
 
