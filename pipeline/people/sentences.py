@@ -171,32 +171,23 @@ def _had(spec: AvatarSpec, rng: np.random.Generator) -> list[str]:
 
 
 def _hair(spec: AvatarSpec, rng: np.random.Generator) -> str:
-    style = spec.hair.style
+    style, has_hat = spec.hair.style, spec.hat is not None
     if style == "bald":
-        return (
-            _pick(rng, ("no hair", "a bald head", "a shaved head")) if spec.hat is None and rng.random() < 0.3 else ""
-        )
+        return "" if has_hat or rng.random() >= 0.3 else _pick(rng, ("no hair", "a bald head", "a shaved head"))
     colour = _pick(rng, HAIR_COLOURS[hair_colour_name(spec.hair)])
-    if spec.hat is not None:
+    if has_hat:
         return f"{colour} hair" if style in LONG_HAIR else ""
     how = rng.random()
     if how < 0.15:
         return f"{colour} hair"
-    words = _pick(rng, HAIR_STYLES[style])
-    if how < 0.35:
-        words = words.format("").replace("  ", " ").strip()
-        return (
-            with_article(words.removeprefix("a ").removeprefix("an ").strip())
-            if words.startswith("a") and words.split()[0] in ("a", "an")
-            else words
-        )
-    words = words.format(colour)
+    is_coloured = how >= 0.35
+    words = " ".join(_pick(rng, HAIR_STYLES[style]).format(colour if is_coloured else "").split())
     first, _, rest = words.partition(" ")
     if first in ("a", "an"):
         return with_article(rest)
     adjective = words.removesuffix(f" {colour} hair")
     # Both "curly grey hair" and "grey curly hair" are said.
-    return f"{colour} {adjective} hair" if adjective != words and rng.random() < 0.4 else words
+    return f"{colour} {adjective} hair" if is_coloured and adjective != words and rng.random() < 0.4 else words
 
 
 def _worn(spec: AvatarSpec, rng: np.random.Generator) -> list[str]:
