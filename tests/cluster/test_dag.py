@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import wait_until
 
 from cluster.dag import Task, TaskFailed, run_tasks
 from cluster.progress import StageProgress
@@ -42,6 +41,15 @@ def see(item: None, inputs: tuple[Any, ...], progress: Progress) -> tuple[Any, .
     return inputs
 
 
+def wait_for(path: Path) -> None:
+    """Until there is such a file; in Ray's processes, which know nothing of ``tests/support``."""
+    for _ in range(6000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise TimeoutError(path)
+
+
 def die(item: tuple[Path, int], inputs: tuple[Any, ...], progress: Progress) -> int:
     """Is killed in its first ``times`` attempts, half done each time; returns the number of the attempt.
 
@@ -53,10 +61,10 @@ def die(item: tuple[Path, int], inputs: tuple[Any, ...], progress: Progress) -> 
     attempt = len(log.read_text())
     watched = log.with_name("watched").exists()
     if watched:
-        wait_until(log.with_name("saw-0").exists)
+        wait_for(log.with_name("saw-0"))
     progress(1, 2)
     if watched:
-        wait_until(log.with_name("saw-1").exists)
+        wait_for(log.with_name("saw-1"))
         log.with_name("saw-0").unlink()  # the driver sees a nought again only when another attempt has begun
     if attempt <= times:
         os.kill(os.getpid(), signal.SIGKILL)
