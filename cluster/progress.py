@@ -134,8 +134,8 @@ class _TaskState:
     ended: bool = False
     failed: bool = False
     node: str = ""
-    left: tuple[str, float] | None = None
-    """The node of the attempt before, and when this one was first heard of."""
+    left: dict[str, float] = field(default_factory=dict)
+    """Nodes that it was heard of on before, and since when it has been heard of on another one."""
 
 
 @dataclass
@@ -195,7 +195,7 @@ class ProgressBoard:
             if task.ended:
                 continue
             if task.node not in ("", letter.node):
-                task.left = (task.node, now)
+                task.left[task.node] = now
             task.running, task.node = True, letter.node
             if letter.done is None:
                 stage.now_done(task, 0.0)
@@ -226,7 +226,7 @@ class ProgressBoard:
             name
             for name, task in tasks
             if (task.running and task.node == node)
-            or (task.left is not None and task.left[0] == node and now - task.left[1] < NODE_DEATH_KNOWN_S)
+            or (node in task.left and now - task.left[node] < NODE_DEATH_KNOWN_S)
         )
 
     def moved(self, now: float) -> tuple[StageProgress, ...]:

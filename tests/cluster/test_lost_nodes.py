@@ -21,7 +21,7 @@ from pipeline.contracts.naming import RunLayout
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-LONGER = ("fit.steps=200", "base.steps=120", "base.checkpoint_every=4")
+LONGER = ("fit.steps=800", "base.steps=120", "base.checkpoint_every=4")
 """Long enough to be cut off on the way."""
 RENDERS, TRAINS = ("--num-cpus=1", '--resources={"render": 1}'), ("--num-cpus=1", '--resources={"train": 1}')
 

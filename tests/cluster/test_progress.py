@@ -158,3 +158,10 @@ def test_a_dead_node_cut_off_what_ran_there_and_what_has_begun_again_since() -> 
     assert progress.lost_with("b", now=5.0) == ()
     # A task that moved long before lost nothing with this death.
     assert progress.lost_with("a", now=3.0 + NODE_DEATH_KNOWN_S) == ("render/1",)
+
+
+def test_a_dead_node_is_known_however_often_its_task_has_moved_since() -> None:
+    progress = board()
+    for now, node in enumerate("abc"):
+        progress.update({"render/0": letter(None, attempt=node, node=node)}, now=float(now))
+    assert progress.lost_with("a", now=3.0) == progress.lost_with("b", now=3.0) == ("render/0",)
