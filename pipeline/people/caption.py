@@ -1,5 +1,6 @@
 """Captions of an avatar: what can be seen and nothing else, in several phrasings."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.contracts.appearance import HairSpec
@@ -87,8 +88,8 @@ def phrasings(spec: AvatarSpec) -> tuple[str, ...]:
 
 def captions_of(spec: AvatarSpec) -> tuple[str, ...]:
     """Sentences that say the same, such as 'an old woman with curly grey hair, wearing a red turtleneck, smiling'."""
-    head, clothes, mood, person = _head(spec), _listed(_worn(spec)), _mood(spec), _person(spec)
-    features = _listed(head)
+    head, clothes, mood, person = _head(spec), listed(_worn(spec)), _mood(spec), _person(spec)
+    features = listed(head)
     with_head = f" with {features}" if head else ""
     and_head = f", with {features}" if head else ""
     tail = f", {mood}" if mood else ""
@@ -177,7 +178,8 @@ def _mood(spec: AvatarSpec) -> str:
     return MOODS.get(spec.expression, "") if spec.expression_intensity > 0.35 else ""
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Parts behind one another: "a, b and c"."""
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.people.caption import LONG_HAIR, MOODS, ears_are_seen, hair_colour_name, with_article
+from pipeline.people.caption import LONG_HAIR, MOODS, ears_are_seen, hair_colour_name, listed, with_article
 
 HAIR_COLOURS: Final = {
     "white": ("white", "snow-white"),
@@ -91,6 +91,7 @@ AGES: Final = (
     ("old", "old", "elderly", "aged", "senior"),
 )
 """Of adults below 35, below 60, and older."""
+DECADES: Final = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
 OPENINGS: Final = ("", "", "", "", "a portrait of ", "a photo of ", "a picture of ", "an avatar of ", "the face of ")
 
 
@@ -110,8 +111,8 @@ def free_sentence(spec: AvatarSpec, rng: np.random.Generator) -> str:
     if rng.random() < 0.15:
         return ", ".join((person, *had, *worn, *mood))
     who = _pick(rng, OPENINGS) + with_article(person)
-    having = f"with {_listed(had)}" if had else ""
-    wearing = f"{_pick(rng, ('wearing', 'in', 'who wears', 'dressed in'))} {_listed(worn)}" if worn else ""
+    having = f"with {listed(had)}" if had else ""
+    wearing = f"{_pick(rng, ('wearing', 'in', 'who wears', 'dressed in'))} {listed(worn)}" if worn else ""
     parts = [part for part in (having, wearing) if part]
     if rng.random() < 0.4:
         parts.reverse()
@@ -141,10 +142,7 @@ def _person(spec: AvatarSpec, rng: np.random.Generator) -> str:
     if how < 0.3:
         return f"{bald}{int(years)}-year-old {noun}"
     if how < 0.4 and years >= 20:
-        decade = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")[
-            int(years) // 10 - 2
-        ]
-        return f"{bald}{noun} in {'his' if male else 'her'} {decade}"
+        return f"{bald}{noun} in {'his' if male else 'her'} {DECADES[int(years) // 10 - 2]}"
     age = _pick(rng, AGES[0] if years < 35 else AGES[1] if years < 60 else AGES[2])
     return f"{bald}{age} {noun}" if rng.random() < 0.5 else f"{age} {bald}{noun}"
 
@@ -212,7 +210,3 @@ def _mood(spec: AvatarSpec, rng: np.random.Generator) -> str:
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
     return words[int(rng.integers(len(words)))]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
