@@ -40,7 +40,6 @@ SETTINGS = (
     "decoder.colour_hidden=16",
     "fit.rays=512",
     "fit.hull_resolution=32",
-    "fit.threads=1",
     "own.steps=150",
     "own.turntable_views=4",
     "own.checkpoint_every=50",
