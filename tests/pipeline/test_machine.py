@@ -1,5 +1,7 @@
 import platform
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,10 +16,8 @@ from pipeline.machine import (
     available_bytes,
     available_to_this_process,
     extra_of,
-    forget_peak_memory,
     free_bytes,
     package_versions,
-    peak_memory,
     processor_name,
     require_disk,
 )
@@ -88,13 +88,22 @@ def test_versions_and_processor_for_a_ledger() -> None:
     assert processor_name().strip() and "\n" not in processor_name()
 
 
+HELD_AND_LET_GO = """
+from pipeline.machine import forget_peak_memory, peak_memory
+forget_peak_memory()
+before = peak_memory()
+held = bytearray(64 << 20)
+held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])
+del held
+print(peak_memory() - before)
+"""
+
+
 def test_the_peak_of_memory_sees_what_was_held_and_let_go():
-    forget_peak_memory()
-    before = peak_memory()
-    held = bytearray(64 << 20)
-    held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])
-    del held
-    assert peak_memory() >= before + (48 << 20)
+    # A process of its own: where the kernel lets nobody forget a peak, an earlier one of this process would hide it.
+    done = subprocess.run([sys.executable, "-c", HELD_AND_LET_GO], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 48 << 20
 
 
 def test_extras_are_those_of_the_project_and_name_what_a_missing_module_needs():
