@@ -10,12 +10,13 @@ in this folder mark the head, which has no CPUs for tasks, as ``train``: kinds a
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
 import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from pipeline.contracts.errors import ResourceError
 
@@ -89,23 +90,47 @@ def wait_for_nodes(tasks: Iterable[Asking], wait_s: float) -> Nodes:
     Raises ``ResourceError`` where none is after ``wait_s`` seconds; Ray would wait without end.
     """
     unlike = {(task.num_cpus, task.num_gpus, task.node_kind): task for task in reversed(tuple(tasks))}
-    deadline = time.monotonic() + wait_s
-    while True:
-        nodes = Nodes.now()
-        homeless = next((task for task in reversed(unlike.values()) if not nodes.hold(task)), None)
-        if homeless is None:
-            return nodes
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(1.0)
-    asked = nodes.asked(homeless)
-    kind = next(iter(nodes.marks(homeless.node_kind)), "")
+
+    def homeless(nodes: Nodes) -> list[Asking]:
+        return [task for task in reversed(unlike.values()) if not nodes.hold(task)]
+
+    nodes = grown(lambda nodes: [[nodes.asked(task)] for task in homeless(nodes)], wait_s)
+    first = next(iter(homeless(nodes)), None)
+    if first is None:
+        return nodes
+    asked = nodes.asked(first)
+    kind = next(iter(nodes.marks(first.node_kind)), "")
     sizes = ", ".join(sorted({_size(node) for node in nodes.resources}))
     raise ResourceError(
-        f"{homeless.name} needs {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs on one node"
+        f"{first.name} needs {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs on one node"
         f"{kind and f' of kind {kind}'}, and the nodes have {sizes or 'nothing'}: lower what it needs, or add a larger "
         "node" + (f""" (ray start --resources='{{"{kind}": 1}}')""" if kind else "")
     )
+
+
+def grown(lacking: Callable[[Nodes], Sequence[Sequence[Mapping[str, float]]]], wait_s: float) -> Nodes:
+    """The nodes, once ``lacking`` finds that they lack nothing, or as they are after ``wait_s`` seconds.
+
+    It returns what is to be held together, each as a list of resources by name. That is asked for meanwhile, since a
+    cluster that grows by itself grows for what is asked for, and knows nothing of a driver that looks on. What asks are
+    placement groups, which end with this call, and with a driver that is killed.
+    """
+    deadline = time.monotonic() + wait_s
+    asking: dict[str, PlacementGroup] = {}
+    try:
+        while True:
+            nodes = Nodes.now()
+            lacks = lacking(nodes)
+            if not lacks or time.monotonic() >= deadline:
+                return nodes
+            for bundles in lacks:
+                needs = [{name: need for name, need in bundle.items() if need} for bundle in bundles]
+                if all(needs) and str(needs) not in asking:
+                    asking[str(needs)] = placement_group(needs)
+            time.sleep(1.0)
+    finally:
+        for group in asking.values():
+            remove_placement_group(group)
 
 
 def _size(node: Mapping[str, float]) -> str:

@@ -15,7 +15,6 @@ The driver imports this module only to hand ``run_training`` over, so torch and 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster.context import TrainingContext
-from cluster.nodes import KINDS, Nodes
+from cluster.nodes import KINDS, Nodes, grown
 from pipeline.contracts.errors import ResourceError, RodinError
 from pipeline.contracts.stage import Progress
 
@@ -139,21 +138,18 @@ def _remove_noted_group(note: Path) -> None:
 
 
 def _check_room(name: str, resources: dict[str, float], num_workers: int, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
-    while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        room = sum(
+    def room(nodes: Nodes) -> int:
+        return sum(
             min((int(node.get(kind, 0.0) / need) for kind, need in resources.items() if need), default=num_workers)
-            for node in nodes
+            for node in nodes.resources
         )
-        if room >= num_workers:
-            return
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(1.0)
+
+    nodes = grown(lambda nodes: [] if room(nodes) >= num_workers else [[resources] * num_workers], wait_s)
+    if room(nodes) >= num_workers:
+        return
     needed = " and ".join(f"{need:g} {kind}s" for kind, need in resources.items() if kind not in KINDS)
     needed += "".join(f" on nodes of kind {kind}" for kind in resources if kind in KINDS)
     raise ResourceError(
-        f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room}: "
+        f"training {name} needs {num_workers} workers with {needed} each, and the cluster has room for {room(nodes)}: "
         "lower the number of workers or what each needs"
     )

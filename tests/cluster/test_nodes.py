@@ -41,8 +41,13 @@ def test_renders_wait_for_a_node_of_their_kind_even_where_others_have_room(monke
     answers: list[list[dict[str, Any]]] = [KINDS[:1], KINDS[:1], KINDS]
     monkeypatch.setattr(module.ray, "nodes", lambda: [{"Alive": True, "Resources": r} for r in answers.pop(0)])
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    asked, let_go = [], []
+    monkeypatch.setattr(module, "placement_group", lambda bundles: asked.append(bundles) or len(asked))
+    monkeypatch.setattr(module, "remove_placement_group", let_go.append)
     assert wait_for_nodes([task("render"), task("train", 0.0)], 60.0) == Nodes(KINDS)
     assert not answers
+    assert asked == [[{"CPU": 2.0, "render": MARK}]], "a cluster that grows is told once what for"
+    assert let_go == [1]
     alone = [{"CPU": 64.0, "GPU": 1.0, "train": 1.0}]
     monkeypatch.setattr(module.ray, "nodes", lambda: [{"Alive": True, "Resources": r} for r in alone])
     with pytest.raises(ResourceError) as refused:

@@ -1,12 +1,13 @@
 """Nodes of Ray on this machine, each with daemons and an address of its own, that are ended by their processes' ids."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -31,37 +32,55 @@ class Cluster:
         self.folder, self.address = folder, address
         self._nodes = 1
 
-    def node(self, *options: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    def node(
+        self, *options: str, environment: dict[str, str] | None = None
+    ) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """A node that joins, as a context."""
         self._nodes += 1
         words = [f"--address={self.address}", f"--node-ip-address=127.0.0.{self._nodes}", *options]
         # Else it would be in the head's, where nodes that start at the same time take each other's sockets.
         own = self.folder / str(self._nodes)
-        return _node(own, f"--temp-dir={own}", *words)
+        return _node(own, f"--temp-dir={own}", *words, environment=environment)
 
 
 @contextmanager
-def cluster(*options: str) -> Iterator[Cluster]:
-    """A head that ends with the block."""
+def cluster(*options: str | Callable[[str], str], environment: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """A head that ends with the block; an option may be a function of its address."""
     address = f"127.0.0.1:{free_port()}"
     words = ["--head", f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1", "--num-cpus=0"]
-    words += [f"--ray-client-server-port={free_port()}", "--include-dashboard=false", *options]
+    words += [f"--ray-client-server-port={free_port()}", "--include-dashboard=false"]
+    words += [option if isinstance(option, str) else option(address) for option in options]
     # Sockets have short names.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short:
         folder = Path(short)
-        with _node(folder, *words) as head:
+        with _node(folder, *words, environment=environment) as head:
             wait_until(lambda: "block forever" in (folder / "log").read_text(), process=head)
             yield Cluster(folder, address)
 
 
+def alive(address: str) -> list[dict[str, float]]:
+    """The resources of each living node."""
+    asked = f"import json, ray; ray.init('{address}', log_to_driver=False, logging_level='ERROR'); " + (
+        "print(json.dumps([node['Resources'] for node in ray.nodes() if node['Alive']]))"
+    )
+    answered = subprocess.run(
+        [sys.executable, "-c", asked], env=environment_of_a_driver(), capture_output=True, text=True, check=True
+    )
+    found: list[dict[str, float]] = json.loads(answered.stdout.splitlines()[-1])
+    return found
+
+
 @contextmanager
-def _node(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def _node(folder: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     folder.mkdir(exist_ok=True)
-    environment = environment_of_a_driver() | {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = environment_of_a_driver() | (environment or {})
+    environment |= {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    programs = Path(sys.executable).parent
+    environment["PATH"] = f"{programs}:{environment['PATH']}"  # jobs are commands of this installation
     environment["RAY_worker_niceness"] = "0"  # beside other work they would come last, and tests wait for them
     with (folder / "log").open("ab") as log:
         started = subprocess.Popen(
-            [str(Path(sys.executable).parent / "ray"), "start", "--block", "--object-store-memory=80000000", *options],
+            [str(programs / "ray"), "start", "--block", "--object-store-memory=80000000", *options],
             env=environment,
             stdout=log,
             stderr=log,
