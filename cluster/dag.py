@@ -14,7 +14,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -22,6 +22,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.deaths import Deaths
+from cluster.faults import Faults, node_fault
 from cluster.nodes import Nodes, wait_for_nodes
 from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
 from pipeline.contracts.errors import RodinError
@@ -29,6 +30,9 @@ from pipeline.contracts.stage import Progress
 
 POLL_S = 0.25
 """How often the driver looks; what passes from task to task does not wait for it."""
+
+CLOCKS_AGREE_S = 5.0
+"""Clocks that differ by less are right: so much can pass until the driver knows of an end."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,13 @@ class TaskFailed:
     """Empty when the worker died."""
     is_for_the_user: bool = False
     """It raised a ``RodinError``: what the user can mend, such as a damaged file."""
+    of_node: str = ""
+    """What of its node was to blame, such as a full disk (:mod:`cluster.faults`); empty for all else."""
 
 
 @dataclass(frozen=True)
 class TaskTiming:
-    """When and where a task ran: of its last attempt, by the clock of that node."""
+    """When and where a task ran: of its last attempt, by the clock of that node, set right by :func:`by_one_clock`."""
 
     begun_at: float
     """Unix time."""
@@ -143,11 +149,32 @@ def run_tasks(
                 if on_loss is not None:
                     for line in deaths.lost(board, now, last=not graph.pending):
                         on_loss(line)
+                    graph.faults.tell(on_loss)
                 for stage in board.moved(now) if graph.pending else board.stages(now):
                     on_progress(stage)
     finally:
         graph.close()
+    graph.results.timings = by_one_clock(graph.results.timings, graph.known_at)
     return graph.results
+
+
+def by_one_clock(timings: Mapping[str, TaskTiming], known_at: Mapping[str, float]) -> dict[str, TaskTiming]:
+    """The same times, by the driver's clock: those of nodes whose clocks are wrong, moved by what they are wrong.
+
+    ``known_at`` has when the driver knew of each end, which is soon after it. Of each node the least delay counts;
+    within ``CLOCKS_AGREE_S`` clocks are taken for the same, so that tasks keep the order that their nodes saw.
+    """
+    wrong: dict[str, float] = {}
+    for name, timing in timings.items():
+        delay = known_at[name] - timing.ended_at
+        wrong[timing.node] = min(delay, wrong.get(timing.node, delay))
+    wrong = {node: 0.0 if abs(delay) < CLOCKS_AGREE_S else delay for node, delay in wrong.items()}
+    return {
+        name: replace(
+            timing, begun_at=timing.begun_at + wrong[timing.node], ended_at=timing.ended_at + wrong[timing.node]
+        )
+        for name, timing in timings.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -155,7 +182,9 @@ class _Ended:
     """What a task passes on: its result, and the timing for the driver."""
 
     value: Any
-    timing: TaskTiming | None
+    timing: TaskTiming | None = None
+    node: str = ""
+    """Ray's id of the node."""
 
 
 def _execute_here(
@@ -167,15 +196,17 @@ def _execute_here(
 ) -> _Ended:
     """Run one task in its worker. This is a worker boundary: any exception becomes a ``TaskFailed``."""
     begun_at = time.time()
-    progress = TaskProgress(name, mailbox, ray.get_runtime_context().get_node_id())
+    node = ray.get_runtime_context().get_node_id()
+    progress = TaskProgress(name, mailbox, node)
     progress.begin()
     try:
         value = function(item, tuple(ended.value for ended in inputs), progress)
     except Exception as error:
         for_the_user = isinstance(error, RodinError)
         reason = str(error) if for_the_user else f"{type(error).__name__}: {error}"
-        value = TaskFailed(name, " ".join(reason.split()), traceback.format_exc(), for_the_user)
-    return _Ended(value, TaskTiming(begun_at, time.time(), ray.util.get_node_ip_address()))
+        reason = " ".join(reason.split())
+        value = TaskFailed(name, reason, traceback.format_exc(), for_the_user, node_fault(error))
+    return _Ended(value, TaskTiming(begun_at, time.time(), ray.util.get_node_ip_address()), node)
 
 
 _execute = ray.remote(_execute_here)
@@ -188,6 +219,8 @@ class _Graph:
     def __init__(self, tasks: Sequence[Task], nodes: Nodes, *, watched: bool) -> None:
         self.pending: dict[Any, str] = {}
         self.results = TaskResults()
+        self.known_at: dict[str, float] = {}
+        """When each task that ran was known to have ended."""
         self._tasks = {task.name: task for task in tasks}
         self.results |= {task.name: None for task in tasks if task.is_done}
         self._nodes = nodes
@@ -200,6 +233,7 @@ class _Graph:
         """Per task the references that it was last submitted with."""
         self._broken: set[Any] = set()
         """References that hold an error of Ray's; it replaces, unrun, every task that was given one of them."""
+        self.faults = Faults()
 
     def submit_all(self) -> None:
         for name, task in self._tasks.items():
@@ -210,7 +244,7 @@ class _Graph:
         """Names of the tasks that ended, waiting for at most ``timeout_s`` for all to end."""
         known = len(self.results)
         ready, _ = ray.wait(list(self.pending), num_returns=len(self.pending), timeout=timeout_s)
-        for reference in ready:
+        for reference in ready:  # in the order of submission: none comes before what it was given
             self._settle(reference)
         return list(self.results)[known:]
 
@@ -240,8 +274,7 @@ class _Graph:
     def _submit(self, name: str) -> None:
         task = self._tasks[name]
         inputs = tuple(
-            _Ended(self.results[other], None) if other in self.results else self._references[other]
-            for other in task.after
+            _Ended(self.results[other]) if other in self.results else self._references[other] for other in task.after
         )
         asked = self._nodes.asked(task)
         remote = _execute.options(
@@ -250,11 +283,22 @@ class _Graph:
             num_gpus=asked.pop("GPU"),
             resources=asked,
             max_retries=task.max_retries,
+            label_selector=self.faults.selector(),
         )
         reference = remote.remote(name, task.function, task.item, self._mailbox, *inputs)
         self._inputs[name] = tuple(self._references[other] for other in task.after if other not in self.results)
         self._references[name] = reference
         self.pending[reference] = name
+
+    def _submit_again(self, name: str) -> None:
+        """Submit a task anew, and those behind it, which were given what did not come of it."""
+        given = self._references[name]
+        self._submit(name)
+        for behind in [other for other, inputs in self._inputs.items() if given in inputs]:
+            reference = self._references[behind]
+            if self.pending.pop(reference, None) is not None:
+                ray.cancel(reference)
+            self._submit_again(behind)
 
     def _settle(self, reference: Any) -> None:
         """Take in what a reference holds that is ready."""
@@ -274,9 +318,16 @@ class _Graph:
             else:
                 self.results[name] = TaskFailed(name, _reason(error), "")
         else:
+            failed = ended.value if isinstance(ended.value, TaskFailed) else None
+            # A group of workers fails by another node than that of the task, which holds no CPU.
+            fault = "" if failed is None or not self._tasks[name].num_cpus else failed.of_node
+            if fault and self.faults.leaves_another(self._tasks[name], ended.node, fault):
+                self._submit_again(name)
+                return
             self.results[name] = ended.value
             if ended.timing is not None:
                 self.results.timings[name] = ended.timing
+                self.known_at[name] = time.time()
 
 
 def _line_of(name: str, results: TaskResults) -> str:

@@ -68,7 +68,9 @@ def _wait(client: JobSubmissionClient, job: str, on_log: Callable[[str], None] |
             break
         time.sleep(POLL_S)
     if status != JobStatus.SUCCEEDED:
-        message = " ".join((client.get_job_info(job).message or "no reason given").split())
+        # Of a command that failed Ray's reason goes on with the whole log, which was told already.
+        reason = (client.get_job_info(job).message or "no reason given").partition(", last available logs")[0]
+        message = " ".join(reason.split())
         raise ResourceError(f"job {job} ended as {status}: {message}; 'ray job logs {job}' shows its output")
 
 

@@ -4,6 +4,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -367,10 +368,10 @@ def submit(
         known = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
         if not context.args or context.args[0] not in known - {"submit"}:
             raise ConfigError("submit: give the command after --, such as: -- run --preset desk --out /mnt/run")
-        job = submit_job(
-            address, ["rodin-pipe", *context.args, "--address", "auto"], working_dir=working_dir, env={}, wait=wait
-        )
-        typer.echo(f"{job}\nnext: ray job logs --follow --address {address} {job}")
+        words = ["rodin-pipe", *context.args, "--address", "auto"]
+        on_log = partial(typer.echo, nl=False)
+        job = submit_job(address, words, working_dir=working_dir, wait=wait, on_log=on_log)
+        typer.echo(f"{job}: done" if wait else f"{job}\nnext: ray job logs --follow --address {address} {job}")
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ lies in :attr:`RunLayout.scratch` is always a folder of this machine.
 
 import errno
 import io
+import math
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,10 +114,22 @@ def versions(folder: Path) -> dict[str, tuple[int, int]]:
         return {}
 
 
+def proven_at(entries: Path) -> dict[str, float]:
+    """When each ledger entry of a stage was published, by name without suffix, as :func:`version` tells times.
+
+    What an entry proves was published before it: later changes are others'. Both times are of the clock of where the
+    run lies; those that stand in the entries are of the machines that made them. In a bucket, infinity.
+    """
+    if isinstance(entries, BucketPath):
+        return defaultdict(lambda: math.inf)
+    return {name.removesuffix(".json"): changed_at for name, (changed_at, _) in versions(entries).items()}
+
+
 def why_changed(path: Path, sha256: str, *, since: float, size: int | None = None) -> str:
     """How a file differs from the one that was published; empty where it is as it was.
 
-    It is hashed only where it was changed after ``since`` (Unix time) or where its ``size`` was not written down.
+    It is hashed only where it was changed after ``since`` (:func:`proven_at`) or where its ``size`` was not written
+    down.
     """
     found = version(path)
     if found is None:
@@ -125,7 +139,7 @@ def why_changed(path: Path, sha256: str, *, since: float, size: int | None = Non
         return "is empty"
     if size is not None and there != size:
         return f"has {there} bytes instead of {size}, it was cut off or changed"
-    if size is not None and changed_at / 1e9 <= since:
+    if size is not None and changed_at <= since:
         return ""
     return "" if sha256_file(path) == sha256 else "is not what was published, it was damaged or changed"
 

@@ -15,7 +15,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import format_avatar, format_shard
 from pipeline.contracts.planes import OwnFitReport
 from pipeline.contracts.stage import StageReport
-from pipeline.io.files import version, versions, why_changed
+from pipeline.io.files import proven_at, version, versions, why_changed
 from pipeline.io.plane_store import PlaneStore
 from pipeline.io.publish import sha256_file
 from pipeline.io.shard_index import SHARD_REMEDY, index_shard
@@ -49,7 +49,7 @@ def find_damage(run: Run, stage: str) -> Damage | None:
 
 
 def _of_renders(run: Run, stage: str) -> Iterator[Damage]:
-    there = versions(run.rendered.renders)
+    there, proven = versions(run.rendered.renders), proven_at(run.rendered.ledgers("render"))
     for shard, report in run.render_reports().items():
         tar = run.rendered.shard(shard)
         if not report.done:
@@ -60,7 +60,7 @@ def _of_renders(run: Run, stage: str) -> Iterator[Damage]:
             reason = "is missing"
         elif found[1] == 0:
             reason = "is empty"
-        elif found[1] != report.tar_bytes or found[0] / 1e9 > report.finished_at:
+        elif found[1] != report.tar_bytes or found[0] > proven[format_shard(shard)]:
             reason = _of_tar(tar, set(report.done))
             wanted = set(run.config.render.avatars_of(shard))
             # It may rightly hold more than the ledger says: a driver that extends a run can be killed between the two.
@@ -120,8 +120,9 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
             (name, there, store.chunk_bytes(name), store.chunk_name(name))
             for name, there in zip(store.arrays, listed, strict=True)
         ]
-    hashed = 0
+    hashed, proven = 0, proven_at(run.layout.ledgers("fit"))
     for shard, report in reports.items():
+        since = proven[format_shard(shard)]
         ledger = run.layout.ledger("fit", format_shard(shard))
         remedy = (
             f"copy it again from where it is whole, or delete {ledger}, and rodin-pipe fit fits this shard again; "
@@ -130,7 +131,7 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
         for fit in report.fits:
             for name, there, size, named in arrays:
                 found = there.get(named(fit.avatar))
-                if found is not None and found[1] == size and found[0] / 1e9 <= report.finished_at and size:
+                if found is not None and found[1] == size and found[0] <= since and size:
                     continue
                 chunk = store.chunk(name, fit.avatar)
                 if found is None:
@@ -139,7 +140,7 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
                     yield Damage(stage, chunk, "is empty", remedy)
                 elif size is not None and found[1] != size:
                     yield Damage(stage, chunk, f"has {found[1]} bytes instead of {size}, it was cut off", remedy)
-                elif name == "planes" and size and found[0] / 1e9 > report.finished_at and hashed < HASHED_BYTES:
+                elif name == "planes" and size and found[0] > since and hashed < HASHED_BYTES:
                     hashed += size
                     if sha256_file(chunk) != fit.planes_sha256:
                         yield Damage(stage, chunk, "is not what was published, it was damaged or changed", remedy)
@@ -151,7 +152,7 @@ def _of_own(run: Run, stage: str) -> Iterator[Damage]:
         remedy = (
             f"delete {ledger}, and rodin-pipe fit --own-decoder fits this avatar again; --redo own fits all of them"
         )
-        yield from _of_files(run, stage, report, remedy)
+        yield from _of_files(run, stage, format_avatar(avatar), report, remedy)
 
 
 def _of_outputs(run: Run, stage: str) -> Iterator[Damage]:
@@ -159,12 +160,13 @@ def _of_outputs(run: Run, stage: str) -> Iterator[Damage]:
     if report is None:
         return
     remedy = f"copy it again from where it is whole, or do stage {stage} again with --redo {stage}"
-    yield from _of_files(run, stage, report, remedy)
+    yield from _of_files(run, stage, stage, report, remedy)
 
 
-def _of_files(run: Run, stage: str, report: StageReport | OwnFitReport, remedy: str) -> Iterator[Damage]:
+def _of_files(run: Run, stage: str, entry: str, report: StageReport | OwnFitReport, remedy: str) -> Iterator[Damage]:
+    since = proven_at(run.layout.ledgers(stage))[entry]
     for name, sha256 in report.outputs.items():
         path = run.layout.root / name
-        reason = why_changed(path, sha256, since=report.finished_at, size=report.sizes.get(name))
+        reason = why_changed(path, sha256, since=since, size=report.sizes.get(name))
         if reason:
             yield Damage(stage, path, reason, remedy)

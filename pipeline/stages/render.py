@@ -5,6 +5,8 @@ the finished folders of attempts that died are adopted first. What then fails, o
 gets one fresh attempt; what fails again is listed in the ledger with its log's tail and the rest is published.
 """
 
+import errno
+import os
 import sys
 import time
 import uuid
@@ -46,6 +48,7 @@ from pipeline.people.draw import draw_avatar
 from pipeline.stages.work import WorkItem
 
 ATTEMPTS_PER_AVATAR = 2
+_FULL = os.strerror(errno.ENOSPC)
 
 
 def view_specs(config: RunConfig, avatar: int) -> tuple[ViewSpec, ...]:
@@ -116,6 +119,8 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
         )
         adopted = _adopt_finished(output, jobs, parts, config.render.passes)
         failed = {f.avatar: f for f in outcome.failures if f.avatar not in adopted}
+        if any(_FULL in f"{failure.reason} {failure.log_tail}" for failure in (*outcome.failures, outcome)):
+            raise OSError(errno.ENOSPC, _FULL, str(output))  # of the disk, not of the avatars
         if not adopted and not failed:  # it did not even begin: nobody in particular is to blame
             failed = {a: AvatarFailure(avatar=a, reason=outcome.reason, log_tail=outcome.log_tail) for a in pending}
         if outcome.result is not None:

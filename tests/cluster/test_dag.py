@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.dag import Task, TaskFailed, run_tasks
+from cluster.dag import Task, TaskFailed, TaskTiming, by_one_clock, run_tasks
 from cluster.progress import StageProgress
 from cluster.session import SessionInfo
 from pipeline.contracts.errors import DataError, ResourceError
@@ -96,6 +96,22 @@ def test_a_task_begins_while_tasks_it_does_not_need_still_run(session: SessionIn
         ]
     )
     assert results.timings["fit/0"].begun_at < results.timings["render/1"].ended_at
+
+
+def test_times_of_a_node_whose_clock_is_wrong_are_moved() -> None:
+    timings = {
+        "a": TaskTiming(100.0, 110.0, "right"),
+        "b": TaskTiming(3710.0, 3720.0, "ahead"),
+        "c": TaskTiming(3725.0, 3725.5, "ahead"),
+        "d": TaskTiming(-3470.0, -3465.0, "behind"),
+    }
+    known_at = {"a": 110.2, "b": 120.1, "c": 126.0, "d": 135.0}
+    moved = by_one_clock(timings, known_at)
+    assert moved["a"] == timings["a"]
+    spans = {name: (timing.begun_at, timing.ended_at) for name, timing in moved.items()}
+    assert spans["b"] == pytest.approx((110.1, 120.1)), "the least delay of its node counts"
+    assert spans["c"] == pytest.approx((125.1, 125.6))
+    assert spans["d"] == pytest.approx((130.0, 135.0))
 
 
 def test_tasks_that_need_all_cpus_run_in_the_order_of_submission(session: SessionInfo) -> None:

@@ -38,7 +38,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
 
     Raises ``DataError`` when there is too little data or the loss is no longer finite.
     """
-    startup_s = time.time() - item.requested_at
+    startup_s = max(0.0, time.time() - item.requested_at)  # of two nodes, whose clocks can differ
     run, config, layout = item.run, item.config, item.layout
     settings: TrainingConfig = getattr(config, item.stage)
     if settings.batch % context.world_size:

@@ -1,8 +1,12 @@
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from support.tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
 
+from cluster.faults import node_fault
 from pipeline.contracts.naming import RunLayout
 from pipeline.contracts.rendering import RenderPasses
 from pipeline.io.shards import read_shard
@@ -13,6 +17,8 @@ from pipeline.stages.render import render_shard, view_specs
 from pipeline.stages.work import WorkItem
 
 pytestmark = pytest.mark.seconds
+
+HOSTILE = Path(__file__).parents[2] / "support" / "hostile"
 
 
 class Stop(Exception):
@@ -86,6 +92,19 @@ def test_a_blender_that_never_starts_fails_everything_with_its_log(tmp_path):
     assert [failure.avatar for failure in report.failures] == [0, 1]
     assert all("libXi.so.6" in failure.log_tail for failure in report.failures)
     assert recorded_jobs(blender) == [(0, 1), (0, 1)]
+
+
+def test_a_full_disk_is_the_nodes_fault_and_no_avatars(tmp_path, monkeypatch):
+    blender = recording_blender(tmp_path / "b")
+    layout = RunLayout(tmp_path / "run")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HOSTILE), *sys.path]))
+    monkeypatch.setenv("HOSTILE_FULL", str(layout.root))
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        render_shard(item(layout.root, blender), silent)
+    assert node_fault(raised.value).startswith(f"No space left on device: {layout.work}")
+    assert not layout.ledger("render", "shard-00000").exists(), "nobody is listed as failed"
+    monkeypatch.delenv("HOSTILE_FULL")
+    assert render_shard(item(layout.root, blender), silent).done == (0, 1)
 
 
 def interrupted(tmp_path, settings=()):
