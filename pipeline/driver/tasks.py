@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from cluster.dag import Task
 from cluster.session import SessionInfo
@@ -46,6 +47,8 @@ class _Graph:
         self.tasks: dict[str, list[Task]] = {}
         self.names: dict[str, list[str]] = {}
         """Of a stage's tasks, in order."""
+        self.proofs: dict[str, tuple[Path, ...]] = {}
+        """The ledger entries of each task and of all that it comes after."""
         self.done: set[str] = set()
         """Names of the tasks that are done, as all are that they come after."""
 
@@ -73,15 +76,18 @@ class _Graph:
             group = Group(workers, int(cpus), gpus, storage, node_wait_s(self.visit))
         name = item.name if stage.per == "run" else f"{stage.name}/{item.name}"
         after = self._after(stage, number)
+        proofs = dict.fromkeys(entry for before in after for entry in self.proofs[before])
+        self.proofs[name] = (*proofs, item.ledger)
         nothing_to_do = self.done.issuperset(after) and self._is_done(stage, item)
         if nothing_to_do:
             self.done.add(name)
+        after = tuple(before for before in after if before not in self.done)
         return Task(
             name=name,
             stage=stage.name,
             function=do_task,
-            item=Node(item, group),
-            after=tuple(before for before in after if before not in self.done),
+            item=Node(item, group, tuple(self.proofs[before] for before in after)),
+            after=after,
             total=item.units,
             unit=stage.unit,
             num_cpus=cpus if group is None else 0.0,

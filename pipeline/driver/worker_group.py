@@ -13,7 +13,7 @@ from typing import Any
 from cluster.dag import TaskFailed
 from pipeline.contracts.errors import DataError, RodinError
 from pipeline.contracts.stage import Progress
-from pipeline.io.files import take_settings
+from pipeline.io.files import take_settings, wait_until_seen
 from pipeline.run.stage_table import STAGES
 
 
@@ -35,6 +35,8 @@ class Node:
     item: Any
     group: Group | None = None
     """``None`` does it in the task's own process."""
+    after: tuple[tuple[Path, ...], ...] = ()
+    """For each task whose result it is given, in their order: the ledger entries of it and of all before it."""
 
 
 def do_work(node: Node, inputs: tuple[Any, ...], progress: Progress) -> Any:
@@ -43,16 +45,20 @@ def do_work(node: Node, inputs: tuple[Any, ...], progress: Progress) -> Any:
     Inputs give order only: what a stage reads it gets from ledgers. A stage that needs all of them is refused where
     one failed, since learning from what happens to be there would give another model than an undisturbed run.
     """
-    item = _as_it_begins(node.item)
-    stage = STAGES[item.stage]
+    stage = STAGES[node.item.stage]
     lost = next((given for given in inputs if isinstance(given, TaskFailed)), None)
     if lost is not None and stage.needs_all:
         raise DataError(f"stage {stage.name} waits for {lost.task}, which failed: {lost.reason}")
+    # Of inputs that only set an order on this machine no entry is named.
+    ended = zip(node.after, inputs, strict=False)
+    known = dict.fromkeys(entry for proofs, given in ended if not isinstance(given, TaskFailed) for entry in proofs)
+    node = replace(node, item=replace(node.item, published_before=tuple(known)))
+    item = _as_it_begins(node.item)
     if node.group is None:
         return _named(stage.work)(item, progress)
-    known = item.published(stage.ledger)
-    if known is not None and item.done(known, progress):
-        return known
+    before = item.published(stage.ledger)
+    if before is not None and item.done(before, progress):
+        return before
     return _run(replace(node.item, requested_at=time.time()), node.group, progress)
 
 
@@ -75,8 +81,9 @@ def unguarded(item: Any, context: Any) -> Any:
 
 
 def _as_it_begins(item: Any) -> Any:
-    """A work item whose run is as its ledgers are now; what it waits for is published."""
+    """A work item whose run is as its ledgers are now; what it waited for is published, and seen here."""
     take_settings(item.storage)
+    wait_until_seen(item.published_before)
     return replace(item, run=item.run.snapshot())
 
 

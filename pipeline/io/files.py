@@ -12,8 +12,10 @@ import io
 import math
 import os
 import shutil
+import socket
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.bucket_path import CACHE_DIR, CACHE_GIB, BucketPath
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.naming import RunLayout
 from pipeline.io.bucket import probe, run_objects
 from pipeline.io.bucket.lease import LEASE
 from pipeline.io.bucket.objects import below
 from pipeline.io.publish import TEMPORARY_SUFFIX, sha256_file
+
+SEEN_WITHIN_S = 90.0
+"""What one machine has published another sees within this; NFS takes up to 60 s by default (``acdirmax``)."""
 
 
 def exists(path: Path) -> bool:
@@ -142,6 +148,23 @@ def why_changed(path: Path, sha256: str, *, since: float, size: int | None = Non
     if size is not None and changed_at <= since:
         return ""
     return "" if sha256_file(path) == sha256 else "is not what was published, it was damaged or changed"
+
+
+def wait_until_seen(paths: Iterable[Path]) -> None:
+    """Wait until files are seen here that other machines have published.
+
+    A network folder shows them late: a client of NFS remembers for up to a minute that a name was not there. A bucket
+    shows them at once. Raises ``DataError`` for one that is not seen within ``SEEN_WITHIN_S``.
+    """
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    for path in paths:
+        while not isinstance(path, BucketPath) and not path.exists():
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"{path} was published on another node and is not seen on {socket.gethostname()} after "
+                    f"{SEEN_WITHIN_S:.0f} s: all nodes must see one folder there, or --out must be a bucket"
+                )
+            time.sleep(0.5)
 
 
 def make_folder(path: Path) -> Path:

@@ -119,7 +119,8 @@ def render_shard(item: WorkItem, progress: Progress) -> RenderReport:
         )
         adopted = _adopt_finished(output, jobs, parts, config.render.passes)
         failed = {f.avatar: f for f in outcome.failures if f.avatar not in adopted}
-        if any(_FULL in f"{failure.reason} {failure.log_tail}" for failure in (*outcome.failures, outcome)):
+        said = [text for failure in outcome.failures for text in (failure.reason, failure.log_tail)]
+        if any(_FULL in text for text in (*said, outcome.reason, outcome.log_tail)):
             raise OSError(errno.ENOSPC, _FULL, str(output))  # of the disk, not of the avatars
         if not adopted and not failed:  # it did not even begin: nobody in particular is to blame
             failed = {a: AvatarFailure(avatar=a, reason=outcome.reason, log_tail=outcome.log_tail) for a in pending}

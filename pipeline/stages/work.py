@@ -37,6 +37,8 @@ class WorkItem:
     """Do again what an earlier visit listed as failed."""
     storage: Mapping[str, str] = field(default_factory=dict)
     """What another process must know to read and write the run (:func:`pipeline.io.files.visit_settings`)."""
+    published_before: tuple[Path, ...] = ()
+    """Ledger entries of what it waited for, which are there when it begins, seen from here or not yet."""
     requested_at: float = 0.0
     """Unix time at which a worker was asked for: what passes until it is there is reported as start-up."""
 

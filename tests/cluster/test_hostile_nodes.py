@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.commands import finish, rodin_passes, started, wait_until
 from support.here import without_ray
-from support.nodes import Cluster, cluster, raylet
+from support.nodes import Cluster, alive, cluster
 from support.tiny import arguments, recording_blender, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
@@ -41,8 +41,8 @@ def nodes(*environments: dict[str, str]) -> Iterator[Cluster]:
     """A head that does no work, and a node of each environment that does all kinds of it."""
     with cluster('--resources={"train": 1}') as head, ExitStack() as stack:
         for environment in environments:
-            node = stack.enter_context(head.node(*BOTH, environment=environment))
-            wait_until(lambda node=node: raylet(node), process=node)
+            stack.enter_context(head.node(*BOTH, environment=environment))
+        wait_until(lambda: len(alive(head.address)) == 1 + len(environments))
         yield head
 
 
@@ -52,8 +52,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
     layout = RunLayout(folder / "run")
     settings = arguments(recording_blender(folder / "blender"))
     with without_ray():
-        for command in ("render", "fit"):
-            rodin_passes(command, "--out", layout.root, *settings)
+        rodin_passes("run", "--out", layout.root, *settings)
     return layout
 
 
@@ -65,28 +64,28 @@ class Done:
     said: str
 
 
-def carried_out(head: Cluster, folder: Path, environment: dict[str, str]) -> Done:
+def carried_out(head: Cluster, folder: Path, *commands: str, environment: dict[str, str] | None = None) -> Done:
     layout, log = RunLayout(folder / "run"), folder / "log"
     settings = arguments(recording_blender(folder / "blender"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
+        for name, value in (environment or {}).items():
             patch.setenv(name, value)
-        for command in ("render", "fit"):
+        for command in commands:
             words = (command, "--out", str(layout.root), *settings, "--address", head.address)
             with started(*words, log=log) as driver:
                 finish(driver, log=log, timeout_s=400.0)
     return Done(layout, log.read_text())
 
 
-def same_bytes(done: Done, calm: RunLayout) -> None:
-    for name in ("renders", "decoder", "planes.zarr"):
+def same_bytes(done: Done, calm: RunLayout, *more: str) -> None:
+    for name in ("renders", "decoder", "planes.zarr", *more):
         there = tree_hashes(done.layout.root / name)
         assert there and there == tree_hashes(calm.root / name), name
 
 
 def test_clocks_an_hour_off_change_nothing(calm: RunLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with nodes(hostile(clock_s=str(HOUR_S)), hostile(clock_s=str(-HOUR_S))) as head:
-        done = carried_out(head, tmp_path, {})
+        done = carried_out(head, tmp_path, "render", "fit")
     same_bytes(done, calm)
     for report in read_ledgers(done.layout.ledgers("driver"), DriverReport).values():
         assert all(0 <= seconds < HOUR_S / 2 for seconds in report.stages.values()), "by one clock"
@@ -106,7 +105,7 @@ def test_clocks_an_hour_off_change_nothing(calm: RunLayout, tmp_path: Path, monk
 
 def test_a_node_with_a_full_disk_is_told_of_and_gets_no_more(calm: RunLayout, tmp_path: Path) -> None:
     with nodes(hostile(full=str(tmp_path)), {}) as head:
-        done = carried_out(head, tmp_path, {})
+        done = carried_out(head, tmp_path, "render", "fit")
     same_bytes(done, calm)
     told = re.findall(r"node 127\.0\.0\.2 \(\w+\) cannot write \(No space left on device: .*", done.said)
     assert 1 <= len(told) <= 2, done.said  # once a command
@@ -117,5 +116,5 @@ def test_a_node_with_a_full_disk_is_told_of_and_gets_no_more(calm: RunLayout, tm
 def test_a_slow_folder_that_shows_late_what_others_made(calm: RunLayout, tmp_path: Path) -> None:
     slow = hostile(slow=str(tmp_path / "run"))
     with nodes(slow, slow) as head:
-        done = carried_out(head, tmp_path, slow)
-    same_bytes(done, calm)
+        done = carried_out(head, tmp_path, "run", environment=slow)
+    same_bytes(done, calm, "models/base/weights", "models/refiner/weights")

@@ -67,6 +67,17 @@ def test_a_fit_waits_for_its_own_render_and_the_decoder_only(tmp_path):
     assert [task.total for task in tasks.values() if task.stage == "render"] == [2, 2, 2, 2, 1]
 
 
+def test_a_task_knows_the_entries_of_all_that_it_comes_after(tmp_path):
+    def entries(name):
+        return [[str(entry.relative_to(tmp_path / "ledger")) for entry in proofs] for proofs in tasks[name].item.after]
+
+    tasks = tasks_of(visit(tmp_path), session())
+    renders = [f"render/shard-0000{i}.json" for i in range(5)]
+    assert entries("render/shard-00003") == []
+    assert entries("fit/shard-00003") == [[renders[3]], [*renders[:2], "decoder/decoder.json"]]
+    assert entries("latent") == [[*renders, "clip/clip.json", "encode/encode.json"]], "it reads who was rendered"
+
+
 def test_a_decoder_that_is_given_waits_for_no_renders(tmp_path):
     decoder = tasks_of(visit(tmp_path, ALL, "train.start_from=released"), session())["decoder"]
     assert (decoder.after, decoder.total) == ((), 1)

@@ -1,10 +1,13 @@
 """The seam to a run's files: what is there, in order, and forgotten without complaint."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
 
+from pipeline.contracts.errors import DataError
+from pipeline.io import files as module
 from pipeline.io.files import (
     exists,
     files_below,
@@ -15,6 +18,7 @@ from pipeline.io.files import (
     read_bytes,
     read_text,
     version,
+    wait_until_seen,
 )
 
 
@@ -59,3 +63,16 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     forget(tmp_path / "a", tmp_path / "f", tmp_path / "link", tmp_path / "nothing")
     assert names(tmp_path) == (tmp_path / "kept",), "a link is forgotten, and what it leads to is not"
+
+
+def test_what_another_machine_published_is_waited_for(tmp_path, monkeypatch):
+    late = tmp_path / "ledger.json"
+    timer = threading.Timer(0.2, late.touch)
+    timer.start()
+    wait_until_seen([tmp_path, late])
+    timer.join()
+    assert late.exists()
+    monkeypatch.setattr(module, "SEEN_WITHIN_S", 0.0)
+    wait_until_seen([late])
+    with pytest.raises(DataError, match=r"other\.json was published on another node and is not seen on .* one folder"):
+        wait_until_seen([tmp_path / "other.json"])

@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 SLOW_S = 0.01
-REMEMBERED_S = 3.0
+REMEMBERED_S = 20.0
 
 
 def _path(given: Any) -> str:
@@ -86,14 +86,14 @@ def _with_slow_folder(folder: str) -> None:
             if looks and time.monotonic() - missing.get(path, -REMEMBERED_S) < REMEMBERED_S:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             try:
-                value = function(*given, **named)
+                return function(*given, **named)
             except FileNotFoundError:
                 missing[path] = time.monotonic()
                 raise
-            if makes:
-                for made in paths:
-                    forget(made)
-            return value
+            finally:
+                if makes:  # the server was asked, and what it answered is known
+                    for made in paths:
+                        forget(made)
 
         return called
 
