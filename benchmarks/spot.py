@@ -33,8 +33,10 @@ SMALL: Final = (
     "render.held_out_every=8",
     "decoder.avatars=2",
     "decoder.min_avatars=1",
+    "decoder.steps_per_avatar=200",
     "fit.min_psnr=0",
     "train.start_from=",
+    "refiner.input_side=48",
 )
 OUTPUTS: Final = ("renders", "decoder", "planes.zarr")
 

@@ -13,6 +13,7 @@ the tasks do, and any display.
 import contextlib
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -21,7 +22,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.deaths import Deaths
+from cluster.deaths import MOST_LOST, Deaths
 from cluster.faults import Faults, node_fault
 from cluster.nodes import Nodes, wait_for_nodes
 from cluster.progress import Letter, Mailbox, ProgressBoard, StageProgress, TaskProgress
@@ -60,7 +61,8 @@ class Task:
     node_kind: str = ""
     """``render`` or ``train``: where the cluster has nodes of kinds (:mod:`cluster.nodes`), the one it runs on."""
     max_retries: int = 2
-    """How often the task is started again after its worker process died; an exception is never tried again."""
+    """How often the task is started again after its worker process died; an exception is never tried again. Deaths of
+    nodes are counted apart (:data:`cluster.deaths.MOST_LOST`)."""
     is_done: bool = False
     """Known to be done, as most are where a command goes on: counted, not run; its result is None."""
 
@@ -233,6 +235,8 @@ class _Graph:
         """Per task the references that it was last submitted with."""
         self._broken: set[Any] = set()
         """References that hold an error of Ray's; it replaces, unrun, every task that was given one of them."""
+        self._lost: Counter[str] = Counter()
+        """How often each task was submitted again since its node had died."""
         self.faults = Faults()
 
     def submit_all(self) -> None:
@@ -307,16 +311,14 @@ class _Graph:
             return  # settled on behalf of a task behind it
         try:
             ended: _Ended = ray.get(reference)
-        except Exception as error:
-            # A worker boundary: whatever Ray raises here concerns this task or one before it, and no other.
-            self._broken.add(reference)
-            for given in self._inputs[name]:
-                if given in self.pending and ray.wait([given], timeout=0)[0]:
-                    self._settle(given)
-            if any(given in self._broken for given in self._inputs[name]):
-                self._submit(name)  # it never ran; now it gets a TaskFailed for the input that never came
+        except ray.exceptions.NodeDiedError as error:
+            self._lost[name] += 1  # and more often by Ray itself, which counts deaths of nodes as of processes
+            if self._lost[name] > MOST_LOST:
+                self._settle_broken(name, reference, error)
             else:
-                self.results[name] = TaskFailed(name, _reason(error), "")
+                self._submit_again(name)
+        except Exception as error:
+            self._settle_broken(name, reference, error)
         else:
             failed = ended.value if isinstance(ended.value, TaskFailed) else None
             # A group of workers fails by another node than that of the task, which holds no CPU.
@@ -328,6 +330,17 @@ class _Graph:
             if ended.timing is not None:
                 self.results.timings[name] = ended.timing
                 self.known_at[name] = time.time()
+
+    def _settle_broken(self, name: str, reference: Any, error: Exception) -> None:
+        """A worker boundary: whatever Ray raised concerns this task or one before it, and no other."""
+        self._broken.add(reference)
+        for given in self._inputs[name]:
+            if given in self.pending and ray.wait([given], timeout=0)[0]:
+                self._settle(given)
+        if any(given in self._broken for given in self._inputs[name]):
+            self._submit(name)  # it never ran; now it gets a TaskFailed for the input that never came
+        else:
+            self.results[name] = TaskFailed(name, _reason(error), "")
 
 
 def _line_of(name: str, results: TaskResults) -> str:

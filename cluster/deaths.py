@@ -16,6 +16,9 @@ from pipeline.contracts.errors import ResourceError
 
 NODES_POLL_S = 2.0
 """How often it is looked whether nodes died."""
+MOST_LOST = 20
+"""How often one task may lose its node and begin again, which says nothing against the task; spot machines go by the
+hour. A task that brings its nodes down ends by it."""
 HEAD_GONE_S = 20.0
 """How long nobody may listen at the head's address. Ray ends the process after 60."""
 

@@ -23,6 +23,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster.context import TrainingContext
+from cluster.deaths import MOST_LOST
 from cluster.nodes import KINDS, Nodes, grown
 from pipeline.contracts.errors import ResourceError, RodinError
 from pipeline.contracts.stage import Progress
@@ -62,7 +63,8 @@ def run_training(
         name: Of this training, unique in ``storage`` among those under way.
         progress: What ``context.progress`` calls.
         node_kind: Of the nodes that the workers run on (:mod:`cluster.nodes`).
-        max_failures: How often all workers are started again after one died or raised.
+        max_failures: How often all workers are started again after one died or raised; then, where it was a node that
+            died, anew (:data:`cluster.deaths.MOST_LOST`).
         wait_for_nodes_s: How long to wait for room for the workers, on a cluster that is still growing.
 
     Raises:
@@ -86,7 +88,7 @@ def run_training(
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(START_TIMEOUT_S))
     folder = storage.resolve() / name
     folder.mkdir(parents=True, exist_ok=True)
-    failures = 0
+    failures = lost = 0
     while True:
         _remove_noted_group(folder / _NOTE)
         trainer = make_trainer(
@@ -104,7 +106,9 @@ def run_training(
             value: dict[str, Any] = trainer.fit().return_value
             return value
         except WorkerGroupError as error:
-            raise _cause(name, error) from error
+            lost += _lost_node(error)
+            if not _lost_node(error) or lost > MOST_LOST:
+                raise _cause(name, error) from error
         except (ControllerError, ray.exceptions.RayActorError):
             # The controller died, or a worker did at a moment at which the controller takes it for its own failure;
             # Ray Train does not try again then.
@@ -113,6 +117,11 @@ def run_training(
                 raise
         finally:
             _remove_noted_group(folder / _NOTE)
+
+
+def _lost_node(error: Any) -> bool:
+    """Whether a worker failed since its node died, which Ray tells in words only."""
+    return any("its node has died" in str(failure) for failure in error.worker_failures.values())
 
 
 def _cause(name: str, error: Any) -> Exception:

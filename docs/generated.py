@@ -1,10 +1,10 @@
 """The picture that README opens with: people who are rendered on the left, people who are generated on the right.
 
-    python docs/generated.py runs/released [MODELS]
+    python docs/generated.py runs/released [MODELS [PICTURE]]
 
 Nobody is chosen: the left half shows the first avatars of the run by running number, the right half what
 ``rodin-pipe generate --num 8`` draws from noise by seed 0, with the weights that come with the program or those of
-a folder MODELS.
+a folder MODELS, which may be another run. ``small.jpg`` is of the run of preset ``small`` and of its own models.
 """
 
 import sys
@@ -59,4 +59,4 @@ def generated_people(models: Path | None, count: int) -> list[Pixels]:
 if __name__ == "__main__":
     given = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     halves = rendered_people(Path(sys.argv[1]), COLUMNS * ROWS), generated_people(given, COLUMNS * ROWS)
-    Image.fromarray(picture(*halves)).save(PICTURE, quality=88)
+    Image.fromarray(picture(*halves)).save(Path(sys.argv[3]) if len(sys.argv) > 3 else PICTURE, quality=88)
