@@ -20,7 +20,7 @@ class Visit:
 
     def snapshot(self) -> "Visit":
         """This visit to the run as its ledgers are now (:meth:`pipeline.run.run.Run.snapshot`)."""
-        return replace(self, run=self.run.snapshot())
+        return replace(self, run=self.run.snapshot().read_ahead())
 
     @property
     def layout(self) -> RunLayout:

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,7 +24,7 @@ from pipeline.contracts.stage import StageReport
 from pipeline.io.files import exists
 from pipeline.io.ledger import read_entries, read_ledger, read_ledgers
 from pipeline.io.publish import sha256_file
-from pipeline.run.stage_table import STAGES
+from pipeline.run.stage_table import STAGES, single_stages
 
 DECODER_FILES = ("state.safetensors", "state.json")
 """What ``decoder/`` holds: tensors, and everything else."""
@@ -68,6 +69,16 @@ class Run:
         Whoever publishes or forgets something, or waits for others that do, takes another one afterwards.
         """
         return Run(self.layout, self.config, {})
+
+    def read_ahead(self) -> "Run":
+        """This snapshot, with the entries of all stages that are one piece of work read, several at a time.
+
+        For whoever will ask for all of them: of a run in a bucket each is on its way for a while.
+        """
+        assert self.known is not None, "of a snapshot"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self.stage_report, single_stages()))
+        return self
 
     def __reduce__(self) -> tuple[type["Run"], tuple[RunLayout, RunConfig]]:
         """Another process, which begins later, reads for itself."""
