@@ -120,15 +120,16 @@ def versions(folder: Path) -> dict[str, tuple[int, int]]:
         return {}
 
 
-def proven_at(entries: Path) -> dict[str, float]:
+def proven_at(entries: Path) -> Mapping[str, float]:
     """When each ledger entry of a stage was published, by name without suffix, as :func:`version` tells times.
 
     What an entry proves was published before it: later changes are others'. Both times are of the clock of where the
-    run lies; those that stand in the entries are of the machines that made them. In a bucket, infinity.
+    run lies; those that stand in the entries are of the machines that made them. Infinity in a bucket, and for an entry
+    that the folder does not list, or not yet.
     """
-    if isinstance(entries, BucketPath):
-        return defaultdict(lambda: math.inf)
-    return {name.removesuffix(".json"): changed_at for name, (changed_at, _) in versions(entries).items()}
+    changed = {} if isinstance(entries, BucketPath) else versions(entries)
+    times = {name.removesuffix(".json"): float(changed_at) for name, (changed_at, _) in changed.items()}
+    return defaultdict(lambda: math.inf, times)
 
 
 def why_changed(path: Path, sha256: str, *, since: float, size: int | None = None) -> str:
