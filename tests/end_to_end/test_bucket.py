@@ -160,6 +160,33 @@ def test_more_are_generated(both: Both) -> None:
     )
 
 
+def test_captures_are_taken_in_and_fitted_there(both: Both, tmp_path: Path) -> None:
+    rodin_passes("export", "nerf", "--avatar", "1", "--out", str(both.far), "--file", tmp_path / "capture")
+    small = ("resolution=16", "base_resolution=8", "channels=4")
+    chosen = (*(f"planes.{setting}" for setting in small), "fit.hull_resolution=16", "own.steps=20")
+    settings = [word for setting in chosen for word in ("--set", setting)]
+    far, near = both.server.place("captures"), tmp_path / "captures"
+    for place in (far, near):
+        rodin_passes("ingest", tmp_path / "capture", "--out", str(place))
+        rodin_passes("fit", "--own-decoder", "--out", str(place), *settings)
+    weights = {name: data for name, data in files_of(near / "own").items() if name.endswith((".safetensors", ".npy"))}
+    there = object_bytes(both.server.url, far, "own")
+    assert weights and all(there[name] == data for name, data in weights.items())
+
+
+def test_a_run_reads_renders_and_starts_from_models_there(both: Both, tmp_path: Path) -> None:
+    second = both.server.place("second")
+    settings = arguments(both.blender, f"train.start_from={both.far}")
+    rodin_passes("fit", "--out", str(second), "--renders", str(both.far), *settings)
+    given, taken = (object_bytes(both.server.url, place, "decoder") for place in (both.far, second))
+    assert taken["state.safetensors"] == given["state.safetensors"]
+    assert object_bytes(both.server.url, second, "planes.zarr").keys() >= {"zarr.json"}
+    made = rodin_passes(
+        "generate", "--model", str(both.far), "--num", "1", "--to", tmp_path / "made", "--set", "generate.views=2"
+    )
+    assert (tmp_path / "made").is_dir() and "made" in made
+
+
 def test_it_is_extended_and_done_again(both: Both) -> None:
     more = ("--set", f"render.num_avatars={NUM_AVATARS + 1}", "--out")
     jobs = len(recorded_jobs(both.blender))
