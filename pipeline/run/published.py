@@ -54,7 +54,7 @@ def _of_renders(run: Run, stage: str) -> Iterator[Damage]:
         tar = run.rendered.shard(shard)
         if not report.done:
             continue
-        found = there.get(tar.name)
+        found = there.get(tar.name) or version(tar)  # of a network folder, a listing can be older than the file
         reason = ""
         if found is None:
             reason = "is missing"
@@ -134,6 +134,7 @@ def _of_planes(run: Run, stage: str) -> Iterator[Damage]:
                 if found is not None and found[1] == size and found[0] <= since and size:
                     continue
                 chunk = store.chunk(name, fit.avatar)
+                found = found or version(chunk)
                 if found is None:
                     yield Damage(stage, chunk, "is missing", remedy)
                 elif found[1] == 0:
