@@ -19,11 +19,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from support.commands import finish, started, wait_until
-from support.nodes import alive, cluster, kill_node
+from support.commands import finish, started
+from support.nodes import DOES_BOTH, cluster, kill_node
 from support.tiny import tree_hashes
 
-NODE: Final = ("--num-cpus=1", '--resources={"render": 1, "train": 1}')
 NODES: Final = 2
 SMALL: Final = (
     "render.shard_size=2",
@@ -45,8 +44,8 @@ def seconds_of(run: Path, settings: list[str], every_s: float) -> tuple[float, i
     """Wall seconds of renders and fits on a cluster, and how many nodes it lost on the way; 0 loses none."""
     lost, log = 0, run.with_suffix(".log")
     with cluster('--resources={"train": 1}') as head, ExitStack() as stack:
-        nodes: deque[subprocess.Popen[bytes]] = deque(stack.enter_context(head.node(*NODE)) for _ in range(NODES))
-        wait_until(lambda: len(alive(head.address)) == 1 + NODES)
+        nodes: deque[subprocess.Popen[bytes]] = deque(stack.enter_context(head.node(*DOES_BOTH)) for _ in range(NODES))
+        head.wait_for(NODES)
         start = time.monotonic()
         next_loss = start + every_s
         for command in ("render", "fit"):
@@ -56,7 +55,7 @@ def seconds_of(run: Path, settings: list[str], every_s: float) -> tuple[float, i
                     time.sleep(0.1)
                     if every_s and time.monotonic() > next_loss:
                         kill_node(nodes.popleft())
-                        nodes.append(stack.enter_context(head.node(*NODE)))
+                        nodes.append(stack.enter_context(head.node(*DOES_BOTH)))
                         lost, next_loss = lost + 1, next_loss + every_s
                 finish(driver, log=log)
         return time.monotonic() - start, lost

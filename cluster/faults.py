@@ -32,7 +32,7 @@ class Faults:
     """The nodes of a cluster that are not given tasks any more, and lines that tell of them."""
 
     def __init__(self) -> None:
-        self._unfit: dict[str, str] = {}
+        self._unfit: list[str] = []
         self._lines: list[str] = []
 
     def selector(self) -> dict[str, str]:
@@ -46,7 +46,7 @@ class Faults:
         if not others.hold(task):
             return False
         if node not in self._unfit:
-            self._unfit[node] = fault
+            self._unfit.append(node)
             address = nodes[node]["NodeManagerAddress"] if node in nodes else "unknown"
             self._lines.append(
                 f"node {address} ({node[:8]}) cannot write ({fault}): {task.name} begins again elsewhere, and no more "

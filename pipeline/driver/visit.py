@@ -124,7 +124,7 @@ def carry_out(
             end_redo(layout)
         report = _report(visit, started_at, session, seconds, failed, ray_stop_s=ray_stop_s)
         write_ledger(layout.ledger("driver", f"{int(started_at)}-{os.getpid()}"), report)
-        after = visit.run.snapshot().read_ahead()
+        after = visit.snapshot().run
         return VisitResult(report, results, survey(after, fingerprints), after)
 
 

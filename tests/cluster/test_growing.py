@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import finish, rodin_passes, started
-from support.here import without_ray
+from support.commands import finish, started
+from support.here import made_here
 from support.nodes import Cluster, alive, cluster
 from support.tiny import arguments, recording_blender, tree_hashes
 
@@ -74,8 +74,7 @@ def rendering(head: Cluster) -> int:
 
 def test_it_grows_from_nothing_for_renders_and_shrinks_after_them(growing: Cluster, tmp_path: Path) -> None:
     blender = recording_blender(tmp_path / "blender", sleep_s=0.12)
-    with without_ray():
-        rodin_passes("render", "--out", tmp_path / "calm", *arguments(blender))
+    calm = made_here(tmp_path / "calm", ("render",))
     assert rendering(growing) == 0
     run, log = tmp_path / "run", tmp_path / "log"
     most = 0
@@ -87,7 +86,7 @@ def test_it_grows_from_nothing_for_renders_and_shrinks_after_them(growing: Clust
             most = max(most, rendering(growing))
         finish(driver, log=log)
     assert 1 <= most <= LARGEST
-    assert tree_hashes(run / "renders") == tree_hashes(tmp_path / "calm" / "renders")
+    assert tree_hashes(run / "renders") == tree_hashes(calm.renders)
     deadline = time.monotonic() + 120
     while rendering(growing):
         assert time.monotonic() < deadline, "nodes that idle stayed"

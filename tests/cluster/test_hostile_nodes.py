@@ -4,7 +4,6 @@ Each node is a Ray of its own on this machine, and what is wrong of it is done t
 ``tests/support/hostile``. At the end the run is, byte for byte, that of one process on a machine that is well.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.commands import finish, rodin_passes, started, wait_until
-from support.here import without_ray
-from support.nodes import Cluster, alive, cluster
+from support.commands import finish, started
+from support.here import made_here
+from support.nodes import DOES_BOTH, Cluster, cluster, hostile
 from support.tiny import arguments, recording_blender, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
@@ -25,15 +24,7 @@ from pipeline.run.published import find_damage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-HOSTILE = Path(__file__).parents[1] / "support" / "hostile"
-BOTH = ("--num-cpus=1", '--resources={"render": 1, "train": 1}')
 HOUR_S = 3600.0
-
-
-def hostile(**faults: str) -> dict[str, str]:
-    """The environment of a process of which that is wrong."""
-    path = os.pathsep.join(filter(None, (str(HOSTILE), os.environ.get("PYTHONPATH"))))
-    return {"PYTHONPATH": path} | {f"HOSTILE_{name.upper()}": value for name, value in faults.items()}
 
 
 @contextmanager
@@ -41,19 +32,14 @@ def nodes(*environments: dict[str, str]) -> Iterator[Cluster]:
     """A head that does no work, and a node of each environment that does all kinds of it."""
     with cluster('--resources={"train": 1}') as head, ExitStack() as stack:
         for environment in environments:
-            stack.enter_context(head.node(*BOTH, environment=environment))
-        wait_until(lambda: len(alive(head.address)) == 1 + len(environments))
+            stack.enter_context(head.node(*DOES_BOTH, environment=environment))
+        head.wait_for(len(environments))
         yield head
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
-    folder = tmp_path_factory.mktemp("calm")
-    layout = RunLayout(folder / "run")
-    settings = arguments(recording_blender(folder / "blender"))
-    with without_ray():
-        rodin_passes("run", "--out", layout.root, *settings)
-    return layout
+    return made_here(tmp_path_factory.mktemp("calm"), ("run",))
 
 
 @dataclass

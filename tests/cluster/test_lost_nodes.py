@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
-from support.commands import command_line, descendants, finish, rodin_passes, started, wait_until
-from support.here import without_ray
-from support.nodes import Cluster, cluster, kill_node, raylet
+from support.commands import command_line, descendants, finish, started, wait_until
+from support.here import made_here
+from support.nodes import RENDERS, TRAINS, Cluster, cluster, kill_node
 from support.tiny import NUM_AVATARS, SHARD_SIZE, arguments, recorded_jobs, recording_blender, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
@@ -23,19 +23,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 LONGER = ("fit.steps=800", "base.steps=120", "base.checkpoint_every=4")
 """Long enough to be cut off on the way."""
-RENDERS, TRAINS = ("--num-cpus=1", '--resources={"render": 1}'), ("--num-cpus=1", '--resources={"train": 1}')
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
     """What comes of it on this machine, where nothing is lost."""
-    folder = tmp_path_factory.mktemp("calm")
-    layout = RunLayout(folder / "run")
-    settings = arguments(recording_blender(folder / "blender"), *LONGER)
-    with without_ray():
-        for command in (("render",), ("fit",), ("train", "clip", "encode", "base")):
-            rodin_passes(*command, "--out", layout.root, *settings)
-    return layout
+    commands = (("render",), ("fit",), ("train", "clip", "encode", "base"))
+    return made_here(tmp_path_factory.mktemp("calm"), *commands, settings=LONGER)
 
 
 @dataclass
@@ -67,8 +61,7 @@ def nodes() -> Iterator[Nodes]:
         found = Nodes(head, stack)
         for options in (RENDERS, RENDERS, TRAINS):
             found.join(*options)
-        for node in found.alive:
-            wait_until(lambda node=node: raylet(node), process=node)
+        head.wait_for(len(found.alive))
         yield found
 
 

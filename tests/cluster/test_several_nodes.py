@@ -11,16 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.commands import finish, rodin_passes, started, wait_until
-from support.here import without_ray
-from support.nodes import Cluster, cluster, free_port, raylet
+from support.commands import finish, started
+from support.here import made_here
+from support.nodes import RENDERS, TRAINS, Cluster, cluster, free_port
 from support.tiny import arguments, recording_blender, tree_hashes
 
 from pipeline.contracts.naming import RunLayout
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-RENDERS, TRAINS = ("--num-cpus=1", '--resources={"render": 1}'), ("--num-cpus=1", '--resources={"train": 1}')
 TWO_WORKERS = ("train.workers=2", "base.steps=12")
 
 
@@ -28,11 +27,8 @@ TWO_WORKERS = ("train.workers=2", "base.steps=12")
 def here(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
     """What comes of it on this machine; its two workers are two processes of one node."""
     folder = tmp_path_factory.mktemp("here")
-    layout = RunLayout(folder / "run")
+    layout = made_here(folder, ("render",), ("fit",), ("train", "clip", "encode"), settings=TWO_WORKERS)
     settings = arguments(recording_blender(folder / "blender"), *TWO_WORKERS)
-    with without_ray():
-        for command in (("render",), ("fit",), ("train", "clip", "encode")):
-            rodin_passes(*command, "--out", layout.root, *settings)
     log = folder / "log"
     with started("train", "base", "--out", layout.root, *settings, log=log) as driver:
         finish(driver, log=log)
@@ -43,11 +39,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
 def nodes() -> Iterator[tuple[Cluster, str]]:
     """One node that renders and two that fit and train, beside a head that takes jobs; and where it takes them."""
     port = free_port()
-    jobs = ("--include-dashboard=true", f"--dashboard-port={port}", '--resources={"train": 1}')
+    ports = (f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}")
+    jobs = ("--include-dashboard=true", *ports, '--resources={"train": 1}')
     with cluster(*jobs) as head, ExitStack() as stack:
         for options in (RENDERS, TRAINS, TRAINS):
-            node = stack.enter_context(head.node(*options))
-            wait_until(lambda node=node: raylet(node), process=node)
+            stack.enter_context(head.node(*options))
+        head.wait_for(3)
         yield head, f"http://127.0.0.1:{port}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from cluster.dag import TaskFailed, TaskResults, TaskTiming
 from cluster.session import SessionInfo
 from pipeline.contracts.errors import RodinError
+from pipeline.contracts.naming import RunLayout
 from pipeline.driver import visit, worker_group
 from pipeline.run.stage_table import STAGES
 from pipeline.stages.context import Alone
 from pipeline.stages.device import choose_device
+from support.commands import rodin_passes
+from support.tiny import arguments, recording_blender
 
 DRIVER = """
 import sys
@@ -34,6 +38,16 @@ def without_ray() -> Iterator[None]:
         patch.setattr(visit, "run_tasks", _run_tasks)
         patch.setattr(worker_group, "_run", _run_alone)
         yield
+
+
+def made_here(folder: Path, *commands: tuple[str, ...], settings: tuple[str, ...] = ()) -> RunLayout:
+    """The tiny run after some commands, each in this process: what a cluster's run must be like, byte for byte."""
+    layout = RunLayout(folder / "run")
+    chosen = arguments(recording_blender(folder / "blender"), *settings)
+    with without_ray():
+        for command in commands:
+            rodin_passes(*command, "--out", layout.root, *chosen)
+    return layout
 
 
 def _run_tasks(tasks: Any, **watched: Any) -> TaskResults:

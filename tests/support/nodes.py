@@ -13,6 +13,20 @@ from pathlib import Path
 
 from support.commands import Process, command_line, descendants, wait_until
 
+RENDERS = ("--num-cpus=1", '--resources={"render": 1}')
+"""A node of one CPU that renders, as options of :meth:`Cluster.node`."""
+TRAINS = ("--num-cpus=1", '--resources={"train": 1}')
+"""One that fits and trains."""
+DOES_BOTH = ("--num-cpus=1", '--resources={"render": 1, "train": 1}')
+
+
+def hostile(**faults: str) -> dict[str, str]:
+    """The environment of Python processes of which something is wrong, by ``support/hostile``: ``clock_s``, ``full``,
+    ``slow``.
+    """
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent / "hostile"), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path} | {f"HOSTILE_{name.upper()}": value for name, value in faults.items()}
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -41,6 +55,10 @@ class Cluster:
         # Else it would be in the head's, where nodes that start at the same time take each other's sockets.
         own = self.folder / str(self._nodes)
         return _node(own, f"--temp-dir={own}", *words, environment=environment)
+
+    def wait_for(self, count: int) -> None:
+        """Until so many nodes have joined, and take tasks."""
+        wait_until(lambda: len(alive(self.address)) == 1 + count)
 
 
 @contextmanager

@@ -1,9 +1,7 @@
-import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
+from support.nodes import hostile
 from support.tiny import recorded_jobs, recording_blender, tiny_config, tree_hashes
 
 from cluster.faults import node_fault
@@ -17,8 +15,6 @@ from pipeline.stages.render import render_shard, view_specs
 from pipeline.stages.work import WorkItem
 
 pytestmark = pytest.mark.seconds
-
-HOSTILE = Path(__file__).parents[2] / "support" / "hostile"
 
 
 class Stop(Exception):
@@ -97,8 +93,8 @@ def test_a_blender_that_never_starts_fails_everything_with_its_log(tmp_path):
 def test_a_full_disk_is_the_nodes_fault_and_no_avatars(tmp_path, monkeypatch):
     blender = recording_blender(tmp_path / "b")
     layout = RunLayout(tmp_path / "run")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HOSTILE), *sys.path]))
-    monkeypatch.setenv("HOSTILE_FULL", str(layout.root))
+    for name, value in hostile(full=str(layout.root)).items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(OSError, match="No space left on device") as raised:
         render_shard(item(layout.root, blender), silent)
     assert node_fault(raised.value).startswith(f"No space left on device: {layout.work}")
