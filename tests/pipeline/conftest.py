@@ -116,7 +116,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     run = Made(RunLayout(folder / "run"), tiny_config(recording_blender(folder)))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("SHOWN_AVATARS", 2), ("SHOWN_VIEWS", 2), ("SHOWN_SIDE", 16)):
-            patch.setattr(f"pipeline.stages.train.base.{name}", value)
+            patch.setattr(f"pipeline.stages.train.recipes.base.{name}", value)
         for shard in run.shards():
             with run.noting("render"):
                 run.render(shard)

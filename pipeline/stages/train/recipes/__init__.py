@@ -8,11 +8,11 @@ from pipeline.stages.train.recipe import Recipe
 
 def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
     """The recipe of one model. Raises ``DataError`` when it finds too little to learn from."""
-    from pipeline.stages.train.base import BaseRecipe
-    from pipeline.stages.train.clip import ClipRecipe
-    from pipeline.stages.train.latent import LatentRecipe
-    from pipeline.stages.train.refiner import RefinerRecipe
-    from pipeline.stages.train.upsampler import UpsamplerRecipe
+    from pipeline.stages.train.recipes.base import BaseRecipe
+    from pipeline.stages.train.recipes.clip import ClipRecipe
+    from pipeline.stages.train.recipes.latent import LatentRecipe
+    from pipeline.stages.train.recipes.refiner import RefinerRecipe
+    from pipeline.stages.train.recipes.upsampler import UpsamplerRecipe
 
     recipes: dict[str, type] = {
         "clip": ClipRecipe,
