@@ -181,7 +181,8 @@ def train(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="clip, encode, base, upsampler, latent, refiner; all by default.", autocompletion=completion.models
+            help="clip, encode, base, upsampler, latent, frontal, refiner; all by default.",
+            autocompletion=completion.models,
         ),
     ] = None,
     preset: options.Preset = None,

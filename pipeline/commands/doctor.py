@@ -23,7 +23,7 @@ from pipeline.run.existing import configured
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.memory_check import memory_terms, require_memory, side_by_side
 from pipeline.run.run import Run
-from pipeline.run.stage_table import stages_of
+from pipeline.run.stage_table import stages_of, wanted_of
 
 PROBE_TIMEOUT_S = 180
 SYSTEM_PACKAGES = {
@@ -189,7 +189,7 @@ def _bucket(layout: RunLayout) -> Finding:
 def _disk(out: Path, preset: str) -> Finding:
     run = _configured(out, preset).snapshot()
     states = survey(run, stage_fingerprints(run.config))
-    needed = sum(disk_bytes(run.config, stages_of("run"), states).values())
+    needed = sum(disk_bytes(run.config, wanted_of(stages_of("run"), run.config), states).values())
     disk = own_disk(run.layout.root)
     if disk is None:
         return _bucket(run.layout)

@@ -14,6 +14,7 @@ from pipeline.driver.visit import carry_out, check, require_machine
 from pipeline.io.files import exists, require_place
 from pipeline.run.existing import configured, written_config
 from pipeline.run.run import Run
+from pipeline.run.stage_table import wanted_of
 from pipeline.run.start import with_start
 
 
@@ -58,7 +59,7 @@ def visit_run(
         config = config.model_copy(update={"own": own})
     visit = Visit(
         run=Run(layout, config),
-        stages=stages,
+        stages=wanted_of(stages, config),
         command=command,
         redo=tuple(redo or ()),
         retry_failed=retry_failed,

@@ -33,7 +33,7 @@ def watch_run(
     fingerprints = stage_fingerprints(run.config)
     seen: dict[str, _Seen] = {}
     while True:
-        states = {name: state for name, state in survey(run.snapshot(), fingerprints).items() if _is_asked(state)}
+        states = {name: state for name, state in survey(run.snapshot(), fingerprints).items() if _is_asked(run, state)}
         at = now()
         for name, state in states.items():
             show(seen.setdefault(name, _Seen(at)).progress(state, at))
@@ -42,9 +42,10 @@ def watch_run(
         sleep(EVERY_S)
 
 
-def _is_asked(state: StageState) -> bool:
+def _is_asked(run: Run, state: StageState) -> bool:
     """Whether ``rodin-pipe run`` would do it, or somebody has begun it."""
-    return not STAGES[state.stage].on_request or state.done + state.failed > 0
+    stage = STAGES[state.stage]
+    return (stage.wanted(run.config) and not stage.on_request) or state.done + state.failed > 0
 
 
 @dataclass

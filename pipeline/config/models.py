@@ -224,6 +224,37 @@ class LatentConfig(TrainingConfig):
     """Share of a batch that is about them, where there are some."""
 
 
+class FrontalUNetConfig(UNetConfig):
+    """The frontal model's UNet, over a picture in squares of 2 x 2 pixels."""
+
+    width: int = Field(128, ge=8)
+    multipliers: tuple[int, ...] = (1, 2, 3)
+    attention_sides: tuple[int, ...] = (16,)
+    aware_levels: Literal[0] = 0
+    patch: int = Field(2, ge=1)
+    bypass: bool = True
+
+
+class FrontalDiffusionConfig(DiffusionConfig):
+    """The frontal picture's process."""
+
+    input_scale: float = Field(0.4, gt=0)
+    clip: float = Field(4.0, ge=0)
+
+
+class FrontalConfig(TrainingConfig):
+    """Stage ``frontal``: diffusion of the frontal picture of whom an image latent stands for."""
+
+    steps: int = Field(100_000, ge=1)
+    batch: int = Field(64, ge=1)
+    side: int = Field(128, ge=32, multiple_of=32)
+    """Pixels a side."""
+    unet: FrontalUNetConfig = FrontalUNetConfig()
+    diffusion: FrontalDiffusionConfig = FrontalDiffusionConfig()
+    latent_dropout: float = Field(0.1, ge=0, le=1)
+    """Share of items whose latent is dropped."""
+
+
 class RefinerConfig(TrainingConfig):
     """Stage ``refiner``: rendered image to refined image."""
 

@@ -8,7 +8,15 @@ output stale in ``run.fingerprint``.
 import tomli_w
 from pydantic import Field, model_validator
 
-from pipeline.config.models import BaseConfig, ClipConfig, LatentConfig, RefinerConfig, TrainConfig, UpsamplerConfig
+from pipeline.config.models import (
+    BaseConfig,
+    ClipConfig,
+    FrontalConfig,
+    LatentConfig,
+    RefinerConfig,
+    TrainConfig,
+    UpsamplerConfig,
+)
 from pipeline.config.sampling import Sampling
 from pipeline.config.setting import OPERATIONAL
 from pipeline.config.stages import (
@@ -46,6 +54,7 @@ class RunConfig(Record):
     base: BaseConfig = BaseConfig()
     upsampler: UpsamplerConfig = UpsamplerConfig()
     latent: LatentConfig = LatentConfig()
+    frontal: FrontalConfig = FrontalConfig()
     refiner: RefinerConfig = RefinerConfig()
     generate: GenerateConfig = GenerateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -77,7 +86,7 @@ class RunConfig(Record):
                 f"clip.patch_size {self.clip.patch_size} must divide clip.image_size {self.clip.image_size}, "
                 f"and clip.heads {self.clip.heads} clip.width {self.clip.width}"
             )
-        for name in ("clip", "base", "upsampler", "latent", "refiner"):
+        for name in ("clip", "base", "upsampler", "latent", "frontal", "refiner"):
             model = getattr(self, name)
             if not model.held_out_every and (model.keep == "best" or model.patience or model.ema_lengths):
                 raise ValueError(
@@ -87,9 +96,9 @@ class RunConfig(Record):
                 )
             if not all(0.03 <= length <= 0.2 for length in model.ema_lengths):
                 raise ValueError(f"{name}.ema_lengths {list(model.ema_lengths)} must lie in 0.03 to 0.2")
-        for name in ("base", "upsampler", "latent"):
+        for name in ("base", "upsampler", "latent", "frontal"):
             process, steps = getattr(self, name).diffusion, getattr(self.generate, f"{name}_steps")
-            if steps > process.timesteps or (process.sampler == "ddim" and process.timesteps % steps):
+            if steps > process.timesteps or (steps and process.sampler == "ddim" and process.timesteps % steps):
                 raise ValueError(
                     f"generate.{name}_steps {steps} must divide {name}.diffusion.timesteps {process.timesteps}"
                 )
@@ -111,15 +120,22 @@ class RunConfig(Record):
         for name, unet, side in (
             ("base", self.base.unet, self.planes.base_resolution),
             ("upsampler", self.upsampler.unet, self.planes.resolution),
+            ("frontal", self.frontal.unet, self.frontal.side),
         ):
+            what = "pictures" if name == "frontal" else "planes"
             if side % unet.patch:
-                raise ValueError(f"{name}.unet.patch {unet.patch} does not divide the planes' side {side}")
+                raise ValueError(f"{name}.unet.patch {unet.patch} does not divide the {what}' side {side}")
             if side // unet.patch % 2 ** (len(unet.multipliers) - 1):
                 of = f" in patches of {unet.patch}" if unet.patch > 1 else ""
                 raise ValueError(
-                    f"{name}.unet.multipliers has {len(unet.multipliers)} levels, but planes of side {side}{of} "
+                    f"{name}.unet.multipliers has {len(unet.multipliers)} levels, but {what} of side {side}{of} "
                     f"cannot be halved {len(unet.multipliers) - 1} times"
                 )
+        if self.generate.frontal_steps and not (self.base.linear and self.generate.portrait_steps):
+            raise ValueError(
+                f"generate.frontal_steps {self.generate.frontal_steps} draws pictures for planes to be fitted to: that "
+                "takes base.linear and generate.portrait_steps, or set it to 0"
+            )
         return self
 
     @property

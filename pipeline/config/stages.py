@@ -254,6 +254,11 @@ class GenerateConfig(Record):
     base_steps: int = Field(100, ge=1)
     upsampler_steps: int = Field(50, ge=1)
     latent_steps: int = Field(50, ge=1)
+    frontal_steps: int = Field(0, ge=0)
+    """For each avatar from noise or a text a frontal picture is drawn in so many steps, and its planes are fitted to
+    that as to a portrait (``portrait_steps``); 0 goes by the latent alone, which says nothing of pupils and lips."""
+    frontal_guidance: float = Field(1.0, ge=0)
+    """Classifier-free guidance weight of that picture."""
     guidance: float = Field(2.0, ge=0)
     """Classifier-free guidance weight; 1 is none."""
     text_guidance: float = Field(0.0, ge=0)

@@ -87,6 +87,7 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         "base": _items(config.base) * PASSES * _unet_s(config.base.unet, config.planes.base_resolution),
         "upsampler": _items(config.upsampler) * PASSES * _unet_s(config.upsampler.unet, config.planes.resolution),
         "latent": _items(config.latent) * PASSES * _latent_s(config),
+        "frontal": _items(config.frontal) * PASSES * _unet_s(config.frontal.unet, config.frontal.side, planes=1),
         "refiner": _items(config.refiner) * PASSES * _refiner_s(config, config.refiner.input_side)
         + render.num_avatars
         * (1 + min(config.refiner.views_per_avatar, render.train_views))
@@ -103,11 +104,11 @@ def _items(training: TrainingConfig) -> int:
     return training.steps * training.batch * training.accumulate
 
 
-def _unet_s(unet: UNetConfig, side: int) -> float:
+def _unet_s(unet: UNetConfig, side: int, planes: int = 3) -> float:
     """CPU seconds of one forward pass of one item."""
     # Each level has a quarter of the texels of the one before.
     channels = sum((unet.width * m) ** 2 / 4**level for level, m in enumerate(unet.multipliers))
-    work = 3 * (side // unet.patch) ** 2 * channels * unet.blocks / 1e9
+    work = planes * (side // unet.patch) ** 2 * channels * unet.blocks / 1e9
     return float(work * TRAIN_S_PER_GIGATEXEL_CHANNEL / PASSES)
 
 

@@ -61,6 +61,8 @@ def refuse_bad_inputs(states: dict[str, StageState], wanted: Iterable[str], redo
     wanted = tuple(wanted)
     for stage in wanted:
         for needed in inputs_of(stage):
+            if not STAGES[needed].wanted(run.config):
+                continue
             if needed not in wanted and (states[needed].word == "missing" or needed in redo):
                 command = STAGES[needed].shown_command
                 if needed == "render" and run.config.is_ingested:

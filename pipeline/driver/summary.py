@@ -9,7 +9,7 @@ from pipeline.driver.visit import VisitResult
 from pipeline.io.files import exists
 from pipeline.run.memory_check import memory_terms
 from pipeline.run.run import Run
-from pipeline.run.stage_table import stages_of
+from pipeline.run.stage_table import stages_of, wanted_of
 
 OWN_LINES = 12
 """Most avatars whose quality is told one by one."""
@@ -65,7 +65,9 @@ def describe_result(visit: Visit, result: VisitResult) -> str:
         lines.append(f"what is in the run:       rodin-pipe inspect --out {out}")
     else:
         following = {"render": "fit", "fit": "train", "train": "generate", "evaluate": "inspect"}.get(visit.command)
-        if visit.command == "train" and any(result.states[model].word != "done" for model in stages_of("train")):
+        if visit.command == "train" and any(
+            result.states[model].word != "done" for model in wanted_of(stages_of("train"), visit.config)
+        ):
             following = "train"
         if visit.config.is_ingested:
             following = "view" if "fit" in visit.stages else None

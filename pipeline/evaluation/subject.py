@@ -18,12 +18,13 @@ from pipeline.contracts.errors import DataError
 from pipeline.contracts.randomness import generator_for
 from pipeline.contracts.rendering import Split
 from pipeline.evaluation.kept import Kept
-from pipeline.io.files import files_below
+from pipeline.io.files import exists, files_below
 from pipeline.io.plane_store import Level, PlaneStore
 from pipeline.io.publish import sha256_file
 from pipeline.io.shards import Sample
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run, digest
+from pipeline.run.stage_table import trained_models
 from pipeline.stages.device import seeded
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.picture import rgba
@@ -305,8 +306,7 @@ def _digest(latent: Tensor) -> str:
 def models_sha256(models: ModelFolder) -> str:
     """One hash over the decoder, the models and what sampling goes by: what generated pictures depend on."""
     layout = models.layout
-    names = ("clip", "base", "upsampler", "latent", "refiner")
-    folders = (layout.decoder, *(layout.model(name) / "weights" for name in names))
-    files = [sha256_file(path) for folder in folders for path in files_below(folder)]
+    folders = (layout.decoder, *(layout.model(name) / "weights" for name in trained_models()))
+    files = [sha256_file(path) for folder in folders if exists(folder) for path in files_below(folder)]
     sampling = models.sampling.model_dump_json(exclude={"device", "threads"})
     return hashlib.sha256("".join([*files, sampling]).encode()).hexdigest()

@@ -31,7 +31,7 @@ def stage_fingerprints(config: RunConfig) -> dict[str, str]:
                 for setting in settings_read(stage, config)
                 if (value := value_of(config, setting)) != first_default(fields[setting])
             },
-            "inputs": {name: fingerprints[name] for name in inputs_of(stage)},
+            "inputs": {name: fingerprints[name] for name in inputs_of(stage) if STAGES[name].wanted(config)},
         }
         if stage == "render" and not config.is_ingested:
             facts["people"] = PEOPLE_VERSION

@@ -24,7 +24,7 @@ from pipeline.io.ledger import parse_record
 from pipeline.io.publish import sha256_file
 from pipeline.run.existing import open_run
 from pipeline.run.run import Run
-from pipeline.run.stage_table import trained_models
+from pipeline.run.stage_table import trained_models, wanted_of
 
 RELEASED: Final = "released"
 """Stands for the weights that come with this installation."""
@@ -116,7 +116,7 @@ def content_of(models: ModelFolder) -> str:
         if decoder is None:
             raise DataError(models.why_missing("decoder"))
         hashes = {"decoder": decoder.decoder_sha256}
-        for name in trained_models():
+        for name in wanted_of(trained_models(), run.config):
             report = run.stage_report(name)
             if report is None:
                 raise DataError(models.why_missing(name))

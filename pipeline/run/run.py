@@ -173,6 +173,8 @@ class Run:
         avatars = tuple(avatars)
         inputs: dict[str, str] = {}
         for name in STAGES[stage].reads:
+            if not STAGES[name].wanted(self.config):
+                continue
             if name == "render":
                 inputs["renders"] = digest(self.render_sources(), avatars)
             elif name == "fit":

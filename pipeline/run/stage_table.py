@@ -53,6 +53,8 @@ class Stage:
     """A model with weights, learned by its recipe in steps of the section of its name."""
     on_captures: bool = False
     """An ingested run can go through it."""
+    wanted: Callable[[RunConfig], bool] = field(default=lambda config: True)
+    """Where a configuration does not want it, it is done only if it is named, and nothing depends on it."""
     on_request: bool = False
     """``rodin-pipe run`` leaves it out."""
     work: str = ""
@@ -78,8 +80,15 @@ class Stage:
         return f"train {self.name}" if self.command == "train" else self.command
 
 
-def _trained(name: str, *, reads: tuple[str, ...], opens: tuple[str, ...] = ()) -> Stage:
+def _trained(
+    name: str,
+    *,
+    reads: tuple[str, ...],
+    opens: tuple[str, ...] = (),
+    wanted: Callable[[RunConfig], bool] = lambda config: True,
+) -> Stage:
     return Stage(
+        wanted=wanted,
         name=name,
         per="run",
         sections={"train": ALL, name: ALL},
@@ -183,12 +192,13 @@ STAGES: Final[dict[str, Stage]] = {
         _trained("base", reads=("fit", "encode"), opens=("render", "decoder")),
         _trained("upsampler", reads=("fit", "decoder", "encode"), opens=("render",)),
         _trained("latent", reads=("encode",)),
+        _trained("frontal", reads=("render", "encode"), wanted=lambda config: config.generate.frontal_steps > 0),
         _trained("refiner", reads=("render", "fit", "decoder", "encode")),
         Stage(
             name="generate",
             per="run",
             sections={"generate": ALL},
-            reads=("decoder", "clip", "base", "upsampler", "latent", "refiner"),
+            reads=("decoder", "clip", "base", "upsampler", "latent", "frontal", "refiner"),
             opens=("render",),
             command="run",
             work="pipeline.stages.generate:generate_from_noise",
@@ -236,6 +246,11 @@ def stages_of(command: Literal["run", "train"]) -> tuple[str, ...]:
     if command == "run":
         return tuple(name for name, stage in STAGES.items() if not stage.on_request)
     return tuple(name for name, stage in STAGES.items() if stage.command == "train")
+
+
+def wanted_of(stages: tuple[str, ...], config: RunConfig) -> tuple[str, ...]:
+    """Of these stages those that a configuration wants; all of them where it wants none, since somebody named them."""
+    return tuple(stage for stage in stages if STAGES[stage].wanted(config)) or stages
 
 
 def single_stages() -> tuple[str, ...]:

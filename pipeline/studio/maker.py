@@ -28,12 +28,21 @@ from pipeline.studio.wish import LARGEST_SEED, Made, Wish
 WORDS: Final = {
     "portrait": "following the portrait: render {} of {}",
     "latent": "drawing a person: step {} of {}",
+    "frontal": "drawing a picture of them: step {} of {}",
     "base": "base planes: step {} of {}",
     "upsampler": "full planes: step {} of {}",
     "pictures": "pictures from all sides: {} of {}",
     "mesh": "mesh",
 }
-WEIGHTS: Final = {"portrait": 12.0, "latent": 0.3, "base": 2.0, "upsampler": 1.5, "pictures": 7.0, "mesh": 2.5}
+WEIGHTS: Final = {
+    "portrait": 12.0,
+    "latent": 0.3,
+    "frontal": 1.0,
+    "base": 2.0,
+    "upsampler": 1.5,
+    "pictures": 7.0,
+    "mesh": 2.5,
+}
 """About how long each part takes; a bar needs no more."""
 STEPS_OFFERED: Final = (2, 5, 10, 20, 25, 50, 100)
 
@@ -91,7 +100,7 @@ class Maker:
             assert portrait is not None, "the wish names one"
             shutil.copyfile(portrait, given)
         like = self.shelf.find(wish.like).folder if wish.like else None
-        progress = _Progress(job, bool(wish.portrait), self.models.sampling.generate.views)
+        progress = _Progress(job, self._first_parts(wish), self.models.sampling.generate.views)
         sampler = replace(self.sampler, sampling=sampling_of(wish, self.models.sampling), on_step=progress.step)
         pages: list[str] = []
 
@@ -117,6 +126,12 @@ class Maker:
             left_out=left_out,
         )
         return self.shelf.add(folder, made)
+
+    def _first_parts(self, wish: Wish) -> tuple[str, ...]:
+        """What comes before base planes."""
+        if wish.portrait:
+            return ("portrait",)
+        return ("latent",) if wish.like or self.sampler.frontal is None else ("latent", "frontal", "portrait")
 
     def _mesh(self, folder: Path) -> str:
         """Write the mesh beside an avatar; returns why there is none where it has no surface."""
@@ -164,9 +179,9 @@ def _any_of(steps: tuple[int, ...]) -> str:
 class _Progress:
     """Parts of the work, as shares of the whole and in words; each word is where a job may end."""
 
-    def __init__(self, job: Job[Item], of_portrait: bool, views: int) -> None:
+    def __init__(self, job: Job[Item], first: tuple[str, ...], views: int) -> None:
         self._job = job
-        self._parts = ("portrait" if of_portrait else "latent", "base", "upsampler", "pictures", "mesh")
+        self._parts = (*first, "base", "upsampler", "pictures", "mesh")
         self._views, self._seen = views, 0
 
     def step(self, what: str, done: int, of: int) -> None:

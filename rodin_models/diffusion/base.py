@@ -64,24 +64,24 @@ class BaseModel(nn.Module):
         self.settings = settings
         self.diffusion = Diffusion(settings.diffusion)
         unet = settings.unet
-        self.statistics = PlaneStatistics(unet.in_channels, unet.side if settings.linear else None)
+        self.statistics = PlaneStatistics(unet.in_channels, unet.side if settings.linear else None, unet.planes)
         self.condition = Condition(settings.condition)
         self.unet = UNet(unet, generator)
 
     def set_texel_statistics(
-        self, mean: Float[Tensor, "3 channel side side"], residual: Float[Tensor, "3 channel side side"]
+        self, mean: Float[Tensor, "plane channel side side"], residual: Float[Tensor, "plane channel side side"]
     ) -> None:
         """Take mean planes, and the deviation of what a linear prediction leaves over, with a floor."""
         self.statistics.set(mean, floored(residual))
 
     def forward(
         self,
-        noisy: Float[Tensor, "batch 3 channel side side"],
+        noisy: Float[Tensor, "batch plane channel side side"],
         time: Float[Tensor, "batch"],
         latents: Float[Tensor, "batch dim"] | None,
         generator: torch.Generator | None = None,
-        predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
-    ) -> Float[Tensor, "batch 3 channel side side"]:
+        predicted: Float[Tensor, "batch plane channel side side"] | None = None,
+    ) -> Float[Tensor, "batch plane channel side side"]:
         """The prediction for standardised noisy planes; ``generator`` is needed in training mode.
 
         ``predicted`` are the planes, in their own units, of the linear prediction from ``latents``; with a model that
@@ -113,8 +113,8 @@ class BaseModel(nn.Module):
 
 
 def weights_of_texels(
-    model: BaseModel, sensitivity: Float[Tensor, "3 channel side side"], share: float
-) -> Float[Tensor, "3 channel side side"]:
+    model: BaseModel, sensitivity: Float[Tensor, "plane channel side side"], share: float
+) -> Float[Tensor, "plane channel side side"]:
     """Weights of mean 1 of the error of standardised texels: ``share`` by what the error does to pictures.
 
     ``sensitivity`` is that of pictures to texels in their own units (:mod:`rodin_models.field.sensitivity`).
@@ -127,12 +127,12 @@ def weights_of_texels(
 
 def training_loss(
     model: nn.Module,
-    planes: Float[Tensor, "batch 3 channel side side"],
+    planes: Float[Tensor, "batch plane channel side side"],
     latents: Float[Tensor, "batch dim"] | None,
     generator: torch.Generator,
-    predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
+    predicted: Float[Tensor, "batch plane channel side side"] | None = None,
     time: float | None = None,
-    texel_weight: Float[Tensor, "3 channel side side"] | None = None,
+    texel_weight: Float[Tensor, "plane channel side side"] | None = None,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss``, and the unweighted ``error``) on planes in their own units.
 
@@ -157,12 +157,12 @@ def sample(
     num_steps: int,
     guidance: float,
     generator: torch.Generator,
-    predicted: Float[Tensor, "batch 3 channel side side"] | None = None,
+    predicted: Float[Tensor, "batch plane channel side side"] | None = None,
     left_over: float = 1.0,
     early: BaseModel | None = None,
     autoguidance: float = 1.0,
     on_step: Callable[[], None] = lambda: None,
-) -> Float[Tensor, "batch 3 channel side side"]:
+) -> Float[Tensor, "batch plane channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
     ``predicted`` as in :meth:`BaseModel.forward`; of how a sample differs from it the share ``left_over`` is kept.
@@ -184,7 +184,7 @@ def sample(
     with evaluating(model):
         planes = model.diffusion.sample(
             denoise,
-            (num_samples, 3, unet.in_channels, unet.side, unet.side),
+            (num_samples, unet.planes, unet.in_channels, unet.side, unet.side),
             num_steps,
             generator,
             model.statistics.mean.device,

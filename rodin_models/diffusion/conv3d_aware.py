@@ -37,14 +37,16 @@ from rodin_models.field.triplane import PLANE_AXES
 KERNEL = 3
 
 
-def roll_out(planes: Float[Tensor, "batch 3 channel row column"]) -> Float[Tensor, "batch channel row three_columns"]:
-    """The three planes side by side in one image, in order."""
+def roll_out(planes: Float[Tensor, "batch plane channel row column"]) -> Float[Tensor, "batch channel row columns"]:
+    """The planes side by side in one image, in order."""
     return rearrange(planes, "batch plane channel row column -> batch channel row (plane column)")
 
 
-def roll_in(image: Float[Tensor, "batch channel row three_columns"]) -> Float[Tensor, "batch 3 channel row column"]:
-    """The inverse of :func:`roll_out`."""
-    return rearrange(image, "batch channel row (plane column) -> batch plane channel row column", plane=3)
+def roll_in(
+    image: Float[Tensor, "batch channel row columns"], planes: int = 3
+) -> Float[Tensor, "batch plane channel row column"]:
+    """The inverse of :func:`roll_out`, of so many ``planes``."""
+    return rearrange(image, "batch channel row (plane column) -> batch plane channel row column", plane=planes)
 
 
 def unrolled(

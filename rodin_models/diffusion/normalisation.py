@@ -50,19 +50,19 @@ class Statistics(nn.Module):
 class PlaneStatistics(Statistics):
     """Statistics of each channel of a plane over avatars and texels; with a ``side``, of each texel over avatars."""
 
-    def __init__(self, channels: int, side: int | None = None) -> None:
-        super().__init__((3, channels) if side is None else (3, channels, side, side))
+    def __init__(self, channels: int, side: int | None = None, planes: int = 3) -> None:
+        super().__init__((planes, channels) if side is None else (planes, channels, side, side))
         self.by_texel = side is not None
 
     def normalise(
-        self, planes: Float[Tensor, "batch 3 channel row column"]
-    ) -> Float[Tensor, "batch 3 channel row column"]:
+        self, planes: Float[Tensor, "batch plane channel row column"]
+    ) -> Float[Tensor, "batch plane channel row column"]:
         """Planes in their own units to standardised planes."""
         return (planes - self._of_texels(self.mean)) / self._of_texels(self.std)
 
     def denormalise(
-        self, planes: Float[Tensor, "batch 3 channel row column"]
-    ) -> Float[Tensor, "batch 3 channel row column"]:
+        self, planes: Float[Tensor, "batch plane channel row column"]
+    ) -> Float[Tensor, "batch plane channel row column"]:
         """The inverse of :meth:`normalise`."""
         return planes * self._of_texels(self.std) + self._of_texels(self.mean)
 
@@ -70,7 +70,7 @@ class PlaneStatistics(Statistics):
         return statistic if self.by_texel else statistic[..., None, None]
 
 
-def floored(deviation: Float[Tensor, "3 channel side side"]) -> Float[Tensor, "3 channel side side"]:
+def floored(deviation: Float[Tensor, "plane channel side side"]) -> Float[Tensor, "plane channel side side"]:
     """Deviations of texels, none below :data:`DEVIATION_FLOOR` times the root mean square of its plane and channel."""
     overall = deviation.square().mean((-2, -1), keepdim=True).sqrt()
     return torch.maximum(deviation, DEVIATION_FLOOR * overall)

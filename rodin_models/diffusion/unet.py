@@ -38,6 +38,8 @@ class UNetSettings:
 
     side: int = 64
     """Rows and columns of a plane."""
+    planes: int = 3
+    """Planes of an item; 1 where it is a picture, to which no 3D-aware level applies."""
     patch: int = 1
     """Texels a side that are one position of the highest resolution: their channels stand side by side there."""
     bypass: bool = False
@@ -83,6 +85,8 @@ class UNetSettings:
             raise ValueError(f"UNet dropout {self.dropout} must lie in [0, 1)")
         if not set(self.aware_levels) <= set(levels):
             raise ValueError(f"UNet aware_levels {self.aware_levels} must be among {tuple(levels)}")
+        if self.planes < 1 or (self.aware_levels and self.planes != 3):
+            raise ValueError(f"UNet of {self.planes} planes: 1 at least, and 3 where levels are 3D-aware")
         sides = tuple(self.positions >> level for level in levels)
         if not set(self.attention_sides) <= set(sides):
             raise ValueError(f"UNet attention_sides {self.attention_sides} must be among {sides}")
@@ -133,7 +137,7 @@ class UNet(nn.Module):
 
         inputs, width = (s.in_channels + s.extra_channels) * s.patch**2, widths[0]
         self.first = Conv3DAware(inputs, width) if 0 in s.aware_levels else nn.Conv2d(inputs, width, 3, padding=1)
-        self.plane_embedding = nn.Parameter(torch.zeros(3, width))
+        self.plane_embedding = nn.Parameter(torch.zeros(s.planes, width))
 
         self.down = nn.ModuleList()
         skips = [width]
@@ -163,13 +167,13 @@ class UNet(nn.Module):
 
     def forward(
         self,
-        planes: Float[Tensor, "batch 3 channel side side"],
+        planes: Float[Tensor, "batch plane channel side side"],
         timestep: Float[Tensor, "batch"],
         condition: Float[Tensor, "batch dim"] | None = None,
-        extra: Float[Tensor, "batch 3 extra side side"] | None = None,
+        extra: Float[Tensor, "batch plane extra side side"] | None = None,
         level: Float[Tensor, "batch"] | None = None,
         generator: torch.Generator | None = None,
-    ) -> Float[Tensor, "batch 3 out side side"]:
+    ) -> Float[Tensor, "batch plane out side side"]:
         """One prediction.
 
         ``timestep`` and ``level`` lie in [0, 1]. In training mode, dropout needs ``generator``, which is advanced
@@ -190,7 +194,7 @@ class UNet(nn.Module):
             if isinstance(layer, ResidualBlock):
                 image = torch.cat((image, skips.pop()), dim=1)
             image = self._through(layer, image, embedding, seed)
-        out: Tensor = roll_in(self.last(F.silu(self.last_norm(image))))
+        out: Tensor = roll_in(self.last(F.silu(self.last_norm(image))), s.planes)
         if self.bypass is not None:
             out = out + self.bypass(embedding)[:, None, :, None, None] * folded(planes, s.patch)
         return unfolded(out, s.patch)
@@ -233,16 +237,16 @@ class UNet(nn.Module):
 
 
 def folded(
-    planes: Float[Tensor, "batch 3 channel side side"], patch: int
-) -> Float[Tensor, "batch 3 inner positions positions"]:
+    planes: Float[Tensor, "batch plane channel side side"], patch: int
+) -> Float[Tensor, "batch plane inner positions positions"]:
     """Space to depth: the channels of each square of ``patch`` x ``patch`` texels side by side (Shi et al. 2016)."""
     pattern = "batch plane channel (row i) (column j) -> batch plane (channel i j) row column"
     return rearrange(planes, pattern, i=patch, j=patch)
 
 
 def unfolded(
-    planes: Float[Tensor, "batch 3 inner positions positions"], patch: int
-) -> Float[Tensor, "batch 3 channel side side"]:
+    planes: Float[Tensor, "batch plane inner positions positions"], patch: int
+) -> Float[Tensor, "batch plane channel side side"]:
     """What :func:`folded` was given."""
     pattern = "batch plane (channel i j) row column -> batch plane channel (row i) (column j)"
     return rearrange(planes, pattern, i=patch, j=patch)

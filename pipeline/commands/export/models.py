@@ -21,7 +21,7 @@ from pipeline.io.files import fetched, files_below
 from pipeline.io.publish import flush_to_disk, publish_text, sha256_file
 from pipeline.machine import package_versions
 from pipeline.run.run import Run
-from pipeline.run.stage_table import trained_models
+from pipeline.run.stage_table import trained_models, wanted_of
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.compact import compacted, four
 from rodin_models.diffusion.linear import LinearModel
@@ -79,7 +79,7 @@ def export_models(run: Run, folder: Path, *, linear_bytes: int = LINEAR_BYTES, m
 def _check_done(run: Run) -> None:
     if run.decoder_report() is None:
         raise DataError(f"{run.layout.root} has no decoder: run rodin-pipe fit --out {run.layout.root} first")
-    for name in trained_models():
+    for name in wanted_of(trained_models(), run.config):
         if run.stage_report(name) is None:
             raise DataError(
                 f"model {name} of {run.layout.root} is not trained: run rodin-pipe train --out {run.layout.root} {name}"
@@ -99,7 +99,7 @@ def _check_free(folder: Path) -> None:
 def _write_weights(run: Run, to: RunLayout, linear_bytes: int) -> dict[str, int]:
     """Returns the bytes of each part, in order."""
     sizes = {"decoder": _write_decoder(run, to.decoder)}
-    for name in trained_models():
+    for name in wanted_of(trained_models(), run.config):
         source, target = run.layout.model(name) / "weights", to.model(name) / "weights"
         target.mkdir(parents=True)
         try:

@@ -1,4 +1,4 @@
-"""Models loaded for sampling: latents to planes, planes to images, images to refined ones."""
+"""Models loaded for sampling: latents to frontal pictures and planes, planes to images, images to refined ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from pipeline.stages.latents import load_run_clip
 from pipeline.stages.picture import rgba
 from pipeline.stages.sampling.portrait_fit import Face, portrait_evidence
 from pipeline.stages.weights import build_model, model_tree, remedy
-from rodin_models.diffusion import base, latent, upsampler
+from rodin_models.diffusion import base, frontal, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.diffusion.posterior import Evidence, most_probable
@@ -34,7 +34,8 @@ NEUTRAL_TEXT = "a person"
 
 
 OnStep = Callable[[str, int, int], None]
-"""Told what is sampled (portrait, latent, base, upsampler), how many of its steps are done, and how many there are."""
+"""Told what is sampled (latent, frontal, portrait, base, upsampler), how many of its steps are done, and how many there
+are."""
 
 
 def _unwatched(what: str, done: int, of: int) -> None:
@@ -59,6 +60,8 @@ class Sampler:
     linear: LinearModel | None
     """What the base model stands on."""
     upsampler: upsampler.UpsamplerModel
+    frontal: frontal.FrontalModel | None
+    """What draws frontal pictures of latents, where planes are fitted to such (``generate.frontal_steps``)."""
     refiner: Refiner
     decoder: Any
     on_step: OnStep = _unwatched
@@ -142,6 +145,23 @@ class Sampler:
         ]
         return torch.stack(made)
 
+    def fronts(self, latents: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Frontal pictures (num, 3, side, side) in [0, 1] over white of whom latents stand for.
+
+        None where planes are drawn for latents alone.
+        """
+        if self.frontal is None:
+            return None
+        settings = self.sampling.generate
+        return frontal.sample(
+            self.frontal,
+            latents,
+            num_steps=settings.frontal_steps,
+            guidance=settings.frontal_guidance,
+            generator=generator,
+            on_step=self._counted("frontal", settings.frontal_steps),
+        )
+
     def moved(self, fitted: Tensor, latents: Tensor, edited: Tensor) -> Tensor:
         """Base planes fitted to portraits, moved by what the linear model makes of an edit of their latents."""
         assert self.linear is not None, "there are fitted planes"
@@ -150,8 +170,12 @@ class Sampler:
     def planes(self, latents: Tensor, generator: torch.Generator, fitted: Tensor | None = None) -> Tensor:
         """Full planes (num, 3, channel, side, side), float16 as they would be stored.
 
-        Around base planes ``fitted`` to portraits where there are any, else around the linear prediction.
+        Around base planes ``fitted`` to portraits where there are any, else around those fitted to frontal pictures
+        that are drawn first, else around the linear prediction.
         """
+        if fitted is None:
+            drawn = self.fronts(latents, generator)
+            fitted = None if drawn is None else self.fitted(latents, [Face(picture) for picture in drawn])
         return self.full_planes(self.base_planes(latents, generator, fitted), latents, generator).half()
 
     def base_planes(self, latents: Tensor, generator: torch.Generator, fitted: Tensor | None = None) -> Tensor:
@@ -256,6 +280,7 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
             f"generate.caption_guidance is {models.sampling.generate.caption_guidance:g}, but the latent model of "
             f"{models.layout.root} kept no captions: {remedy(models, 'latent')}, or set it to 0"
         )
+    draws_fronts = models.sampling.generate.frontal_steps > 0
     of_base = tree("base")
     linear = of_base.get("linear")
     autoguided = models.sampling.generate.autoguidance != 1
@@ -275,11 +300,12 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         early=load("base", base.BaseSettings, base.BaseModel, "early") if autoguided else None,
         linear=None if linear is None else LinearModel.from_tree(linear).to(device),
         upsampler=load("upsampler", upsampler.UpsamplerSettings, upsampler.UpsamplerModel),
+        frontal=load("frontal", frontal.FrontalSettings, frontal.FrontalModel) if draws_fronts else None,
         refiner=load("refiner", RefinerSettings, Refiner),
         decoder=decoder,
     )
     _fits_together(sampler, models)
-    for name in ("latent", "base", "upsampler"):
+    for name in ("latent", "base", "upsampler", *(["frontal"] if draws_fronts else [])):
         process, steps = getattr(sampler, name).diffusion, getattr(models.sampling.generate, f"{name}_steps")
         if not process.takes(steps):
             raise ConfigError(
@@ -290,7 +316,7 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
 
 def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
     """Raises ``DataError`` where a model is of other planes or latents than the decoder and the encoder."""
-    planes, clip = models.sampling.planes, sampler.clip
+    planes, clip, front = models.sampling.planes, sampler.clip, sampler.frontal
     dim = clip.dim if clip.likeness is None else len(clip.likeness.spread)
     base_unet, unet = sampler.base.settings.unet, sampler.upsampler.settings.unet
     sizes = (
@@ -305,6 +331,7 @@ def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
         ("latent", "latent's length", sampler.latent.settings.dim, dim),
         ("latent", "text latent's length", sampler.latent.settings.condition.dim, clip.dim),
         ("refiner", "latent's length", sampler.refiner.settings.latent_dim, dim),
+        *([("frontal", "latent's length", front.settings.condition.dim, dim)] if front is not None else []),
     )
     for name, what, found, wanted in sizes:
         if found != wanted:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from pipeline.config.models import DiffusionConfig, UNetConfig
 from pipeline.io.plane_store import Level, PlaneStatistics, PlaneStore
 from pipeline.run.run import Run
-from pipeline.stages.latents import load_latents
-from pipeline.stages.train.recipe import Places, learnable, measured
+from pipeline.stages.train.people_data import PeopleData
 from rodin_models.checkpoint import save_state
 from rodin_models.diffusion.eigen_planes import ReadPlanes
 from rodin_models.diffusion.process import DiffusionSettings
@@ -22,45 +21,12 @@ from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.field.triplane import mirrored
 
 
-class PlaneData:
-    """The fitted avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more.
-
-    After them come the held-out avatars that the loss of ``stage`` is measured on.
-    """
+class PlaneData(PeopleData):
+    """The fitted avatars with their planes; see :class:`PeopleData` for the rows."""
 
     def __init__(self, run: Run, stage: str) -> None:
-        latents = load_latents(run.layout)
-        fitted = run.plane_sources()
-        self.avatars = learnable(run.config, {a: source for a, source in fitted.items() if a in set(latents.avatars)})
-        self.held_out = measured(run.config, set(fitted) & set(latents.avatars), stage)
+        super().__init__(run, stage, run.plane_sources())
         self.store = PlaneStore.open(run.layout.planes, run.config.plane_spec())
-        self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
-        """Those to learn from."""
-        self._all_latents = torch.cat((self.latents, latents.image[latents.rows(self.held_out)]))
-
-    @property
-    def rows(self) -> int:
-        """How many items there are to learn from: the avatars, and from ``len(avatars)`` on their mirror images in the
-        same order. Held-out avatars have the rows from here on.
-        """
-        return len(self.latents)
-
-    @property
-    def held_out_rows(self) -> Places:
-        """The rows of the held-out avatars."""
-        return np.arange(self.rows, self.rows + len(self.held_out))
-
-    def avatar(self, row: int) -> int:
-        """Whom a row shows."""
-        return self.held_out[row - self.rows] if row >= self.rows else self.avatars[row % len(self.avatars)]
-
-    def is_mirrored(self, row: int) -> bool:
-        """Whether a row is a mirror image."""
-        return len(self.avatars) <= row < self.rows
-
-    def latents_of(self, rows: Places) -> Tensor:
-        """Image latents of any rows (row, latent)."""
-        return self._all_latents[torch.from_numpy(rows)]
 
     def read(self, rows: Sequence[int] | np.ndarray, level: Level) -> Tensor:  # type: ignore[type-arg]
         """Planes of the given rows, float32 (batch, 3, channel, side, side)."""
@@ -91,7 +57,7 @@ class PlaneData:
 
 
 def unet_settings(
-    unet: UNetConfig, *, side: int, channels: int, latent_dim: int, extra: bool, has_level: bool
+    unet: UNetConfig, *, side: int, channels: int, latent_dim: int, extra: bool, has_level: bool, planes: int = 3
 ) -> UNetSettings:
     """The configuration of a UNet as plain arguments; ``extra`` planes besides the noisy ones have as many channels.
 
@@ -101,6 +67,7 @@ def unet_settings(
     sides = {side // unet.patch >> level for level in levels}
     return UNetSettings(
         side=side,
+        planes=planes,
         patch=unet.patch,
         bypass=unet.bypass,
         in_channels=channels,

@@ -58,9 +58,9 @@ def test_a_fit_waits_for_its_own_render_and_the_decoder_only(tmp_path):
     fits = tuple(f"fit/shard-0000{i}" for i in range(5))
     renders = tuple(f"render/shard-0000{i}" for i in range(5))
     assert tasks["clip"].after == renders and tasks["encode"].after == ("clip",)
-    assert tasks["latent"].after == ("encode",)
+    assert tasks["latent"].after == tasks["frontal"].after == ("encode",)
     assert tasks["base"].after == tasks["refiner"].after == (*fits, "encode")
-    assert set(tasks["generate"].after) == {"base", "upsampler", "latent", "refiner"}, (
+    assert set(tasks["generate"].after) == {"base", "upsampler", "latent", "frontal", "refiner"}, (
         "clip and encode come before them"
     )
     assert tasks["evaluate"].after == ("generate",)

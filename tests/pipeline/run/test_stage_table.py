@@ -11,6 +11,7 @@ from pipeline.config.run import RunConfig
 from pipeline.contracts.record import Record
 from pipeline.contracts.stage import StageReport
 from pipeline.run import stage_table
+from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.stage_table import (
     STAGES,
     Fields,
@@ -22,6 +23,7 @@ from pipeline.run.stage_table import (
     stages_before,
     stages_of,
     trained_models,
+    wanted_of,
 )
 
 GRAPH = {
@@ -34,8 +36,9 @@ GRAPH = {
     "base": ("fit", "encode"),
     "upsampler": ("fit", "encode"),
     "latent": ("encode",),
+    "frontal": ("encode",),
     "refiner": ("fit", "encode"),
-    "generate": ("base", "upsampler", "latent", "refiner"),
+    "generate": ("base", "upsampler", "latent", "frontal", "refiner"),
     "evaluate": ("generate",),
 }
 """Direct edges: fingerprints stand on them."""
@@ -65,6 +68,22 @@ def test_what_depends_on_what():
         "train encode",
         "run",
     ]
+
+
+def test_a_stage_that_nothing_needs_is_left_out_unless_it_is_named():
+    drawing, plain = (load_config(preset="demo", settings=[f"generate.frontal_steps={steps}"]) for steps in (25, 0))
+    assert wanted_of(stages_of("train"), drawing) == stages_of("train")
+    assert set(stages_of("train")) - set(wanted_of(stages_of("train"), plain)) == {"frontal"}
+    assert wanted_of(("frontal",), plain) == ("frontal",)
+
+
+def test_what_is_not_wanted_is_in_no_fingerprint():
+    plain = load_config(preset="demo", settings=["generate.frontal_steps=0"])
+    other = load_config(preset="demo", settings=["generate.frontal_steps=0", "frontal.steps=7"])
+    drawing = load_config(preset="demo", settings=["frontal.steps=7"])
+    first, second, third = (stage_fingerprints(config) for config in (plain, other, drawing))
+    assert first["frontal"] != second["frontal"] == third["frontal"]
+    assert first["generate"] == second["generate"] != third["generate"]
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)

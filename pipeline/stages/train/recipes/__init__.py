@@ -10,6 +10,7 @@ def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
     """The recipe of one model. Raises ``DataError`` when it finds too little to learn from."""
     from pipeline.stages.train.recipes.base import BaseRecipe
     from pipeline.stages.train.recipes.clip import ClipRecipe
+    from pipeline.stages.train.recipes.frontal import FrontalRecipe
     from pipeline.stages.train.recipes.latent import LatentRecipe
     from pipeline.stages.train.recipes.refiner import RefinerRecipe
     from pipeline.stages.train.recipes.upsampler import UpsamplerRecipe
@@ -19,6 +20,7 @@ def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
         "base": BaseRecipe,
         "upsampler": UpsamplerRecipe,
         "latent": LatentRecipe,
+        "frontal": FrontalRecipe,
         "refiner": RefinerRecipe,
     }
     recipe: Recipe = recipes[name](run, device)

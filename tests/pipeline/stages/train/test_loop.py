@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from pipeline.stages.train import latent
+from pipeline.stages.train.recipes import latent
 from rodin_models.checkpoint import load_state
 
 pytestmark = pytest.mark.seconds

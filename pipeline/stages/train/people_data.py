@@ -1,0 +1,50 @@
+"""People and their image latents as models on them learn them, a row each."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.run.run import Run
+from pipeline.stages.latents import load_latents
+from pipeline.stages.train.recipe import Places, learnable, measured
+
+
+class PeopleData:
+    """The avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more.
+
+    After them come the held-out avatars that the loss of ``stage`` is measured on.
+    """
+
+    def __init__(self, run: Run, stage: str, sources: dict[int, str]) -> None:
+        """``sources`` are the avatars that are there, by hash; those without latents are left out."""
+        latents = load_latents(run.layout)
+        known = set(latents.avatars)
+        self.avatars = learnable(run.config, {a: source for a, source in sources.items() if a in known})
+        self.held_out = measured(run.config, set(sources) & known, stage)
+        self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
+        """Those to learn from."""
+        self._all_latents = torch.cat((self.latents, latents.image[latents.rows(self.held_out)]))
+
+    @property
+    def rows(self) -> int:
+        """How many items there are to learn from: the avatars, and from ``len(avatars)`` on their mirror images in the
+        same order. Held-out avatars have the rows from here on.
+        """
+        return len(self.latents)
+
+    @property
+    def held_out_rows(self) -> Places:
+        """The rows of the held-out avatars."""
+        return np.arange(self.rows, self.rows + len(self.held_out))
+
+    def avatar(self, row: int) -> int:
+        """Whom a row shows."""
+        return self.held_out[row - self.rows] if row >= self.rows else self.avatars[row % len(self.avatars)]
+
+    def is_mirrored(self, row: int) -> bool:
+        """Whether a row is a mirror image."""
+        return len(self.avatars) <= row < self.rows
+
+    def latents_of(self, rows: Places) -> Tensor:
+        """Image latents of any rows (row, latent)."""
+        return self._all_latents[torch.from_numpy(rows)]
