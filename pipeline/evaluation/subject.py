@@ -229,12 +229,15 @@ class Subject:
             self._latents.update(zip(some, encode_images(self.sampler.clip, torch.stack(fronts)).cpu(), strict=True))
         return torch.stack([self._latents[avatar] for avatar in avatars])
 
+    def face(self, avatar: int) -> Face:
+        """The frontal photograph as a portrait."""
+        return Face(rgb_tensor(read_samples(self.run, avatar, ("frontal",))[0], self.sampler.device))
+
     def fitted_to(self, avatars: Sequence[int]) -> Tensor | None:
         """Base planes fitted to frontal photographs, (avatar, 3, channel, side, side), if the models do that."""
         for avatar in dict.fromkeys(avatars):
             if avatar not in self._fitted_to:
-                rgb = rgb_tensor(read_samples(self.run, avatar, ("frontal",))[0], self.sampler.device)
-                made = self.sampler.fitted(self.latents([avatar]).to(self.sampler.device), (Face(rgb),))
+                made = self.sampler.fitted(self.latents([avatar]).to(self.sampler.device), (self.face(avatar),))
                 if made is None:
                     return None
                 self._fitted_to[avatar] = made[0]

@@ -14,7 +14,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import decoder_digest
 from pipeline.stages.sampling.portrait_fit import Face
-from pipeline.stages.sampling.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.sampler import OnStep, Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.field.decoder import Decoder
@@ -52,8 +52,10 @@ RUN_SAMPLES = ("noise", "portrait", "edit", "text")
 STRIP_VIEWS = 8
 TURNTABLE_FPS = 24
 ELEVATION_DEG = 5.0
-SAMPLING_SHARE = 0.3
+SAMPLING_SHARE = 0.5
 """About how much of the time passes until an avatar's planes are there."""
+PARTS: Final = {"frontal": 1.0, "portrait": 8.0, "base": 2.0, "upsampler": 1.5}
+"""About how long each part of that takes, in their order; what is not done has no part."""
 PORTRAIT = "portrait.png"
 """A portrait as given and, beside it, as it is read, where they differ."""
 PORTRAIT_TILE = 384
@@ -246,7 +248,14 @@ def _make(
     if portrait is not None and portrait.is_changed:
         pair = contact_sheet((portrait.before, portrait.rgb), columns=2, tile=PORTRAIT_TILE, labels=("given", "read"))
         (staged / PORTRAIT).write_bytes(encode_png(pair))
-    latents, fitted = _asked(sampler, request, portrait, num)
+    size = sampling.generate.batch
+
+    def watched(first: int) -> Sampler:
+        """The sampler whose steps, for the batch that begins with ``first``, are progress too."""
+        count = min(size, num - first)
+        return replace(sampler, on_step=_as_progress(sampler.on_step, first, count, num, progress))
+
+    latents, fitted = _asked(watched(0), request, portrait, num)
     cameras = turntable_rig(
         sampling.generate.views,
         elevation_deg=ELEVATION_DEG,
@@ -255,10 +264,10 @@ def _make(
         size=sampling.generate.image_side,
     )
     fronts = []
-    for first in range(0, num, sampling.generate.batch):
-        batch = latents[first : first + sampling.generate.batch]
+    for first in range(0, num, size):
+        batch = latents[first : first + size]
         generator = seeded(sampling, first, f"generate planes {request.seed}", CPU)
-        drawn = sampler.planes(batch, generator, None if fitted is None else fitted[first : first + len(batch)])
+        drawn = watched(first).planes(batch, generator, None if fitted is None else fitted[first : first + len(batch)])
         progress(first + SAMPLING_SHARE * len(batch), num)
         for offset, planes in enumerate(drawn):
             index = first + offset
@@ -282,6 +291,20 @@ def _make(
     progress(num, num)
 
 
+def _as_progress(on_step: OnStep, first: int, count: int, num: int, progress: Callable[[float, float], None]) -> OnStep:
+    """Tells ``on_step``, and ``progress`` how much of ``num`` is done while ``count`` from ``first`` on are drawn."""
+    order = list(PARTS)
+
+    def step(what: str, done: int, of: int) -> None:
+        on_step(what, done, of)
+        if what in PARTS:
+            before = sum(PARTS[part] for part in order[: order.index(what)])
+            share = (before + PARTS[what] * done / of) / sum(PARTS.values())
+            progress(first + SAMPLING_SHARE * count * share, num)
+
+    return step
+
+
 def _portrait(request: Request, sampling: Sampling) -> Portrait | None:
     if request.portrait is None:
         return None
@@ -297,11 +320,15 @@ def _asked(
         rgb = torch.from_numpy(portrait.rgb.copy()).permute(2, 0, 1).float().to(sampler.device) / 255
         known = None if portrait.is_known is None else torch.from_numpy(portrait.is_known).to(sampler.device)
         found = encode_images(sampler.clip, rgb[None])
-        fitted = sampler.fitted(found, (Face(rgb, known, is_photograph=portrait.is_changed),))
+        faces = (Face(rgb, known, is_photograph=portrait.is_changed),)
         if request.edit is None:
-            return found, fitted
+            return found, sampler.fitted(found, faces)
         edited = sampler.edited(found, request.edit)
-        return edited, None if fitted is None else sampler.moved(fitted, found, edited)
+
+        def noise() -> torch.Generator:
+            return seeded(sampler.sampling, 0, f"generate edit {request.seed}", CPU)
+
+        return edited, sampler.fitted_edited(found, edited, faces, noise)
     text = None
     if request.text is not None:
         text = encode_texts(sampler.clip, sampler.tokenizer, [request.text])

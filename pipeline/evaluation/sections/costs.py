@@ -12,6 +12,7 @@ import torch
 from pipeline.contracts.report.results import Figure, Row, Table
 from pipeline.evaluation.subject import Subject, Tally
 from pipeline.machine import forget_peak_memory, peak_memory
+from pipeline.stages.sampling.portrait_fit import Face
 
 Made = TypeVar("Made")
 
@@ -52,6 +53,7 @@ def costs(subject: Subject, tally: Tally) -> Table:
     picture = subject.seen(planes, front, sampler.decoder)
     parts: dict[str, tuple[int, Callable[[], object]]] = {
         "latent": (num, lambda: sampler.latents(num, None, generator)),
+        **_of_fronts(subject, latents, generator),
         "base planes": (num, lambda: sampler.base_planes(latents, generator)),
         "full planes": (num, lambda: sampler.full_planes(low, latents, generator)),
         f"a picture of {subject.side} pixels": (1, lambda: subject.seen(planes, front, sampler.decoder)),
@@ -72,3 +74,18 @@ def costs(subject: Subject, tally: Tally) -> Table:
     tally.step()
     note = f"{num} avatars at once; seconds of one. On {sampler.device.type}, {torch.get_num_threads()} threads."
     return Table(title="Time and memory by part", rows=tuple(rows), note=note)
+
+
+def _of_fronts(
+    subject: Subject, latents: torch.Tensor, generator: torch.Generator
+) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Frontal pictures and the planes that are fitted to them, where models draw such."""
+    sampler, num = subject.sampler, len(latents)
+    pictures = sampler.fronts(latents, generator)
+    if pictures is None:
+        return {}
+    faces = [Face(picture) for picture in pictures]
+    return {
+        "frontal picture": (num, lambda: sampler.fronts(latents, generator)),
+        "base planes fitted to it": (num, lambda: sampler.fitted(latents, faces)),
+    }

@@ -161,9 +161,15 @@ def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) ->
     pictures = []
     for name, latents in (("edit-before", before), ("edit-after", after)):
 
-        def fitted(rows: Tensor, latents: Tensor = latents) -> Tensor | None:
-            whole = subject.fitted_to([chosen[row][0] for row in rows])
-            return None if whole is None else sampler.moved(whole, before[rows], latents[rows])
+        def fitted(rows: Tensor, name: str = name) -> Tensor | None:
+            avatars = [chosen[row][0] for row in rows]
+            if name == "edit-before":
+                return subject.fitted_to(avatars)
+            faces = [subject.face(avatar) for avatar in avatars]
+            first = int(rows[0])
+            return sampler.fitted_edited(
+                before[rows], after[rows], faces, lambda: subject.generator(first, "edited pictures")
+            )
 
         made = subject.samples_of(name, latents.cpu(), lambda row: front, tally, noise="edit", fitted=fitted)
         pictures.append(torch.stack([refined[0] for _, refined in made]))

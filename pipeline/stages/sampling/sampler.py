@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.config.sampling import Sampling
@@ -26,6 +27,7 @@ from rodin_models.diffusion.posterior import Evidence, most_probable
 from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
+from rodin_models.image.likeness import squared
 from rodin_models.image.refiner import Refiner, RefinerSettings, refine
 
 CPU = torch.device("cpu")
@@ -132,17 +134,20 @@ class Sampler:
             return None
         settings = self.sampling.generate
         most = settings.portrait_steps + (settings.portrait_detail_steps if settings.portrait_detail else 0)
-        made = [
-            most_probable(
-                self.linear,
-                predicted,
-                self._watched(portrait_evidence(face, self.sampling, self.upsampler, self.decoder), most),
-                settings.portrait_steps,
-                detail=settings.portrait_detail,
-                detail_steps=settings.portrait_detail_steps,
+        made = []
+        for number, (predicted, face) in enumerate(zip(self.linear.predict(latents), faces, strict=True)):
+            evidence = portrait_evidence(face, self.sampling, self.upsampler, self.decoder)
+            on_render = self._counted("portrait", most * (number + 1), first=most * number, of=most * len(faces))
+            made.append(
+                most_probable(
+                    self.linear,
+                    predicted,
+                    _watched(evidence, on_render),
+                    settings.portrait_steps,
+                    detail=settings.portrait_detail,
+                    detail_steps=settings.portrait_detail_steps,
+                )
             )
-            for predicted, face in zip(self.linear.predict(latents), faces, strict=True)
-        ]
         return torch.stack(made)
 
     def fronts(self, latents: Tensor, generator: torch.Generator) -> Tensor | None:
@@ -161,6 +166,26 @@ class Sampler:
             generator=generator,
             on_step=self._counted("frontal", settings.frontal_steps),
         )
+
+    def fitted_edited(
+        self, latents: Tensor, edited: Tensor, faces: Sequence[Face], noise: Callable[[], torch.Generator]
+    ) -> Tensor | None:
+        """Base planes of portraits as an edit of their latents makes them; None as with :meth:`fitted`.
+
+        To each portrait is added what the edit changes in the frontal picture that is drawn from the same ``noise``,
+        and planes are fitted to that. Where no pictures are drawn, planes of the portraits are moved.
+        """
+        if self.frontal is None or not self.fits_portraits:
+            fitted = self.fitted(latents, faces)
+            return None if fitted is None else self.moved(fitted, latents, edited)
+        before, after = self.fronts(latents, noise()), self.fronts(edited, noise())
+        assert before is not None and after is not None, "there is a frontal model"
+        changed = []
+        for face, change in zip(faces, after - before, strict=True):
+            rgb = squared(face.rgb[None])
+            added = F.interpolate(change[None], rgb.shape[-2:], mode="bicubic", align_corners=False)
+            changed.append(replace(face, rgb=(rgb + added)[0].clamp(0, 1)))
+        return self.fitted(edited, changed)
 
     def moved(self, fitted: Tensor, latents: Tensor, edited: Tensor) -> Tensor:
         """Base planes fitted to portraits, moved by what the linear model makes of an edit of their latents."""
@@ -234,26 +259,16 @@ class Sampler:
             on_image()
         return np.stack(rendered), np.stack(refined)
 
-    def _counted(self, what: str, most: int) -> Callable[[], None]:
-        done = 0
+    def _counted(self, what: str, most: int, *, first: int = 0, of: int | None = None) -> Callable[[], None]:
+        """Tells :attr:`on_step` of steps after ``first``, up to ``most``, of as many or of ``of`` in all."""
+        done = first
 
         def on_step() -> None:
             nonlocal done
             done += 1
-            self.on_step(what, min(done, most), most)
+            self.on_step(what, min(done, most), of or most)
 
         return on_step
-
-    def _watched(self, evidence: Evidence, most: int) -> Evidence:
-        """The same, each of whose renders is a step."""
-        on_step = self._counted("portrait", most)
-
-        def render(planes: Tensor) -> Tensor:
-            pixels = evidence.render(planes)
-            on_step()
-            return pixels
-
-        return replace(evidence, render=render)
 
 
 def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
@@ -339,6 +354,17 @@ def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
                 f"model {name} of {models.layout.root} has {what} {found}, and {wanted} is what goes with the others: "
                 "they are not of one run; " + remedy(models, name)
             )
+
+
+def _watched(evidence: Evidence, on_render: Callable[[], None]) -> Evidence:
+    """The same, each of whose renders is told of."""
+
+    def render(planes: Tensor) -> Tensor:
+        pixels = evidence.render(planes)
+        on_render()
+        return pixels
+
+    return replace(evidence, render=render)
 
 
 def _to_bytes(image: Tensor) -> npt.NDArray[np.uint8]:
