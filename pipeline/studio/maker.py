@@ -129,9 +129,10 @@ class Maker:
 
     def _first_parts(self, wish: Wish) -> tuple[str, ...]:
         """What comes before base planes."""
+        drawn = ("frontal", "portrait") if self.sampler.frontal is not None else ()
         if wish.portrait:
-            return ("portrait",)
-        return ("latent",) if wish.like or self.sampler.frontal is None else ("latent", "frontal", "portrait")
+            return drawn if drawn and wish.edit else ("portrait",)
+        return ("latent",) if wish.like else ("latent", *drawn)
 
     def _mesh(self, folder: Path) -> str:
         """Write the mesh beside an avatar; returns why there is none where it has no surface."""

@@ -150,21 +150,22 @@ class Sampler:
             )
         return torch.stack(made)
 
-    def fronts(self, latents: Tensor, generator: torch.Generator) -> Tensor | None:
+    def fronts(self, latents: Tensor, generator: torch.Generator, *, part: int = 0, parts: int = 1) -> Tensor | None:
         """Frontal pictures (num, 3, side, side) in [0, 1] over white of whom latents stand for.
 
-        None where planes are drawn for latents alone.
+        None where planes are drawn for latents alone. Steps are told as those of one of several ``parts``.
         """
         if self.frontal is None:
             return None
         settings = self.sampling.generate
+        steps = settings.frontal_steps
         return frontal.sample(
             self.frontal,
             latents,
-            num_steps=settings.frontal_steps,
+            num_steps=steps,
             guidance=settings.frontal_guidance,
             generator=generator,
-            on_step=self._counted("frontal", settings.frontal_steps),
+            on_step=self._counted("frontal", steps * (part + 1), first=steps * part, of=steps * parts),
         )
 
     def fitted_edited(
@@ -178,7 +179,7 @@ class Sampler:
         if self.frontal is None or not self.fits_portraits:
             fitted = self.fitted(latents, faces)
             return None if fitted is None else self.moved(fitted, latents, edited)
-        before, after = self.fronts(latents, noise()), self.fronts(edited, noise())
+        before, after = (self.fronts(of, noise(), part=part, parts=2) for part, of in enumerate((latents, edited)))
         assert before is not None and after is not None, "there is a frontal model"
         changed = []
         for face, change in zip(faces, after - before, strict=True):

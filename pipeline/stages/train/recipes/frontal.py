@@ -13,14 +13,14 @@ from pipeline.run.run import Run
 from pipeline.stages.train.people_data import PeopleData
 from pipeline.stages.train.plane_data import diffusion_settings, save_diffusion, unet_settings
 from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
-from pipeline.stages.train.start import given_tree
+from pipeline.stages.train.start import given_tree, take_up
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.frontal import COLOURS, ExpectedPicture, FrontalModel, FrontalSettings, training_loss
 from rodin_models.diffusion.process import Diffusion
 
 CPU = torch.device("cpu")
-FITTED_PEOPLE = 2048
+FITTED_PEOPLE = 1024
 """Most people whom the regression to expected pictures is fitted to."""
 KEPT_BYTES = 2**29
 """Of pictures that a worker keeps: the same ones come back in every epoch."""
@@ -60,9 +60,8 @@ class FrontalRecipe:
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with its regression and statistics."""
         model = FrontalModel(self.settings, generator)
-        given = given_tree(self.run.config, "frontal")
-        if given is not None:
-            model.load_state_dict(given["model"])
+        if given_tree(self.run.config, "frontal") is not None:
+            take_up(self.run.config, "frontal", model)
         else:
             people = min(len(self.avatars), FITTED_PEOPLE)
             rows = [row for row in range(self.data.rows) if row % len(self.avatars) < people]

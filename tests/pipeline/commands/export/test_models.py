@@ -26,7 +26,7 @@ from rodin_models.compact import KEPT_BELOW, four
 pytestmark = pytest.mark.seconds
 
 CPU = torch.device("cpu")
-NETWORKS = ("clip", "base", "upsampler", "latent", "refiner")
+NETWORKS = ("clip", "base", "upsampler", "latent", "frontal", "refiner")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,11 @@ def linear_run(made, tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain_run(made, tmp_path_factory):
     """The run with one that does not."""
-    run = made.copy_to(tmp_path_factory.mktemp("plain") / "run", "base", settings=("base.linear=false", "base.steps=2"))
+    run = made.copy_to(
+        tmp_path_factory.mktemp("plain") / "run",
+        "base",
+        settings=("base.linear=false", "base.steps=2", "generate.frontal_steps=0"),
+    )
     run.train("base")
     return run
 
