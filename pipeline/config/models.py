@@ -240,6 +240,7 @@ class FrontalDiffusionConfig(DiffusionConfig):
 
     input_scale: float = Field(0.4, gt=0)
     clip: float = Field(4.0, ge=0)
+    eta: float = Field(1.0, ge=0, le=1)
 
 
 class FrontalConfig(TrainingConfig):
@@ -249,6 +250,8 @@ class FrontalConfig(TrainingConfig):
     batch: int = Field(64, ge=1)
     side: int = Field(128, ge=32, multiple_of=32)
     """Pixels a side."""
+    latent_noise: float = Field(0.0, ge=0, le=2)
+    """Latents that it learns from are off by up to so many deviations: drawn ones are never quite somebody's."""
     unet: FrontalUNetConfig = FrontalUNetConfig()
     diffusion: FrontalDiffusionConfig = FrontalDiffusionConfig()
     latent_dropout: float = Field(0.1, ge=0, le=1)

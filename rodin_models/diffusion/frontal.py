@@ -26,6 +26,7 @@ from rodin_models.diffusion.normalisation import LatentStatistics
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
 from rodin_models.ridge import fit_ridge
+from rodin_models.seeding import normal
 
 SMALL = 32
 """Pixels a side of the expected pictures."""
@@ -163,13 +164,22 @@ def training_loss(
     expected: Float[Tensor, "batch 3 side side"],
     generator: torch.Generator,
     time: float | None = None,
+    latent_noise: float = 0.0,
 ) -> dict[str, Tensor]:
     """One draw of the loss (``loss`` and ``error``) on frontal pictures in [0, 1] over white.
 
-    At the noise of ``time`` where one is given. ``model`` is a :class:`FrontalModel`, or one inside
+    At the noise of ``time`` where one is given. Latents, and with them what they make one expect, are off by noise of
+    up to ``latent_noise`` deviations, drawn for each: drawn latents are never quite somebody's (condition
+    augmentation, Ho et al. 2021, "Cascaded diffusion models"). ``model`` is a :class:`FrontalModel`, or one inside
     DistributedDataParallel.
     """
-    plane = unwrap(model, FrontalModel).plane
+    frontal = unwrap(model, FrontalModel)
+    plane, regression = frontal.plane, frontal.expected
+    if latent_noise:
+        level = torch.rand((len(latents), 1), generator=generator, device=generator.device).to(latents)
+        off = latent_noise * level * normal(latents, generator)
+        latents = latents + off * regression.latents.std
+        expected = expected + regression.enlarged(off @ regression.weight)
     return plane.diffusion.loss(
         lambda noisy, at: model(noisy, at, latents, expected, generator),
         plane.statistics.normalise(pictures[:, None]),

@@ -39,9 +39,9 @@ class Evidence:
     """A picture, and how planes give one."""
 
     render: Callable[[Tensor], Tensor]
-    """Planes (3, channel, side, side), in their own units, to pixels (pixel, 3), with gradients."""
-    pixels: Float[Tensor, "pixel 3"]
-    """y, in [0, 1]."""
+    """Planes (3, channel, side, side), in their own units, to pixels (pixel, value), with gradients."""
+    pixels: Float[Tensor, "pixel value"]
+    """y, in [0, 1]: colour, and whatever else is known of a pixel."""
     weight: Float[Tensor, "pixel"]
     """1 where y is known, 0 where it is not."""
     error: float

@@ -136,7 +136,7 @@ class Sampler:
         most = settings.portrait_steps + (settings.portrait_detail_steps if settings.portrait_detail else 0)
         made = []
         for number, (predicted, face) in enumerate(zip(self.linear.predict(latents), faces, strict=True)):
-            evidence = portrait_evidence(face, self.sampling, self.upsampler, self.decoder)
+            evidence = portrait_evidence(face, self.sampling, self.upsampler, self.decoder, predicted)
             on_render = self._counted("portrait", most * (number + 1), first=most * number, of=most * len(faces))
             made.append(
                 most_probable(

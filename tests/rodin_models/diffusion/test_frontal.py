@@ -117,6 +117,20 @@ def test_the_same_noise_draws_the_same_picture() -> None:
     assert first.equal(again) and not first.equal(other) and len(steps) == 12
 
 
+def test_latents_that_are_off_make_one_expect_what_belongs_to_them() -> None:
+    """With noise, what the network is shown is the regression of the latents that it is shown; without, as given."""
+    model, pictures, latents, _ = fitted()
+    seen = []
+    model.register_forward_pre_hook(lambda module, given: seen.append(given[2:4]))
+    for noise in (0.0, 0.7):
+        training_loss(model, pictures, latents, model.expected(latents), seeded(8), latent_noise=noise)
+    (plain, plain_expected), (off, off_expected) = seen
+    assert plain.equal(latents) and plain_expected.equal(model.expected(latents))
+    torch.testing.assert_close(off_expected, model.expected(off), rtol=1e-4, atol=1e-5)
+    moved = ((off - latents) / model.expected.latents.std).square().mean().sqrt()
+    assert 0.2 < moved < 0.7
+
+
 def test_settings_survive_json() -> None:
     assert settings_from_dict(FrontalSettings, json.loads(json.dumps(asdict(SETTINGS)))) == SETTINGS
 

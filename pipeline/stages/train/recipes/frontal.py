@@ -98,8 +98,9 @@ class FrontalRecipe:
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
     ) -> dict[str, Tensor]:
-        """The diffusion loss."""
-        return training_loss(model, batch["pictures"], batch["latents"], batch["expected"], generator, time)
+        """The diffusion loss; what is measured is measured with latents as they are."""
+        noise = self.run.config.frontal.latent_noise if time is None else 0.0
+        return training_loss(model, batch["pictures"], batch["latents"], batch["expected"], generator, time, noise)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""

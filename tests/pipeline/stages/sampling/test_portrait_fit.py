@@ -9,7 +9,7 @@ from pipeline.config.stages import GenerateConfig
 from pipeline.contracts.camera import turntable_rig
 from pipeline.contracts.planes import PlaneSpec
 from pipeline.stages.picture import picture
-from pipeline.stages.sampling.portrait_fit import SAMPLES, SIDE, Face, portrait_evidence
+from pipeline.stages.sampling.portrait_fit import SAMPLES, SIDE, SOLID, Face, portrait_evidence
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.process import DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
@@ -87,3 +87,23 @@ def test_gradients_reach_base_planes(parts):
     moving = low.clone().requires_grad_()
     seen.misfit(moving).backward()
     assert np.count_nonzero(moving.grad.numpy()) > 10
+
+
+def test_what_is_white_and_likely_there_is_there(parts):
+    """Of what is white nobody knows whether it shows anything; where planes are likely solid it does."""
+    decoder, upsampler, low = parts
+    (camera,) = turntable_rig(1, elevation_deg=0.0, distance=4.6, fov_deg=30.0, size=SIDE)
+    planes = upsampler.expected(low[None])[0]
+    alpha = picture(planes, decoder, camera, planes_occupancy(planes, decoder), samples=SAMPLES).alpha.flatten()
+    solid = alpha > SOLID
+    assert 0.05 < solid.double().mean() < 0.95
+    white, dark = Face(torch.ones(3, SIDE, SIDE)), Face(torch.full((3, SIDE, SIDE), 0.5))
+    blind, seeing, sure = (
+        portrait_evidence(face, SAMPLING, upsampler, decoder, likely)
+        for face, likely in ((white, None), (white, low), (dark, low))
+    )
+    assert not blind.pixels[:, 3].any() and not sure.pixels[:, 3].any()
+    assert (seeing.pixels[:, 3] > 0).equal(solid)
+    torch.testing.assert_close(seeing.render(low)[:, 3], torch.where(solid, alpha, 0.0), rtol=0, atol=1e-3)
+    gone = (seeing.pixels[:, 3] - 0 * alpha).square().sum() / seeing.error**2
+    assert gone > 10 * (seeing.misfit(low) - blind.misfit(low)), "what is taken away costs more than what is there"
