@@ -39,7 +39,8 @@ from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import decoder_digest
 from pipeline.stages.sampling.portrait_fit import Face
-from pipeline.stages.sampling.sampler import OnStep, Sampler, load_sampler
+from pipeline.stages.sampling.progress import SAMPLING_SHARE, as_progress
+from pipeline.stages.sampling.sampler import Sampler, load_sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.field.decoder import Decoder
@@ -52,10 +53,6 @@ RUN_SAMPLES = ("noise", "portrait", "edit", "text")
 STRIP_VIEWS = 8
 TURNTABLE_FPS = 24
 ELEVATION_DEG = 5.0
-SAMPLING_SHARE = 0.5
-"""About how much of the time passes until an avatar's planes are there."""
-PARTS: Final = {"frontal": 1.0, "portrait": 8.0, "base": 2.0, "upsampler": 1.5}
-"""About how long each part of that takes, in their order; what is not done has no part."""
 PORTRAIT = "portrait.png"
 """A portrait as given and, beside it, as it is read, where they differ."""
 PORTRAIT_TILE = 384
@@ -253,7 +250,7 @@ def _make(
     def watched(first: int) -> Sampler:
         """The sampler whose steps, for the batch that begins with ``first``, are progress too."""
         count = min(size, num - first)
-        return replace(sampler, on_step=_as_progress(sampler.on_step, first, count, num, progress))
+        return replace(sampler, on_step=as_progress(sampler.on_step, first, count, num, progress))
 
     latents, fitted = _asked(watched(0), request, portrait, num)
     cameras = turntable_rig(
@@ -289,20 +286,6 @@ def _make(
         sheet = contact_sheet(fronts, columns=min(SHEET_COLUMNS, math.ceil(math.sqrt(num))), tile=fronts[0].shape[0])
         (staged / SHEET).write_bytes(encode_png(sheet))
     progress(num, num)
-
-
-def _as_progress(on_step: OnStep, first: int, count: int, num: int, progress: Callable[[float, float], None]) -> OnStep:
-    """Tells ``on_step``, and ``progress`` how much of ``num`` is done while ``count`` from ``first`` on are drawn."""
-    order = list(PARTS)
-
-    def step(what: str, done: int, of: int) -> None:
-        on_step(what, done, of)
-        if what in PARTS:
-            before = sum(PARTS[part] for part in order[: order.index(what)])
-            share = (before + PARTS[what] * done / of) / sum(PARTS.values())
-            progress(first + SAMPLING_SHARE * count * share, num)
-
-    return step
 
 
 def _portrait(request: Request, sampling: Sampling) -> Portrait | None:

@@ -41,7 +41,8 @@ RUN = Path(__file__).parents[1] / "data" / "run_of_0_1_0.tar.xz"
 def older(tmp_path):
     """The run, unpacked. For samples and report, which the archive leaves out, something as old stands in."""
     with tarfile.open(RUN) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.3 and before have none
+        archive.extractall(tmp_path)
     layout = RunLayout(tmp_path / "run")
     for stage in ("generate", "evaluate"):
         ledger = layout.ledger(stage, stage)

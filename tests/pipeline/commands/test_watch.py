@@ -43,7 +43,7 @@ def test_it_ends_where_all_is_done(tmp_path, monkeypatch):
     layout, of = RunLayout(tmp_path), stage_fingerprints(CONFIG)
     for shard in range(4):
         write_render(layout, shard, (2 * shard, 2 * shard + 1), fingerprint=of["render"])
-    monkeypatch.setattr("pipeline.commands.watch._is_asked", lambda state: state.stage == "render")
+    monkeypatch.setattr("pipeline.commands.watch._is_asked", lambda run, state: state.stage == "render")
     shown = []
     watch_run(Run(layout, CONFIG), shown.append, sleep=lambda seconds: pytest.fail("it looked again"))
     assert [(stage.stage, stage.done) for stage in shown] == [("render", 8)]
