@@ -215,6 +215,7 @@ def train(
                 redo=redo,
                 renders=renders,
                 address=address,
+                named=bool(models),
                 dry_run=dry_run,
                 echo=typer.echo,
             )

@@ -32,11 +32,13 @@ def visit_run(
     address: str | None = None,
     dry_run: bool = False,
     minutes: float | None = None,
+    named: bool = False,
     echo: Callable[[str], None],
 ) -> bool:
     """Do stages of the run at ``out``, which is made if it is not there, and say what came of it.
 
-    With ``minutes``, ``own.steps`` are as many as take so long.
+    Stages that the configuration does not want are left out unless somebody ``named`` them. With ``minutes``,
+    ``own.steps`` are as many as take so long.
 
     Returns False where a task failed. Raises ``RodinError`` with one line for what the user can mend, found before the
     work or in it.
@@ -59,7 +61,7 @@ def visit_run(
         config = config.model_copy(update={"own": own})
     visit = Visit(
         run=Run(layout, config),
-        stages=wanted_of(stages, config),
+        stages=stages if named else wanted_of(stages, config),
         command=command,
         redo=tuple(redo or ()),
         retry_failed=retry_failed,
