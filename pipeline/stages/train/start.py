@@ -1,7 +1,5 @@
 """What a stage takes up from the models that a run starts from (``train.start_from``)."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -18,37 +16,25 @@ JUDGE = "discriminator."
 """Begins the names of weights that are trained beside a refiner and not kept with it."""
 
 
-def take_up(config: RunConfig, name: str, model: nn.Module) -> None:
+def take_up(config: RunConfig, name: str, model: nn.Module) -> bool:
     """Give a model the weights and statistics that its training goes on from, where the run starts from some.
 
-    Raises ``DataError`` where they are another model's.
+    Returns whether there were any. Raises ``DataError`` where they are another model's.
     """
     models = started_from(config)
     # The recipe of CLIP takes up encoders and tokenizer as a whole; of other texts the latent model learns anew.
     if models is None or name == "clip" or (name == "latent" and config.clip.lock_image):
-        return
-    tree = given_tree(config, name)
-    if tree is None:
-        return
-    given = tree["model"]
+        return False
+    if name in LATER and not is_state(models.layout.model(name) / "weights"):
+        return False
+    given = model_tree(models, name)["model"]
     own = model.state_dict()
     wrong = [key for key in given if key not in own or own[key].shape != given[key].shape]
     wrong += [key for key in own if key not in given and not key.startswith(JUDGE)]
     if wrong:
         raise DataError(f"model {name} cannot go on from that of {models.layout.root}: {wrong[0]} is of another shape")
     model.load_state_dict(given, strict=False)
-
-
-def given_tree(config: RunConfig, name: str) -> dict[str, Any] | None:
-    """A model that a run starts from, with its settings.
-
-    ``None`` where the run starts from nothing, or from models among which there was none of that kind yet. Raises
-    ``DataError`` where it is damaged.
-    """
-    models = started_from(config)
-    if models is None or (name in LATER and not is_state(models.layout.model(name) / "weights")):
-        return None
-    return model_tree(models, name)
+    return True
 
 
 def given_linear(config: RunConfig, latents: torch.Tensor) -> LinearFit | None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +17,13 @@ from pipeline.stages.train.plane_data import (
     set_plane_statistics,
     unet_settings,
 )
-from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
+from pipeline.stages.train.recipe import Batch, Places
+from pipeline.stages.train.recipes.rows import RowDiffusion
 from pipeline.stages.train.start import given_linear
 from pipeline.stages.views import read_one
 from rodin_models.diffusion.base import BaseModel, BaseSettings, training_loss, weights_of_texels
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.linear import LinearFit, fit_linear
-from rodin_models.diffusion.process import Diffusion
 from rodin_models.field.render import planes_occupancy
 from rodin_models.field.sensitivity import texel_sensitivity
 from rodin_models.field.triplane import mirrored
@@ -34,9 +33,11 @@ SHOWN_AVATARS, SHOWN_VIEWS, SHOWN_SIDE = 32, 3, 48
 """Pictures that say how much each texel shows: of so many avatars, so many views of so many pixels a side."""
 
 
-class BaseRecipe:
+class BaseRecipe(RowDiffusion):
     """A batch is base planes of different avatars, with their image latents."""
 
+    data: PlaneData
+    settings: BaseSettings
     trains = True
 
     def __init__(self, run: Run, device: torch.device) -> None:
@@ -79,19 +80,6 @@ class BaseRecipe:
         if share:
             self.texel_weight = weights_of_texels(model, self._sensitivity(), share).to(self.device)
         return model
-
-    def draw(self, generator: np.random.Generator, batch: int) -> Places:
-        """Rows."""
-        return draw_rows(generator, self.data.rows, batch)
-
-    def draw_held_out(self, generator: np.random.Generator) -> Places:
-        """The rows of the held-out avatars."""
-        del generator
-        return self.data.held_out_rows
-
-    def levels(self) -> Levels:
-        """Of the noise process."""
-        return Diffusion(self.settings.diffusion).levels(NUM_LEVELS)
 
     def load(self, places: Places) -> Batch:
         """Planes and latents, and the planes that the linear model would predict without having seen them."""

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from pipeline.run.run import Run
 from pipeline.stages.train.people_data import PeopleData
 from pipeline.stages.train.plane_data import diffusion_settings, save_diffusion, unet_settings
-from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows
-from pipeline.stages.train.start import given_tree, take_up
+from pipeline.stages.train.recipe import Batch, Places
+from pipeline.stages.train.recipes.rows import RowDiffusion
+from pipeline.stages.train.start import take_up
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.frontal import COLOURS, ExpectedPicture, FrontalModel, FrontalSettings, training_loss
-from rodin_models.diffusion.process import Diffusion
 
 CPU = torch.device("cpu")
 FITTED_PEOPLE = 1024
@@ -26,9 +26,10 @@ KEPT_BYTES = 2**29
 """Of pictures that a worker keeps: the same ones come back in every epoch."""
 
 
-class FrontalRecipe:
+class FrontalRecipe(RowDiffusion):
     """A batch is frontal pictures of different people, with their image latents."""
 
+    settings: FrontalSettings
     trains = True
 
     def __init__(self, run: Run, device: torch.device) -> None:
@@ -60,9 +61,7 @@ class FrontalRecipe:
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with its regression and statistics."""
         model = FrontalModel(self.settings, generator)
-        if given_tree(self.run.config, "frontal") is not None:
-            take_up(self.run.config, "frontal", model)
-        else:
+        if not take_up(self.run.config, "frontal", model):
             people = min(len(self.avatars), FITTED_PEOPLE)
             rows = [row for row in range(self.data.rows) if row % len(self.avatars) < people]
             pictures, latents = torch.stack([self._picture(row) for row in rows]), self.data.latents_of(np.array(rows))
@@ -73,19 +72,6 @@ class FrontalRecipe:
             self.note = f"explains {explained:.1%} of the variance of strangers' small pictures"
         self.expected.load_state_dict(model.expected.state_dict())
         return model
-
-    def draw(self, generator: np.random.Generator, batch: int) -> Places:
-        """Rows."""
-        return draw_rows(generator, self.data.rows, batch)
-
-    def draw_held_out(self, generator: np.random.Generator) -> Places:
-        """The rows of the held-out avatars."""
-        del generator
-        return self.data.held_out_rows
-
-    def levels(self) -> Levels:
-        """Of the noise process."""
-        return Diffusion(self.settings.diffusion).levels(NUM_LEVELS)
 
     def load(self, places: Places) -> Batch:
         """Pictures and latents, and the pictures that are expected of them unseen."""
