@@ -305,5 +305,6 @@ class TrainConfig(Record):
     """Of their content; filled in when the configuration is made."""
     mirror: bool = False
     """Mirrored avatars are learned from too, by all models on planes or latents: twice as many people."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the networks' forward pass; weights stay float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Arithmetic of the networks' forward pass; weights stay float32. auto takes bfloat16 on CUDA and on a CPU that
+    multiplies in it (AMX, AVX512-BF16); other CPUs take twenty times as long by it, and auto takes float32 there."""

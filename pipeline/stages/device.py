@@ -21,6 +21,16 @@ def choose_device(config: RunConfig | Sampling) -> torch.device:
     return torch.device("cuda")
 
 
+def uses_bfloat16(config: RunConfig, device: torch.device) -> bool:
+    """Whether networks are trained in bfloat16 on a device (``train.precision``)."""
+    if config.train.precision != "auto":
+        return config.train.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
 def check_memory(stage: str, config: RunConfig, device: torch.device) -> None:
     """Raise ``ResourceError``, before any work, unless a stage's process fits into what is left of the memory."""
     where = "on the GPU" if device.type == "cuda" else "here"

@@ -18,7 +18,7 @@ from pipeline.contracts.stage import StageReport
 from pipeline.io.files import names
 from pipeline.io.publish import empty_folder, publish_folder, publish_text
 from pipeline.stages.context import Context
-from pipeline.stages.device import seeded, use_threads
+from pipeline.stages.device import seeded, use_threads, uses_bfloat16
 from pipeline.stages.train.averages import Averages
 from pipeline.stages.train.held_out import HeldOut
 from pipeline.stages.train.optimiser import Optimiser, clip_gradients
@@ -69,7 +69,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
     early_share: float = getattr(settings, "early_share", 0.0)
     early_step = max(1, round(early_share * settings.steps)) if early_share else 0
     early: dict[str, torch.Tensor] = {}
-    first_step = 0
+    first_step, in_bfloat16 = 0, uses_bfloat16(config, context.device)
     saved = checkpoints.latest()
     if saved is not None:
         model.load_state_dict(saved["model"])
@@ -104,7 +104,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
         optimiser.zero_grad()
         losses = []
         for batch in batches:
-            with torch.autocast(context.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
+            with torch.autocast(context.device.type, torch.bfloat16, enabled=in_bfloat16):
                 losses.append(objective(batch, generator))
             (losses[-1]["loss"] / len(batches)).backward()
         if not clip_gradients(model):
