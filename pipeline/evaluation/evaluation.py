@@ -23,7 +23,7 @@ from pipeline.report.results_page import results_page
 from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, use_threads
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 
 MEASURES: Final[dict[SectionName, str]] = {
     "noise": "pipeline.evaluation.sections.noise:measure_noise",

@@ -32,7 +32,8 @@ from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.generate import RUN_SAMPLES
 from pipeline.stages.live import live_fit, live_sample, live_withheld
 from pipeline.stages.report_data import report_data
-from pipeline.stages.sampling.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.load import load_sampler
+from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import read_samples, read_views, rgb_tensor
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.fit.evaluation import evaluate_views

@@ -38,9 +38,10 @@ from pipeline.run.model_folder import ModelFolder
 from pipeline.run.run import Run
 from pipeline.stages.device import choose_device, seeded, use_threads
 from pipeline.stages.fit.decoder_file import decoder_digest
+from pipeline.stages.sampling.load import load_sampler
 from pipeline.stages.sampling.portrait_fit import Face
 from pipeline.stages.sampling.progress import SAMPLING_SHARE, as_progress
-from pipeline.stages.sampling.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.views import read_samples
 from pipeline.stages.work import Stopwatch, WorkItem, publish_entry
 from rodin_models.field.decoder import Decoder

@@ -20,7 +20,8 @@ from pipeline.run.model_folder import ModelFolder, released_folder
 from pipeline.stages.device import choose_device
 from pipeline.stages.generate import Drawn, Request, generate_with
 from pipeline.stages.live import live_drawn
-from pipeline.stages.sampling.sampler import Sampler, load_sampler
+from pipeline.stages.sampling.load import load_sampler
+from pipeline.stages.sampling.sampler import Sampler
 from pipeline.studio.jobs import Job
 from pipeline.studio.shelf import MESH, PAGE, Item, Shelf, portrait_file
 from pipeline.studio.wish import LARGEST_SEED, Made, Wish

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.evaluation.subject import Subject, models_sha256
 from pipeline.run.model_folder import ModelFolder
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 
 CPU = torch.device("cpu")
 

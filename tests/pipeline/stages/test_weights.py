@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from pipeline.contracts.errors import DataError
 from pipeline.run.model_folder import ModelFolder
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 from pipeline.stages.weights import build_model, read_state
 from rodin_models.checkpoint import TENSORS, TREE, save_state
 from rodin_models.field.decoder import Decoder, DecoderSettings

@@ -19,7 +19,7 @@ from pipeline.contracts.errors import DataError, ResourceError
 from pipeline.contracts.naming import RunLayout
 from pipeline.run.model_folder import ModelFolder, open_models
 from pipeline.run.run import Run
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 from rodin_models.checkpoint import load_state
 from rodin_models.compact import KEPT_BELOW, four
 

@@ -8,7 +8,7 @@ import torch
 from pipeline.contracts.errors import ConfigError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.latents import load_latents
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 from pipeline.stages.train.recipe import learnable
 from rodin_models.checkpoint import load_state, save_state
 from rodin_models.diffusion import latent

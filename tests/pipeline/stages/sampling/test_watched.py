@@ -11,7 +11,7 @@ from pipeline.contracts.errors import DataError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.generate import Request, generate_request, generate_with
 from pipeline.stages.live import live_drawn
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 
 pytestmark = pytest.mark.seconds
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from support.tiny import tree_hashes
 from pipeline.contracts.errors import ConfigError
 from pipeline.run.model_folder import ModelFolder
 from pipeline.stages.latents import load_latents
-from pipeline.stages.sampling.sampler import load_sampler
+from pipeline.stages.sampling.load import load_sampler
 from rodin_models.checkpoint import load_state
 
 pytestmark = pytest.mark.seconds
