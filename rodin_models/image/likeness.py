@@ -5,7 +5,9 @@ first principal components of people's small frontal pictures, each in units of 
 and say it of strangers as well: from them a ridge regression predicts twice as much of a stranger's planes. Real
 photographs lie outside what the components were made of, so a coordinate is kept within ``MOST`` deviations.
 
-A sentence moves a likeness along what a ridge regression makes of the difference of two text latents.
+A sentence moves a likeness along what a ridge regression makes of the difference of two text latents. It is fitted to
+people and what is said of them, or to as many drawn people as one likes and the likenesses that their looks make one
+expect (:mod:`rodin_models.diffusion.drawn`).
 """
 
 import torch
@@ -76,7 +78,7 @@ class Likeness(nn.Module):
         """Take the way from people's text latents to likenesses.
 
         There is one text of each person, or several: row, row + n, row + 2 n ... Returns the share of the variance of
-        strangers' small pictures that it explains.
+        the small pictures of strangers, as their ``latents`` have them, that it explains.
         """
         z = texts.double() - texts.double().mean(0)
         looks = (latents.double() * self.spread.double()).repeat(len(texts) // len(latents), 1)

@@ -1,6 +1,6 @@
 """CLIP from scratch on renders and captions, or a pretrained one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
-from pipeline.people.sentence_bank import EACH, sentence_bank, sentences_about
+from pipeline.people.sentence_bank import EACH, sentence_bank
 from pipeline.run.run import Run
 from pipeline.run.start import started_from
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
+from rodin_models.diffusion.drawn import drawn_latents
 from rodin_models.image.augment import Augmentation
 from rodin_models.image.clip import (
     Clip,
@@ -38,6 +39,8 @@ OVERSAMPLED = 2
 """Pictures are kept at this many times the side that the encoder sees, since augmentation zooms into them."""
 KEPT_BYTES = 512 * 2**20
 """Pictures that a worker keeps, made small: decoding them takes longer than a step of a small encoder."""
+TOLD_PEOPLE = 3000
+"""Most people who are drawn for sentences whom the way from texts to likenesses is fitted to."""
 
 
 class ClipRecipe:
@@ -183,20 +186,38 @@ class ClipRecipe:
 
     @torch.no_grad()
     def _fit_text(self, clip: Clip) -> dict[str, str]:
-        """Give likenesses their way from the texts as they are encoded now; those of a given CLIP have theirs."""
+        """Give likenesses their way from the texts as they are encoded now; those of a given CLIP have theirs.
+
+        Where there are sentences about people who are drawn, it is the way to what their looks make one expect: they
+        are many, and know of every look.
+        """
         if clip.likeness is None or not self.trains:
             return {}
-        device = clip.mean.device
-        told = EACH if self.bank else 0
-        specs, seed = self.run.specs(), self.run.config.seed
-        latents = clip.likeness.encode(self._small_frontals(range(len(self.avatars))).to(device))
-        # Row, row + avatars, ...: the caption of each avatar, then a first sentence about each, then a second.
-        texts = [self.captions[first] for first in self.first[: len(self.avatars)]]
-        spoken = [sentences_about(specs[avatar], seed, avatar, told) for avatar in self.avatars]
-        texts += [of_avatar[number] for number in range(told) for of_avatar in spoken]
-        rows = torch.cat([encode_texts(clip, self.tokenizer, texts[i : i + 256]) for i in range(0, len(texts), 256)])
-        explained = clip.likeness.fit_text(latents, rows)
-        return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
+        frontals, specs = self._small_frontals(range(len(self.avatars))), self.run.specs()
+        encode = clip.likeness.encode
+        latents = encode(frontals.to(clip.mean.device))
+        if self.bank is None:
+            texts = [self.captions[first] for first in self.first[: len(self.avatars)]]
+            explained = clip.likeness.fit_text(latents, self._encoded(clip, texts))
+            return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
+        people = min(len(self.bank.people), TOLD_PEOPLE)
+        looks, drawn = (
+            torch.from_numpy(np.stack([self.bank.looks_of(spec) for spec in of])).to(latents)
+            for of in ([specs[avatar] for avatar in self.avatars], self.bank.people[:people])
+        )
+        both = torch.cat((latents, encode(frontals.flip(-1).to(latents))))
+        expected = drawn_latents(looks, both, drawn, clip.likeness.spread)
+        # Row, row + people, ...: a first sentence about each, then a second.
+        told = [self.bank.texts[EACH * person + number] for number in range(EACH) for person in range(people)]
+        explained = clip.likeness.fit_text(expected.expected, self._encoded(clip, told))
+        return {
+            "likeness": f"looks explain {expected.explained:.1%} of the variance of small frontal pictures of "
+            f"strangers, and sentences {explained:.1%} of what looks make of them"
+        }
+
+    def _encoded(self, clip: Clip, texts: Sequence[str]) -> Tensor:
+        parts = [encode_texts(clip, self.tokenizer, texts[i : i + 256]) for i in range(0, len(texts), 256)]
+        return torch.cat(parts)
 
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None

@@ -11,15 +11,18 @@ from support.tiny import arguments, tiny_config, tree_hashes
 
 from pipeline.commands.export.models import export_models
 from pipeline.contracts.errors import ConfigError, DataError
+from pipeline.people.sentence_bank import EACH
 from pipeline.run import model_folder
 from pipeline.run.fingerprint import stage_fingerprints
 from pipeline.run.start import started_from, with_start
 from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.fit.start import fit_starts
 from pipeline.stages.latents import load_latents, load_run_clip
+from pipeline.stages.train.recipes import clip as clip_recipe
 from pipeline.stages.train.recipes import make_recipe
 from pipeline.stages.train.start import take_up
 from rodin_models.checkpoint import load_state
+from rodin_models.diffusion.drawn import drawn_latents
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.image.clip_file import encoder_sha256
 from rodin_models.image.refiner import Refiner
@@ -87,6 +90,7 @@ def test_a_locked_clip_reads_anew_and_sees_as_before(made, started, given, tmp_p
     known, latents = load_latents(started.layout), load_latents(run.layout)
     assert latents.image.equal(known.image) and not torch.allclose(latents.text, known.text, atol=1e-4)
     assert run.run.stage_report("clip").metrics["steps"] == run.config.clip.steps
+    assert run.run.stage_report("clip").notes["likeness"].startswith("looks explain ")
     assert latents.sentences.shape == (len(latents.avatars), 2, latents.text.shape[1])
     assert latents.drawn_people.text.shape[0] == len(latents.drawn_people.drawn) == 12
     assert latents.drawn_people.looks.shape == (len(latents.avatars), latents.drawn_people.drawn.shape[1])
@@ -101,6 +105,34 @@ def test_a_locked_clip_reads_anew_and_sees_as_before(made, started, given, tmp_p
     assert batch["text"][3].equal(latents.drawn_people.text[person, sentence])
     given_statistics = tree(given, "latent")["model"]["condition.statistics.mean"]
     assert not torch.allclose(tree(run.layout.root, "latent")["model"]["condition.statistics.mean"], given_statistics)
+
+
+def test_sentences_move_likenesses_as_looks_do(made, given, tmp_path, monkeypatch):
+    """Text latents that say each look outright: an edit moves by what the look is worth in photographs."""
+    run = starting(made, tmp_path / "run", given, "clip.lock_image=true", "clip.sentences=40")
+    recipe = make_recipe("clip", run.run, CPU)
+    clip = recipe.build(torch.Generator())
+    specs = run.run.specs()
+    looks = torch.from_numpy(np.stack([recipe.bank.looks_of(specs[avatar]) for avatar in recipe.avatars]))
+    latents = torch.cat([clip.likeness.encode(recipe._small_frontals([row])) for row in range(len(recipe.avatars))])
+    by_text = {text: recipe.bank.people[number // EACH] for number, text in enumerate(recipe.bank.texts)}
+    mixed = torch.randn((looks.shape[1], clip.dim), generator=torch.Generator().manual_seed(0))
+
+    def said(clip, tokenizer, texts):
+        return torch.from_numpy(np.stack([recipe.bank.looks_of(by_text[text]) for text in texts])) @ mixed
+
+    monkeypatch.setattr(clip_recipe, "encode_texts", said)
+    recipe._fit_text(clip)
+    drawn = torch.from_numpy(np.stack([recipe.bank.looks_of(spec) for spec in recipe.bank.people]))
+    both = torch.cat((latents, clip.likeness.encode(recipe._small_frontals(range(len(recipe.avatars))).flip(-1))))
+    worth = drawn_latents(looks, both, drawn, clip.likeness.spread).expected
+    worth, texts = worth - worth.mean(0), drawn @ mixed
+    texts = texts - texts.mean(0)
+    best = torch.linalg.lstsq(texts.double(), worth.double()).solution
+    unit = clip.likeness.spread
+    error = ((texts @ clip.likeness.from_text - worth) * unit).square().sum()
+    least = ((texts.double() @ best - worth) * unit).square().sum()
+    assert least - 1e-3 < error < 0.3 * (worth * unit).square().sum() + least
 
 
 @pytest.mark.parametrize("name", CONTINUED)
