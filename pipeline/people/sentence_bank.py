@@ -1,5 +1,6 @@
 """Sentences about people who are drawn and never rendered, and what they look like: what models of text learn from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,10 @@ class SentenceBank:
         answers = np.array(self._answers_of(spec))
         hot = [np.arange(len(words)) == answer for words, answer in zip(self.words.values(), answers, strict=True)]
         return np.concatenate((*hot, measures_of(spec))).astype(np.float32)
+
+    def looks(self, specs: Iterable[AvatarSpec]) -> npt.NDArray[np.float32]:
+        """:meth:`looks_of` each (person, look)."""
+        return np.stack([self.looks_of(spec) for spec in specs])
 
     def _answers_of(self, spec: AvatarSpec) -> list[int]:
         told = told_of(spec)

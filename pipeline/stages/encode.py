@@ -9,7 +9,6 @@ Held-out avatars are encoded too, because evaluation needs them; training leaves
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.contracts.stage import Progress, StageReport
@@ -79,8 +78,8 @@ def drawn_people(run: Run, avatars: Sequence[int], clip: Any, tokenizer: Any) ->
     bank = sentence_bank(config.seed, config.latent.drawn_people, config.render.population)
     parts = [encode_texts(clip, tokenizer, bank.texts[i : i + BATCH]) for i in range(0, len(bank.texts), BATCH)]
     return {
-        "looks": torch.from_numpy(np.stack([bank.looks_of(specs[avatar]) for avatar in avatars])),
-        "drawn": torch.from_numpy(np.stack([bank.looks_of(spec) for spec in bank.people])),
+        "looks": torch.from_numpy(bank.looks(specs[avatar] for avatar in avatars)),
+        "drawn": torch.from_numpy(bank.looks(bank.people)),
         "text": torch.cat(parts).cpu().unflatten(0, (len(bank.people), -1)),
         "units": torch.ones(clip.dim) if clip.likeness is None else clip.likeness.spread.cpu().clone(),
     }

@@ -193,22 +193,21 @@ class ClipRecipe:
         """
         if clip.likeness is None or not self.trains:
             return {}
-        frontals, specs = self._small_frontals(range(len(self.avatars))), self.run.specs()
-        encode = clip.likeness.encode
-        latents = encode(frontals.to(clip.mean.device))
+        frontals = self._small_frontals(range(len(self.avatars))).to(clip.mean.device)
+        latents = clip.likeness.encode(frontals)
         if self.bank is None:
             texts = [self.captions[first] for first in self.first[: len(self.avatars)]]
             explained = clip.likeness.fit_text(latents, self._encoded(clip, texts))
             return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
-        people = min(len(self.bank.people), TOLD_PEOPLE)
+        specs, people = self.run.specs(), min(len(self.bank.people), TOLD_PEOPLE)
         looks, drawn = (
-            torch.from_numpy(np.stack([self.bank.looks_of(spec) for spec in of])).to(latents)
+            torch.from_numpy(self.bank.looks(of)).to(latents)
             for of in ([specs[avatar] for avatar in self.avatars], self.bank.people[:people])
         )
-        both = torch.cat((latents, encode(frontals.flip(-1).to(latents))))
+        both = torch.cat((latents, clip.likeness.encode(frontals.flip(-1))))
         expected = drawn_latents(looks, both, drawn, clip.likeness.spread)
         # Row, row + people, ...: a first sentence about each, then a second.
-        told = [self.bank.texts[EACH * person + number] for number in range(EACH) for person in range(people)]
+        told = [text for number in range(EACH) for text in self.bank.texts[number : EACH * people : EACH]]
         explained = clip.likeness.fit_text(expected.expected, self._encoded(clip, told))
         return {
             "likeness": f"looks explain {expected.explained:.1%} of the variance of small frontal pictures of "

@@ -113,17 +113,17 @@ def test_sentences_move_likenesses_as_looks_do(made, given, tmp_path, monkeypatc
     recipe = make_recipe("clip", run.run, CPU)
     clip = recipe.build(torch.Generator())
     specs = run.run.specs()
-    looks = torch.from_numpy(np.stack([recipe.bank.looks_of(specs[avatar]) for avatar in recipe.avatars]))
+    looks = torch.from_numpy(recipe.bank.looks(specs[avatar] for avatar in recipe.avatars))
     latents = torch.cat([clip.likeness.encode(recipe._small_frontals([row])) for row in range(len(recipe.avatars))])
     by_text = {text: recipe.bank.people[number // EACH] for number, text in enumerate(recipe.bank.texts)}
     mixed = torch.randn((looks.shape[1], clip.dim), generator=torch.Generator().manual_seed(0))
 
     def said(clip, tokenizer, texts):
-        return torch.from_numpy(np.stack([recipe.bank.looks_of(by_text[text]) for text in texts])) @ mixed
+        return torch.from_numpy(recipe.bank.looks(by_text[text] for text in texts)) @ mixed
 
     monkeypatch.setattr(clip_recipe, "encode_texts", said)
     recipe._fit_text(clip)
-    drawn = torch.from_numpy(np.stack([recipe.bank.looks_of(spec) for spec in recipe.bank.people]))
+    drawn = torch.from_numpy(recipe.bank.looks(recipe.bank.people))
     both = torch.cat((latents, clip.likeness.encode(recipe._small_frontals(range(len(recipe.avatars))).flip(-1))))
     worth = drawn_latents(looks, both, drawn, clip.likeness.spread).expected
     worth, texts = worth - worth.mean(0), drawn @ mixed
