@@ -131,6 +131,18 @@ def extent_m(prepared: Sequence[PreparedCapture], placements: Sequence[Placement
     return max(extents)
 
 
+def pixels_across(prepared: Sequence[PreparedCapture], placements: Sequence[Placement]) -> float:
+    """How many pixels the cube is wide where it stands, in the middle one of the photographs; of the finest capture.
+
+    What planes can show of photographs goes by this and not by how large these are.
+    """
+    widths = []
+    for item, place in zip(prepared, placements, strict=True):
+        cameras = [place.place(sight.camera) for sight in item.sights]
+        widths.append(np.median([2 * camera.fx / np.linalg.norm(camera.matrix()[:3, 3]) for camera in cameras]))
+    return float(max(widths))
+
+
 def _find_cube(item: PreparedCapture) -> tuple[npt.NDArray[np.float64], float]:
     try:
         return find_cube(item.sights, str(item.capture.folder))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.capture.prepare import PreparedCapture
-from pipeline.capture.understanding import extent_m, place_captures, prepare_understood
+from pipeline.capture.understanding import extent_m, pixels_across, place_captures, prepare_understood
 from pipeline.config.load import toml_of_run
 from pipeline.config.run import RunConfig
 from pipeline.contracts.camera import Camera
@@ -23,6 +23,7 @@ from pipeline.contracts.capture import CaptureReport
 from pipeline.contracts.errors import ConfigError, StaleStageError
 from pipeline.contracts.naming import RunLayout, format_avatar, next_command
 from pipeline.contracts.stage import Progress
+from pipeline.driver.estimate import own_steps
 from pipeline.driver.refusal import changed_keys
 from pipeline.io.files import exists, forget, make_folder, own_disk, require_place
 from pipeline.io.ledger import forget_ledgers
@@ -38,6 +39,13 @@ from pipeline.stages.work import WorkItem
 
 BYTES_A_PIXEL = 4.5
 """Of parts and tar together, at most about, for RGBA as PNG."""
+TEXELS_A_PIXEL = 1.2
+"""Of planes, for each pixel of a photograph that shows them from straight ahead."""
+SIDE_STEP = 64
+SIDES = (128, 256)
+"""Fewest and most texels a side that photographs can ask for."""
+USUAL_MINUTES = 6.0
+"""Of two cores, for a fit with a decoder of its own where nobody says how long."""
 QUIET_S = 5.0
 """While a capture is checked no progress is shown for so long: most that is wrong with it is told by then."""
 
@@ -99,7 +107,10 @@ def ingest(
 
     prepared = tuple(prepare_understood(capture, base.ingest, on_frame) for capture in captures)
     placed = place_captures(prepared, base.ingest)
-    config = _complete(base, prepared, extent_m(prepared, [item.placement for item in placed], base.ingest))
+    placements = [item.placement for item in placed]
+    config = _complete(base, prepared, extent_m(prepared, placements, base.ingest))
+    if not exists(layout.config) and preset is None and file is None:
+        config = _sized(config, pixels_across(prepared, placements), settings)
     captions = config.ingest.captions or tuple(item.capture.caption for item in prepared)
     fingerprint = stage_fingerprints(config)["render"]
     camera = prepared[0].sights[0].camera
@@ -166,6 +177,23 @@ def _base_config(
     # As many avatars as any preset's decoder wants: how many there are is only known afterwards.
     room = [] if is_there else ["render.num_avatars=1000"]
     return configured(layout, preset=preset, file=file, settings=[*room, *settings])
+
+
+def _sized(config: RunConfig, pixels: float, settings: Sequence[str]) -> RunConfig:
+    """With planes as fine as photographs ask for on which the cube is so many pixels wide, several rays a pixel where
+    planes are finer than pixels, and as many steps as then fit into the usual time; what ``settings`` say stays.
+    """
+    said = {setting.split("=")[0].strip() for setting in settings}
+    planes, own = config.planes, config.own
+    if not said & {"planes", "planes.resolution"}:
+        side = SIDE_STEP * round(TEXELS_A_PIXEL * pixels / SIDE_STEP)
+        planes = planes.model_copy(update={"resolution": min(SIDES[1], max(SIDES[0], side))})
+    if not said & {"own", "own.supersample"} and planes.resolution < pixels:
+        own = own.model_copy(update={"supersample": 1})
+    config = config.model_copy(update={"planes": planes, "own": own})
+    if said & {"own", "own.steps"}:
+        return config
+    return config.model_copy(update={"own": own.model_copy(update={"steps": own_steps(config, USUAL_MINUTES)})})
 
 
 def _read(folders: Sequence[Path], config: RunConfig) -> tuple[Capture, ...]:

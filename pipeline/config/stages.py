@@ -236,6 +236,9 @@ class OwnConfig(Record):
     """Stage ``own``: planes and a decoder for each avatar alone. It reads ``decoder`` and ``fit`` too."""
 
     steps: int = Field(8000, ge=1)
+    supersample: int = Field(1, ge=1, le=4)
+    """Rays along each side of a pixel, in the last half of the steps and where held-out views are measured: a pixel
+    of a photograph shows the mean of an area, which counts at outlines and where parts are thin."""
     held_out_views: int = Field(32, ge=1)
     """Most held-out views that are measured, spread evenly over those there are."""
     turntable_views: int = Field(48, ge=2)

@@ -11,8 +11,12 @@ from pipeline.run.stage_table import STAGES
 RENDER_S_PER_AVATAR = 5.0
 RENDER_S_PER_MEGASAMPLE = 2.2
 FIT_S_PER_MEGASAMPLE = 2.0
-OWN_S_PER_MEGASAMPLE = 7.3
-OWN_SHOW_S = 25.0
+OWN_S_PER_MEGASAMPLE = 4.95
+OWN_S_PER_MEGANUMBER = 0.0076
+"""Of planes, at full resolution; steps that see coarse ones are reckoned in."""
+OWN_SHOW_S_PER_MEGASAMPLE = 0.42
+OWN_OTHER_S = 10.0
+"""Reading the photographs, carving the hull, writing what came of it."""
 DRAW_S_PER_MEGASAMPLE = 1.0
 TRAIN_S_PER_GIGATEXEL_CHANNEL = 8.0
 TRANSFORMER_S_PER_GIGAMAC = 0.06
@@ -56,15 +60,26 @@ def num_tasks(config: RunConfig, stages: Iterable[str]) -> int:
 def own_steps(config: RunConfig, minutes: float) -> int:
     """Steps of a fit with a decoder of its own that, measured and shown, takes ``minutes`` on ``fit.threads`` cores.
 
-    They follow from the configuration and a measured rate alone, so that the same command always makes the same fit;
+    They follow from the configuration and measured rates alone, so that the same command always makes the same fit;
     how long it takes elsewhere is what differs.
     """
-    return max(1, round((60.0 * minutes - OWN_SHOW_S) * config.fit.threads / _own_step_s(config)))
+    cores = config.fit.threads
+    left_s = 60.0 * minutes - OWN_OTHER_S - OWN_SHOW_S_PER_MEGASAMPLE * _shown_megasamples(config) / cores
+    return max(1, round(left_s * cores / _own_step_s(config)))
 
 
 def _own_step_s(config: RunConfig) -> float:
     """CPU seconds of one step."""
-    return OWN_S_PER_MEGASAMPLE * _fit_megasamples(config)
+    meganumbers = 3 * config.planes.channels * config.planes.resolution**2 / 1e6
+    return OWN_S_PER_MEGASAMPLE * _fit_megasamples(config) + OWN_S_PER_MEGANUMBER * meganumbers
+
+
+def _shown_megasamples(config: RunConfig) -> float:
+    """Of held-out views and turntable."""
+    own, side = config.own, config.render.resolution
+    views = min(own.held_out_views, config.render.held_out_views) * (side * own.supersample) ** 2
+    turntable = own.turntable_views * min(side, own.turntable_side) ** 2
+    return float((views + turntable) * config.fit.render_samples / 1e6)
 
 
 def _fit_megasamples(config: RunConfig) -> float:

@@ -40,10 +40,13 @@ def pixel_rays(
     cam2world: Float[Tensor, "view 4 4"],
     intrinsics: Float[Tensor, "view 4"],
     view: Int[Tensor, " ray"],
-    column: Int[Tensor, " ray"],
-    row: Int[Tensor, " ray"],
+    column: Int[Tensor, " ray"] | Float[Tensor, " ray"],
+    row: Int[Tensor, " ray"] | Float[Tensor, " ray"],
 ) -> Rays:
-    """Rays through pixel centres of several cameras; ``intrinsics`` are fx, fy, cx, cy in pixels."""
+    """Rays through pixel centres of several cameras; ``intrinsics`` are fx, fy, cx, cy in pixels.
+
+    Columns and rows that are no whole numbers lie as far from a centre as they are from one.
+    """
     fx, fy, cx, cy = intrinsics[view].unbind(-1)
     x, y = (column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy
     cosines = torch.rsqrt(x * x + y * y + 1)

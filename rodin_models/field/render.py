@@ -130,16 +130,45 @@ def render_image(
     samples: int,
     occupancy: Occupancy | None = None,
     background: float = 1.0,
+    supersample: int = 1,
     chunk: int = 4096,
 ) -> Image:
-    """One picture. ``occupancy`` defaults to what the planes themselves hold; give it when rendering many views."""
+    """One picture. ``occupancy`` defaults to what the planes themselves hold; give it when rendering many views.
+
+    A pixel is the mean of ``supersample`` x ``supersample`` rays, its depth that of what they see.
+    """
     field = PlaneField.of_planes(planes, decoder)
     if occupancy is None:
         occupancy = planes_occupancy(planes, decoder)
+    parts = []
+    for part in range(supersample**2):
+        place = torch.tensor([part % supersample, part // supersample], device=intrinsics.device)
+        # A ray that lies to the right of the centre is the central one of a camera whose own centre lies to the left.
+        moved = torch.cat((intrinsics[:2], intrinsics[2:] - ((place + 0.5) / supersample - 0.5)))
+        parts.append(_one_ray_a_pixel(field, cam2world, moved, height, width, samples, occupancy, background, chunk))
+    if supersample == 1:
+        return parts[0]
+    alpha = torch.stack([part.alpha for part in parts])
+    depth = (torch.stack([part.depth for part in parts]) * alpha).sum(0) / alpha.sum(0).clamp(min=1e-6)
+    return Image(torch.stack([part.rgb for part in parts]).mean(0), alpha.mean(0), depth)
+
+
+def _one_ray_a_pixel(
+    field: PlaneField,
+    cam2world: Tensor,
+    intrinsics: Tensor,
+    height: int,
+    width: int,
+    samples: int,
+    occupancy: Occupancy,
+    background: float,
+    chunk: int,
+) -> Image:
     rays = image_rays(cam2world, intrinsics, height, width)
-    rgb = torch.full((height * width, 3), background, dtype=field.table.dtype, device=planes.device)
+    device = field.table.device
+    rgb = torch.full((height * width, 3), background, dtype=field.table.dtype, device=device)
     alpha, depth = torch.zeros_like(rgb[:, 0]), torch.zeros_like(rgb[:, 0])
-    for part in torch.arange(height * width, device=planes.device).split(chunk):
+    for part in torch.arange(height * width, device=device).split(chunk):
         placed = march(rays.select(part), occupancy, samples, None)
         hit = placed.lengths[:, 0] > 0
         part, placed = part[hit], placed._replace(distances=placed.distances[hit], lengths=placed.lengths[hit])

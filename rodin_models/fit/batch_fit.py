@@ -68,6 +68,9 @@ class BatchFit:
         *,
         initial: Float[Tensor, "*avatar 3 channel height width"],
     ) -> None:
+        """Raises ``ValueError`` for settings that only fits of one avatar at a time know."""
+        if settings.supersample > 1:
+            raise ValueError(f"supersample is {settings.supersample}; several avatars at once have one ray a pixel")
         self.settings = settings
         self.shader = shader
         self.steps_done = 0

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
-from rodin_models.field.render import planes_occupancy, render_image
+from rodin_models.field.rays import pixel_rays
+from rodin_models.field.render import planes_occupancy, render_image, render_rays
 from rodin_models.fit.views import Views
 from rodin_models.image.metrics import psnr, psnr_masked, ssim
 
 MOST_DB = 100.0
 """What stands for a render that equals the truth, whose PSNR is infinite."""
+
+CHUNK = 4096
+"""Rays that are rendered at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,28 @@ def evaluate_views(
     views: Views,
     *,
     samples: int,
+    supersample: int = 1,
     occupancy: Occupancy | None = None,
 ) -> Evaluation:
     """Render ``views`` from planes (rounded as they are stored, if they are) and compare.
 
-    Without ``occupancy`` the planes alone say where matter is: what any reader of stored planes will see.
+    ``samples`` are of a ray, ``supersample`` x ``supersample`` rays of a pixel. Without ``occupancy`` the planes alone
+    say where matter is: what any reader of stored planes will see.
     """
     if occupancy is None:
         occupancy = planes_occupancy(planes, decoder)
     images, alpha = [], []
     for matrix, pinhole in zip(views.cam2world, views.intrinsics, strict=True):
         rendered = render_image(
-            planes, decoder, matrix, pinhole, views.height, views.width, samples=samples, occupancy=occupancy
+            planes,
+            decoder,
+            matrix,
+            pinhole,
+            views.height,
+            views.width,
+            samples=samples,
+            occupancy=occupancy,
+            supersample=supersample,
         )
         images.append(rendered.rgb.clamp(0, 1))
         alpha.append(rendered.alpha)
@@ -72,3 +86,39 @@ def evaluate_views(
         tuple(psnr_masked(image, true, masks[:, None]).clamp(max=MOST_DB).tolist()),
         tuple(masks.float().mean((1, 2)).tolist()),
     )
+
+
+@torch.no_grad()
+def glimpse_db(
+    planes: Float[Tensor, "3 channel height width"],
+    decoder: Decoder,
+    views: Views,
+    *,
+    samples: int,
+    occupancy: Occupancy,
+    supersample: int = 1,
+    most_pixels: int = 8192,
+) -> tuple[float, ...]:
+    """PSNR over white of each view, about: of so many of its pixels, always the same, or of all if it has fewer."""
+    found = []
+    for index in range(len(views)):
+        area = views.height * views.width
+        pixel = torch.randperm(area, generator=torch.Generator().manual_seed(0))[:most_pixels].to(planes.device)
+        part = (torch.arange(supersample, device=planes.device) + 0.5) / supersample - 0.5
+        across, down = part.repeat(supersample), part.repeat_interleave(supersample)
+        column, row = pixel % views.width, pixel // views.width
+        rays = pixel_rays(
+            views.cam2world[index : index + 1],
+            views.intrinsics[index : index + 1],
+            torch.zeros(len(pixel) * len(part) ** 2, dtype=torch.long, device=planes.device),
+            (column[:, None] + across).reshape(-1),
+            (row[:, None] + down).reshape(-1),
+        )
+        seen = [
+            render_rays(planes, decoder, rays.select(chosen), occupancy, samples).over(1.0)
+            for chosen in torch.arange(len(rays.origins), device=planes.device).split(CHUNK)
+        ]
+        image = torch.cat(seen).reshape(len(pixel), -1, 3).mean(1).clamp(0, 1)
+        wrong = (image - views.over(index, 1.0).reshape(-1, 3)[pixel]).square().mean()
+        found.append(min(MOST_DB, float(-10 * torch.log10(wrong))))
+    return tuple(found)

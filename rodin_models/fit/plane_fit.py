@@ -121,15 +121,18 @@ class PlaneFit:
             self._start(to_table(resized(to_planes(self.table.detach()), self._side())))
         table = table_of_step(self.table, settings, generator)
         field = PlaneField(table, decoder, noise=settings.plane_noise, generator=generator)
-        rays, rgb, alpha = pool.draw(settings.rays, generator)
+        supersample = settings.supersample if self.steps_done >= settings.supersample_from * settings.steps else 1
+        count = max(1, settings.rays // supersample**2)
+        rays, rgb, alpha = pool.draw(count, generator, supersample=supersample)
         samples = march(rays, self.occupancy, settings.samples, generator)
         points = positions(rays, samples)
         empty = self._empty_points(generator)
         density, colour = field(points, rays.directions[:, None])
         pixels = composite(density, colour, samples)
         self._note_density(points, density)
-        wrong_alpha = pixels.alpha - alpha
-        loss = (pixels.rgb - rgb - wrong_alpha[:, None]).square().mean()
+        wrong_alpha = pixels.alpha.reshape(count, -1).mean(1) - alpha
+        wrong_rgb = pixels.rgb.reshape(count, -1, 3).mean(1) - rgb
+        loss = (wrong_rgb - wrong_alpha[:, None]).square().mean()
         loss = loss + settings.alpha_weight * wrong_alpha.square().mean()
         if settings.compact_weight and len(empty):
             loss = loss + settings.compact_weight * compactness(field.density(empty), self.occupancy.cell)

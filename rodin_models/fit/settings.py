@@ -15,6 +15,11 @@ class FitSettings:
     """Rays a step."""
     samples: int = 8
     """Samples a ray, all inside occupied cells."""
+    supersample: int = 1
+    """Rays along each side of a pixel, whose mean is its colour; a step then sees as many fewer pixels. In fits of one
+    avatar at a time only."""
+    supersample_from: float = 0.5
+    """Share of the steps after which they are so many: before it one through the centre says enough."""
     learning_rate: float = 0.02
     """Adam's, for the planes."""
     decoder_learning_rate: float = 0.002

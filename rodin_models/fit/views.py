@@ -84,11 +84,13 @@ class RayPool:
         return cls(views, pixel if len(pixel) else pixel.new_zeros(1))
 
     def draw(
-        self, count: int, generator: torch.Generator
+        self, count: int, generator: torch.Generator, *, supersample: int = 1
     ) -> tuple[Rays, Float[Tensor, "{count} 3"], Float[Tensor, " {count}"]]:
-        """Rays with their true premultiplied colour and alpha, spread evenly over views and image areas.
+        """Rays of ``count`` pixels with their true premultiplied colour and alpha, spread evenly over views and areas.
 
         The pool is cut into ``count`` equal runs with one uniform draw in each, so every step sees every view.
+        A pixel has ``supersample`` squared rays, one after another, each at a random place of its own part of the
+        pixel; where that is one ray it goes through the centre.
         """
         device = self.pixel.device
         draws = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
@@ -96,15 +98,27 @@ class RayPool:
         pixel = self.pixel[places.long().clamp(max=len(self.pixel) - 1)]
         area = self.views.height * self.views.width
         inside = pixel % area
-        rays = pixel_rays(
-            self.views.cam2world,
-            self.views.intrinsics,
-            pixel // area,
-            inside % self.views.width,
-            inside // self.views.width,
-        )
+        view, column, row = pixel // area, inside % self.views.width, inside // self.views.width
+        if supersample > 1:
+            across, down = parts_of_pixel(count, supersample, generator)
+            view = view.repeat_interleave(supersample**2)
+            column, row = ((a[:, None] + b).reshape(-1) for a, b in ((column, across), (row, down)))
+        rays = pixel_rays(self.views.cam2world, self.views.intrinsics, view, column, row)
         rgba = unit_range(self.views.rgba.reshape(-1, 4)[pixel])
         return rays, rgba[:, :3] * rgba[:, 3:], rgba[:, 3]
+
+
+def parts_of_pixel(
+    count: int, supersample: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "{count} part"], Float[Tensor, "{count} part"]]:
+    """Places in ``count`` pixels, right and down from the centre in pixels: one at random in each of
+    ``supersample`` x ``supersample`` equal parts, row by row.
+    """
+    device = generator.device
+    part = torch.arange(supersample**2, device=device)
+    draws = torch.rand(2, count, len(part), generator=generator, device=device)
+    across, down = (torch.stack((part % supersample, part // supersample))[:, None] + draws) / supersample - 0.5
+    return across, down
 
 
 def unit_range(

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from rodin_models.checkpoint import save_state
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
-from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.evaluation import evaluate_views, glimpse_db
 from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import FitDiverged
 from rodin_models.fit.views import Views
@@ -53,6 +53,8 @@ SHOWN_VIEWS: Final = 4
 WATCHED_VIEWS: Final = 2
 """Held-out views that are measured at every checkpoint, for whoever watches."""
 SHEET_COLUMNS: Final = 8
+OCCUPANCY_CELLS: Final = 128
+"""A side, by which the finished fit is rendered: thin parts fall between coarser ones."""
 STEEPEST_DEG: Final = 60.0
 """The turntable goes round at the photographs' height, but no steeper than this."""
 
@@ -148,7 +150,7 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         lambda _: read_views(run, item.number, ("train",), device),
         num_avatars=1,
         decoder=Decoder(decoder_settings(config), seeded(config, item.number, "own decoder weights", CPU)).to(device),
-        settings=fit_settings(config, steps=config.own.steps),
+        settings=replace(fit_settings(config, steps=config.own.steps), supersample=config.own.supersample),
         generator=seeded(config, item.number, "own", device),
         features=fit_features(config, device),
     )
@@ -178,7 +180,7 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
     if not bool(torch.isfinite(planes).all()):
         return AvatarFailure(avatar=item.number, reason=f"own fit of {item.name} diverged: planes are not finite")
     decoder = joint.decoder.requires_grad_(False).eval()
-    occupancy = planes_occupancy(planes.float(), decoder)
+    occupancy = planes_occupancy(planes.float(), decoder, OCCUPANCY_CELLS)
     return _Fitted(planes, decoder, occupancy, round(seconds_before + time.monotonic() - start, 3))
 
 
@@ -189,15 +191,16 @@ def _watched_views(item: WorkItem, device: torch.device) -> list[Views]:
 
 
 def _watched_db(config: RunConfig, joint: JointFit, watched: Sequence[Views]) -> float:
-    """Mean PSNR over white of single held-out views, as the fit is now."""
+    """Mean PSNR over white of some pixels of single held-out views, as the fit is now."""
     planes = joint.planes[0].detach()
     with torch.no_grad():
-        occupancy = planes_occupancy(planes, joint.decoder)
-        each = [
-            evaluate_views(planes, joint.decoder, view, samples=config.fit.render_samples, occupancy=occupancy)
-            for view in watched
-        ]
-    return float(np.mean([quality.psnr_db[0] for quality in each]))
+        occupancy = planes_occupancy(planes, joint.decoder, OCCUPANCY_CELLS)
+    samples, supersample = config.fit.render_samples, config.own.supersample
+    each = [
+        glimpse_db(planes, joint.decoder, view, samples=samples, occupancy=occupancy, supersample=supersample)
+        for view in watched
+    ]
+    return float(np.mean(each))
 
 
 def _measure(item: WorkItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality, ...]:
@@ -212,6 +215,7 @@ def _measure(item: WorkItem, fitted: _Fitted, staged: Path) -> tuple[ViewQuality
             fitted.decoder,
             views_of((sample,), fitted.planes.device),
             samples=config.fit.render_samples,
+            supersample=config.own.supersample,
             occupancy=fitted.occupancy,
         )
         quality = ViewQuality(

@@ -16,6 +16,7 @@ from pipeline.commands import ingest as ingestion
 from pipeline.config.load import load_config
 from pipeline.contracts.naming import RunLayout, format_shard
 from pipeline.contracts.rendering import RenderReport
+from pipeline.driver.estimate import own_steps
 from pipeline.io.ledger import read_ledger
 from pipeline.io.shards import read_avatar
 from pipeline.run.fingerprint import stage_fingerprints
@@ -48,6 +49,29 @@ def read(path):
 def published(layout, shard=0):
     report = read_ledger(layout.ledger("render", format_shard(shard)), RenderReport)
     return report, [read_avatar(layout.shard(shard), avatar) for avatar in report.done]
+
+
+@pytest.mark.parametrize(
+    ("width", "side", "supersample"), [(48, 128, 2), (170, 192, 2), (230, 256, 2), (270, 256, 2), (300, 256, 1)]
+)
+def test_planes_are_as_fine_as_what_photographs_show_of_the_cube(width, side, supersample, copy, tmp_path):
+    """The egg's camera has 30 degrees and stands two cubes away, so the cube is 0.93 of its pixels wide."""
+    for split in ("train", "test"):
+        for path in (copy / split).iterdir():
+            with Image.open(path) as image:
+                image.resize((width, width), Image.Resampling.NEAREST).save(path)
+    rodin_passes("ingest", copy, "--out", tmp_path / "run", *GIVEN)
+    config = load_config(run_toml=tmp_path / "run" / "run.toml")
+    assert (config.planes.resolution, config.own.supersample) == (side, supersample)
+    assert config.own.steps == own_steps(config, 6.0)
+
+
+def test_whoever_says_how_fine_planes_are_is_obeyed(capture, tmp_path):
+    for name, said, side in (("set", ("--set", "planes.resolution=160"), 160), ("preset", ("--preset", "small"), 96)):
+        rodin_passes("ingest", capture, "--out", tmp_path / name, *said)
+        assert load_config(run_toml=tmp_path / name / "run.toml").planes.resolution == side
+        rodin_passes("ingest", capture, "--out", tmp_path / name)
+        assert load_config(run_toml=tmp_path / name / "run.toml").planes.resolution == side, "nor changed later"
 
 
 def test_a_capture_becomes_an_avatar(capture, tmp_path):

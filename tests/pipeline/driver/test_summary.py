@@ -51,11 +51,17 @@ def test_every_stage_s_hours_follow_the_configuration(setting, stage, factor):
 
 
 def test_steps_of_an_own_fit_follow_the_minutes():
-    alone = ["render.num_avatars=1", "decoder.avatars=1", "decoder.min_avatars=1"]
+    alone = ["render.num_avatars=1", "decoder.avatars=1", "decoder.min_avatars=1", "refiner.input_side=50"]
+    alone += ["render.resolution=200", "render.held_out_views=10"]
     config = load_config(preset="captures", settings=alone)
     two, four, six = (own_steps(config, minutes) for minutes in (2.0, 4.0, 6.0))
     assert six - four == pytest.approx(four - two, abs=1), "beyond what measuring and showing take"
     assert six == pytest.approx(config.own.steps, rel=0.02), "the preset's are those of six minutes"
     fewer = load_config(preset="captures", settings=[*alone, "fit.rays=1024"])
-    assert own_steps(fewer, 2.0) == pytest.approx(2 * two, abs=1)
+    assert 1.6 * two < own_steps(fewer, 2.0) < 2 * two, "all but what goes by texels"
+    finer = load_config(preset="captures", settings=[*alone, "planes.resolution=256"])
+    assert 0.8 * two < own_steps(finer, 2.0) < two
+    larger = load_config(preset="captures", settings=[*alone, "render.resolution=400"])
+    shown_s = (two - own_steps(larger, 2.0)) / (four - two) * 120
+    assert 30 < shown_s < 60, "four times the pixels to measure, three in the turntable"
     assert estimated_cpu_hours(config)["own"] == pytest.approx(config.fit.threads * (360 - 25) / 3600, rel=0.02)

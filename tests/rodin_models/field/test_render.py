@@ -134,6 +134,19 @@ def test_an_image_is_its_rays():
     assert ((image.depth[seen] > 3) & (image.depth[seen] < 5)).all()
 
 
+def test_an_image_of_several_rays_a_pixel_is_a_larger_one_made_smaller():
+    planes, decoder, cam2world, pinhole = _scene()
+    given = {"samples": 16, "occupancy": make_occupancy(torch.ones(16, 16, 16, dtype=torch.bool)), "background": 0.25}
+    image = render_image(planes, decoder, cam2world, pinhole, 10, 14, supersample=3, **given)
+    large = render_image(planes, decoder, cam2world, 3 * pinhole, 30, 42, **given)
+    assert torch.allclose(image.rgb, large.rgb.reshape(10, 3, 14, 3, 3).mean((1, 3)), atol=1e-5)
+    alpha = large.alpha.reshape(10, 3, 14, 3)
+    assert torch.allclose(image.alpha, alpha.mean((1, 3)), atol=1e-5)
+    depth = (large.depth.reshape(10, 3, 14, 3) * alpha).sum((1, 3)) / alpha.sum((1, 3)).clamp(min=1e-6)
+    assert torch.allclose(image.depth, depth, atol=1e-4)
+    assert not torch.allclose(image.rgb, render_image(planes, decoder, cam2world, pinhole, 10, 14, **given).rgb)
+
+
 def test_depth_is_along_the_cameras_axis():
     planes, decoder, cam2world, pinhole = _scene(bias=12.0)
     planes = planes * 0.01

@@ -89,6 +89,12 @@ def test_settings_mean_the_same_in_a_batch(avatars, decoder, initial, changes):
         assert result.losses == pytest.approx(single.losses, rel=1e-5)
 
 
+def test_several_rays_a_pixel_are_refused_in_a_batch(avatars, decoder, initial):
+    settings = dataclasses.replace(SETTINGS, supersample=2)
+    with pytest.raises(ValueError, match="supersample is 2"):
+        fit_batch(lambda i: avatars[i], decoder, settings, [torch.Generator()], initial=initial)
+
+
 def test_an_avatar_that_diverges_keeps_it_to_itself(avatars, decoder, initial, alone):
     rgba = avatars[2].rgba.clone()
     rgba[..., 0] = torch.nan  # alpha stays: the hull is the same

@@ -10,7 +10,7 @@ from rodin_models.field.occupancy import make_occupancy
 from rodin_models.field.rays import image_rays
 from rodin_models.field.render import PlaneField
 from rodin_models.field.volume import positions, render_samples
-from rodin_models.fit.evaluation import evaluate_views
+from rodin_models.fit.evaluation import evaluate_views, glimpse_db
 from rodin_models.fit.joint_fit import JointFit
 from rodin_models.fit.plane_fit import PlaneFit, carve_hull, find_surface, fit_planes
 from rodin_models.fit.settings import FitSettings
@@ -92,6 +92,58 @@ def test_drawn_rays_carry_their_pixels(avatars):
     assert torch.allclose(rgb, truth[:, :3] * truth[:, 3:], atol=1e-6)
 
 
+def test_several_rays_of_a_pixel_lie_in_parts_of_their_own(avatars):
+    views, pool = avatars[0], RayPool.around(avatars[0], carve_hull(avatars[0], SETTINGS))
+    _, rgb, alpha = pool.draw(200, _generator(3))
+    rays, same_rgb, same_alpha = pool.draw(200, _generator(3), supersample=3)
+    assert torch.equal(rgb, same_rgb) and torch.equal(alpha, same_alpha), "the same pixels"
+    view = (rays.origins[:, None] - views.cam2world[None, :, :3, 3]).norm(dim=-1).argmin(1)
+    in_camera = (rays.directions[:, None, :] @ views.cam2world[view, :3, :3])[:, 0]
+    place = in_camera[:, :2] / in_camera[:, 2:] * views.intrinsics[0, 0] + views.intrinsics[0, 2]
+    place = place.reshape(200, 9, 2)
+    pixel = place.mean(1, keepdim=True).floor()
+    assert torch.equal(pixel.expand_as(place), place.floor())
+    part = ((place - pixel) * 3).floor().long()
+    assert torch.equal(part[..., 1] * 3 + part[..., 0], torch.arange(9).expand(200, 9))
+    assert (place - pixel).std() > 0.28, "anywhere in their part, not in its middle"
+
+
+def test_a_pixel_of_several_rays_is_compared_by_their_mean(avatars):
+    """The loss of a step, put together ray by ray."""
+    views = avatars[0]
+    settings = dataclasses.replace(
+        SETTINGS,
+        supersample=2,
+        supersample_from=0.5,
+        plane_noise=0.0,
+        rescale_probability=0.0,
+        compact_weight=0.0,
+        tv_weight=0.0,
+        sparse_weight=0.0,
+        coarse=(),
+    )
+    decoder = Decoder(DECODER, _generator(0))
+    planes = torch.randn(3, 8, 24, 24, generator=_generator(2)) * 0.3
+    for done, side in ((39, 1), (40, 2)):
+        fit = PlaneFit.around(views, planes, settings)
+        fit.steps_done = done
+        pool, generator = RayPool.around(views, fit.hull), _generator(5)
+        loss = fit.loss(pool, decoder, generator)
+        generator = _generator(5)
+        torch.rand((), generator=generator)
+        rays, rgb, alpha = pool.draw(256 // side**2, generator, supersample=side)
+        samples = march(rays, make_occupancy(fit.hull), settings.samples, generator)
+        seen = render_samples(PlaneField.of_planes(planes, decoder), rays, samples)
+        expected = 0.0
+        for pixel in range(len(rgb)):
+            own = slice(pixel * side**2, (pixel + 1) * side**2)
+            colour, opacity = seen.rgb[own].mean(0), seen.alpha[own].mean()
+            over_white = (colour + 1 - opacity) - (rgb[pixel] + 1 - alpha[pixel])
+            wrong = over_white.square().mean() + settings.alpha_weight * (opacity - alpha[pixel]).square()
+            expected = expected + wrong / len(rgb)
+        assert torch.allclose(loss, expected, rtol=1e-5)
+
+
 def test_a_short_fit_improves_what_no_step_has_seen(joint, avatars, held_out):
     before = evaluate_views(joint._initial, joint.decoder, held_out, samples=24)
     after = evaluate_views(joint.planes[0].half(), joint.decoder, held_out, samples=24)
@@ -101,6 +153,17 @@ def test_a_short_fit_improves_what_no_step_has_seen(joint, avatars, held_out):
     assert all(f < w for f, w in zip(after.psnr_foreground_db, after.psnr_db, strict=True))
     assert after.images.shape == after.truth.shape == (3, 48, 48, 3)
     assert after.coverage == pytest.approx((held_out.rgba[..., 3] > 0).float().mean((1, 2)).tolist())
+
+
+@pytest.mark.parametrize("supersample", [1, 2])
+def test_a_glimpse_of_all_pixels_is_the_whole_figure(joint, held_out, supersample):
+    planes, decoder = joint.planes[0].detach(), joint.decoder
+    given = {"samples": 12, "occupancy": make_occupancy(torch.ones(8, 8, 8, dtype=torch.bool))}
+    whole = evaluate_views(planes, decoder, held_out, supersample=supersample, **given).psnr_db
+    glimpse = glimpse_db(planes, decoder, held_out, supersample=supersample, **given)
+    assert glimpse == pytest.approx(whole, abs=0.02)
+    some = glimpse_db(planes, decoder, held_out, supersample=supersample, most_pixels=400, **given)
+    assert some != glimpse and some == pytest.approx(whole, abs=2.0)
 
 
 def test_a_frozen_decoder_fits_another_colouring(joint, avatars, held_out):
