@@ -47,6 +47,11 @@ class TrainingContext:
         if self.rank == 0:
             self._progress(done, total)
 
+    def goes_on_from(self, done: float, total: float) -> None:
+        """Tell how far rank 0 was before this attempt."""
+        if self.rank == 0 and isinstance(self._progress, Watched):
+            self._progress.goes_on_from(done, total)
+
     def barrier(self) -> None:
         """Wait for all workers."""
         if self.world_size > 1:

@@ -69,6 +69,8 @@ class Letter:
     """What the task reported last."""
     node: str = ""
     """Where the attempt runs, by Ray's id."""
+    done_before: float = 0.0
+    """What of ``done`` earlier attempts have left to it."""
 
 
 class Mailbox:
@@ -100,6 +102,7 @@ class TaskProgress:
         self._mailbox = mailbox
         self._attempt = secrets.token_hex(4)
         self._metrics: dict[str, float] = {}
+        self._done_before = 0.0
         self._told_at = float("-inf")
 
     def is_told_from(self, node: str) -> None:
@@ -121,15 +124,23 @@ class TaskProgress:
         """Numbers to show beside the progress; they travel with its next message."""
         self._metrics = {**self._metrics, **metrics}
 
+    def goes_on_from(self, done: float, total: float) -> None:
+        """Tell that an earlier attempt came so far and that this one goes on from there; no rate counts it."""
+        self._done_before = done
+        self._tell(done, total)
+
     def _tell(self, done: float | None, total: float) -> None:
         if self._mailbox is not None:
-            self._mailbox.put.remote(self._task, Letter(self._attempt, done, total, self._metrics, self._node))
+            letter = Letter(self._attempt, done, total, self._metrics, self._node, self._done_before)
+            self._mailbox.put.remote(self._task, letter)
 
 
 @dataclass
 class _TaskState:
     total: float
     done: float = 0.0
+    done_before: float = 0.0
+    """What of it the attempt under way found done."""
     running: bool = False
     ended: bool = False
     failed: bool = False
@@ -145,14 +156,14 @@ class _StageState:
     begun_at: float | None = None
     ended_at: float | None = None
     changes: deque[tuple[float, float]] = field(default_factory=deque)
-    """(time, done) at the changes of ``done``, the oldest first."""
+    """(time, what was done since the graph began) at the changes of that, the oldest first."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     moved: bool = False
 
     done: float = 0.0
     """Of all tasks together; kept, since thousands of tasks would be summed at each letter."""
     done_before: float = 0.0
-    """What stood there when the graph began."""
+    """What of it no task has done since the graph began: it was there, or an attempt found it done."""
     left: int = 0
     """Tasks that have not ended."""
 
@@ -182,7 +193,7 @@ class ProgressBoard:
             task = stage.tasks[name]
             task.ended = stage.moved = True
             stage.now_done(task, task.total)
-            stage.done_before = stage.done
+            stage.done_before += task.total
             stage.left -= 1
 
     def update(self, letters: Mapping[str, Letter], now: float) -> None:
@@ -197,11 +208,14 @@ class ProgressBoard:
             if task.node not in ("", letter.node):
                 task.left[task.node] = now
             task.running, task.node = True, letter.node
-            if letter.done is None:
-                stage.now_done(task, 0.0)
-            else:
+            done = 0.0
+            if letter.done is not None:
                 task.total = letter.total
-                stage.now_done(task, min(max(letter.done, 0.0), letter.total))
+                done = min(max(letter.done, 0.0), letter.total)
+            stage.now_done(task, done)
+            found = min(letter.done_before, done)
+            stage.done_before += found - task.done_before
+            task.done_before = found
             _note_change(stage, now)
 
     def ended(self, name: str, *, failed: bool, now: float) -> None:
@@ -270,8 +284,8 @@ def _note_change(stage: _StageState, now: float) -> None:
     stage.moved = True
     if stage.begun_at is None:
         stage.begun_at = now
-        stage.changes.append((now, stage.done_before))
-    done = stage.done
+        stage.changes.append((now, 0.0))
+    done = stage.done - stage.done_before
     if done < stage.changes[-1][1]:
         # A task began again: measure from here, not across the loss.
         stage.changes.clear()

@@ -18,6 +18,9 @@ class Watched(Protocol):
     def report(self, metrics: Mapping[str, float], /) -> None:
         """Numbers to show beside the progress, by name; they travel with its next message."""
 
+    def goes_on_from(self, done: float, total: float, /) -> None:
+        """So much was done before, in the units of the progress: it is shown, and no rate counts it."""
+
 
 class StageReport(Record):
     """Proves a stage such as ``clip`` or ``base`` done."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline.contracts.stage import Progress
+from pipeline.contracts.stage import Progress, Watched
 
 
 class Context(Protocol):
@@ -39,6 +39,10 @@ class Context(Protocol):
         """Tell how far the work is, in units of its own."""
         ...
 
+    def goes_on_from(self, done: float, total: float) -> None:
+        """Tell how far the work was before this attempt: it counts, but was not done just now."""
+        ...
+
     def barrier(self) -> None:
         """Wait until all workers are here."""
         ...
@@ -67,6 +71,11 @@ class Alone:
     def progress(self, done: float, total: float) -> None:
         """Hand it on."""
         self.on_progress(done, total)
+
+    def goes_on_from(self, done: float, total: float) -> None:
+        """Hand it on."""
+        if isinstance(self.on_progress, Watched):
+            self.on_progress.goes_on_from(done, total)
 
     def barrier(self) -> None:
         """There is nobody to wait for."""

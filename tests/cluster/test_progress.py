@@ -73,6 +73,32 @@ def test_a_task_that_begins_again_starts_from_nothing() -> None:
     assert stage(progress, "render", 4.0).rate_per_s == 1.0 / 2.0
 
 
+def test_what_an_attempt_found_done_counts_and_no_rate_knows_it() -> None:
+    progress, wire = ProgressBoard([("t", "train", "step", 1000.0)]), Wire()
+
+    def hear(task: TaskProgress, *calls: float, now: float) -> StageProgress:
+        for done in calls:
+            task._told_at = float("-inf")
+            task(done, 1000.0)
+        progress.update({"t": wire.sent[-1]}, now=now)
+        return stage(progress, "train", now)
+
+    first = TaskProgress("t", wire)
+    first.begin()
+    progress.update({"t": wire.sent[-1]}, now=0.0)
+    assert hear(first, 10.0, 40.0, now=10.0).rate_per_s == 40.0 / 10.0
+    second = TaskProgress("t", wire)
+    second.begin()
+    progress.update({"t": wire.sent[-1]}, now=20.0)
+    second.goes_on_from(30.0, 1000.0)
+    # The letter that says so alone may be overtaken by the next one, which says it too.
+    train = hear(second, 42.0, now=24.0)
+    assert (train.done, train.rate_per_s) == (42.0, (42.0 - 30.0) / 4.0)
+    assert train.eta_s == (1000.0 - 42.0) / 3.0
+    progress.ended("t", failed=False, now=30.0)
+    assert stage(progress, "train", 30.0).done == 1000.0
+
+
 def test_an_ended_task_is_complete_and_hears_no_late_letter() -> None:
     progress = board()
     progress.ended("fit/0", failed=False, now=5.0)

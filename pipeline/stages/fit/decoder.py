@@ -83,6 +83,7 @@ def fit_decoder_share(item: WorkItem, context: Context) -> DecoderReport | None:
     }
     checkpoints = layout.work / "decoder" / item.fingerprint
     seconds_before = load_checkpoint(checkpoints, joint, context.rank, context.world_size, identity=identity) or 0.0
+    context.goes_on_from(joint.steps_done, joint.total_steps)
     while joint.steps_done < joint.total_steps:
         try:
             joint.run(

@@ -161,6 +161,8 @@ def _fit(item: WorkItem, source: str, device: torch.device, progress: Progress) 
         if saved["source"] == source:
             joint.load_state(saved["joint"])
             seconds_before = saved["seconds"]
+            if isinstance(progress, Watched):
+                progress.goes_on_from(joint.steps_done, config.own.steps)
     watched: list[Views] = _watched_views(item, device) if isinstance(progress, Watched) else []
     while joint.steps_done < config.own.steps:
         try:

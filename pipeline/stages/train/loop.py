@@ -82,6 +82,7 @@ def train_loop(item: WorkItem, context: Context) -> StageReport | None:
             held_out.load_state_dict(saved["held_out"])
         if averages is not None:
             averages.load_state_dict(saved["averages"])
+        context.goes_on_from(first_step, steps)
     objective = context.prepare(Objective(model, recipe)) if steps else model
     model.train()
     events = Events(layout, item.stage, first_step) if context.rank == 0 and steps else None
