@@ -93,7 +93,7 @@ def ingest(
 
     Raises ``RodinError`` with one line, and nothing is written, for whatever is wrong with captures or settings.
     """
-    base = _base_config(layout, preset, file, settings, redo)
+    base, are_defaults = _base_config(layout, preset, file, settings, redo)
     captures = _read(folders, base)
     # Every frame is read twice: to be checked, and to be published once all are known to be sound.
     frames = sum(len(capture.frames) for capture in captures)
@@ -109,7 +109,7 @@ def ingest(
     placed = place_captures(prepared, base.ingest)
     placements = [item.placement for item in placed]
     config = _complete(base, prepared, extent_m(prepared, placements, base.ingest))
-    if not exists(layout.config) and preset is None and file is None:
+    if are_defaults:
         config = _sized(config, pixels_across(prepared, placements), settings)
     captions = config.ingest.captions or tuple(item.capture.caption for item in prepared)
     fingerprint = stage_fingerprints(config)["render"]
@@ -166,17 +166,20 @@ def _agreement_text(report: CaptureReport) -> str:
 
 def _base_config(
     layout: RunLayout, preset: str | None, file: Path | None, settings: Sequence[str], redo: bool
-) -> RunConfig:
-    """The configuration before the captures are known; an existing run's own, if it is an ingested one."""
+) -> tuple[RunConfig, bool]:
+    """The configuration before the captures are known; an existing run's own, if it is an ingested one. And whether it
+    is what captures have where nobody names a preset or a file.
+    """
     require_place(layout, writes=True)
     is_there = exists(layout.config)
     if is_there and not configured(layout).is_ingested:
         raise ConfigError(f"{layout.root} is a run with renders of its own: give another --out for the captures")
-    if not is_there and preset is None and file is None:
+    are_defaults = not is_there and preset is None and file is None
+    if are_defaults:
         preset = "captures"
     # As many avatars as any preset's decoder wants: how many there are is only known afterwards.
     room = [] if is_there else ["render.num_avatars=1000"]
-    return configured(layout, preset=preset, file=file, settings=[*room, *settings])
+    return configured(layout, preset=preset, file=file, settings=[*room, *settings]), are_defaults
 
 
 def _sized(config: RunConfig, pixels: float, settings: Sequence[str]) -> RunConfig:

@@ -56,6 +56,36 @@ def pixel_rays(
     return Rays(matrix[:, :3, 3], directions, cosines)
 
 
+def parts_of_pixel(
+    count: int, supersample: int, generator: torch.Generator | None, device: torch.device
+) -> tuple[Float[Tensor, "{count} part"], Float[Tensor, "{count} part"]]:
+    """Places in ``count`` pixels, right and down from the centre in pixels: one at random in each of
+    ``supersample`` x ``supersample`` equal parts, row by row; without generator, their middles.
+    """
+    part = torch.arange(supersample**2, device=device)
+    shape = (2, count, len(part))
+    draws = torch.full(shape, 0.5, device=device)
+    if generator is not None:
+        draws = torch.rand(shape, generator=generator, device=device)
+    across, down = (torch.stack((part % supersample, part // supersample))[:, None] + draws) / supersample - 0.5
+    return across, down
+
+
+def area_rays(
+    cam2world: Float[Tensor, "view 4 4"],
+    intrinsics: Float[Tensor, "view 4"],
+    view: Int[Tensor, " pixel"],
+    column: Int[Tensor, " pixel"],
+    row: Int[Tensor, " pixel"],
+    supersample: int,
+    generator: torch.Generator | None,
+) -> Rays:
+    """``supersample`` squared rays of each pixel, one pixel after another, where :func:`parts_of_pixel` says."""
+    across, down = parts_of_pixel(len(view), supersample, generator, view.device)
+    column, row = (column[:, None] + across).reshape(-1), (row[:, None] + down).reshape(-1)
+    return pixel_rays(cam2world, intrinsics, view.repeat_interleave(supersample**2), column, row)
+
+
 def image_rays(cam2world: Float[Tensor, "4 4"], intrinsics: Float[Tensor, " 4"], height: int, width: int) -> Rays:
     """Rays of a whole image, row by row."""
     pixel = torch.arange(height * width, device=cam2world.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.march import march
 from rodin_models.field.occupancy import Occupancy, field_occupancy
-from rodin_models.field.rays import Rays, image_rays
+from rodin_models.field.rays import Rays, image_rays, parts_of_pixel
 from rodin_models.field.triplane import sample_table, to_table
 from rodin_models.field.volume import Pixels, render_samples
 
@@ -141,10 +141,9 @@ def render_image(
     if occupancy is None:
         occupancy = planes_occupancy(planes, decoder)
     parts = []
-    for part in range(supersample**2):
-        place = torch.tensor([part % supersample, part // supersample], device=intrinsics.device)
+    for place in torch.cat(parts_of_pixel(1, supersample, None, intrinsics.device)).t():
         # A ray that lies to the right of the centre is the central one of a camera whose own centre lies to the left.
-        moved = torch.cat((intrinsics[:2], intrinsics[2:] - ((place + 0.5) / supersample - 0.5)))
+        moved = torch.cat((intrinsics[:2], intrinsics[2:] - place))
         parts.append(_one_ray_a_pixel(field, cam2world, moved, height, width, samples, occupancy, background, chunk))
     if supersample == 1:
         return parts[0]

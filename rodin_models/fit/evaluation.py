@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
-from rodin_models.field.rays import pixel_rays
+from rodin_models.field.rays import area_rays
 from rodin_models.field.render import planes_occupancy, render_image, render_rays
 from rodin_models.fit.views import Views
 from rodin_models.image.metrics import psnr, psnr_masked, ssim
@@ -100,25 +100,19 @@ def glimpse_db(
     most_pixels: int = 8192,
 ) -> tuple[float, ...]:
     """PSNR over white of each view, about: of so many of its pixels, always the same, or of all if it has fewer."""
+    area = views.height * views.width
+    pixel = torch.randperm(area, generator=torch.Generator().manual_seed(0))[:most_pixels].to(planes.device)
+    column, row = pixel % views.width, pixel // views.width
     found = []
     for index in range(len(views)):
-        area = views.height * views.width
-        pixel = torch.randperm(area, generator=torch.Generator().manual_seed(0))[:most_pixels].to(planes.device)
-        part = (torch.arange(supersample, device=planes.device) + 0.5) / supersample - 0.5
-        across, down = part.repeat(supersample), part.repeat_interleave(supersample)
-        column, row = pixel % views.width, pixel // views.width
-        rays = pixel_rays(
-            views.cam2world[index : index + 1],
-            views.intrinsics[index : index + 1],
-            torch.zeros(len(pixel) * len(part) ** 2, dtype=torch.long, device=planes.device),
-            (column[:, None] + across).reshape(-1),
-            (row[:, None] + down).reshape(-1),
-        )
+        view = torch.full_like(pixel, index)
+        rays = area_rays(views.cam2world, views.intrinsics, view, column, row, supersample, None)
         seen = [
             render_rays(planes, decoder, rays.select(chosen), occupancy, samples).over(1.0)
             for chosen in torch.arange(len(rays.origins), device=planes.device).split(CHUNK)
         ]
         image = torch.cat(seen).reshape(len(pixel), -1, 3).mean(1).clamp(0, 1)
-        wrong = (image - views.over(index, 1.0).reshape(-1, 3)[pixel]).square().mean()
-        found.append(min(MOST_DB, float(-10 * torch.log10(wrong))))
+        truth = views.over(index, 1.0).reshape(-1, 3)[pixel]
+        image, truth = (rearrange(colours, "pixel rgb -> rgb 1 pixel") for colours in (image, truth))
+        found.append(float(psnr(image, truth).clamp(max=MOST_DB)))
     return tuple(found)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from rodin_models.field.rays import Rays, pixel_rays
+from rodin_models.field.rays import Rays, area_rays, pixel_rays
 from rodin_models.fit.hull import grid_pixels
 
 
@@ -99,26 +99,13 @@ class RayPool:
         area = self.views.height * self.views.width
         inside = pixel % area
         view, column, row = pixel // area, inside % self.views.width, inside // self.views.width
+        cameras = self.views.cam2world, self.views.intrinsics
         if supersample > 1:
-            across, down = parts_of_pixel(count, supersample, generator)
-            view = view.repeat_interleave(supersample**2)
-            column, row = ((a[:, None] + b).reshape(-1) for a, b in ((column, across), (row, down)))
-        rays = pixel_rays(self.views.cam2world, self.views.intrinsics, view, column, row)
+            rays = area_rays(*cameras, view, column, row, supersample, generator)
+        else:
+            rays = pixel_rays(*cameras, view, column, row)
         rgba = unit_range(self.views.rgba.reshape(-1, 4)[pixel])
         return rays, rgba[:, :3] * rgba[:, 3:], rgba[:, 3]
-
-
-def parts_of_pixel(
-    count: int, supersample: int, generator: torch.Generator
-) -> tuple[Float[Tensor, "{count} part"], Float[Tensor, "{count} part"]]:
-    """Places in ``count`` pixels, right and down from the centre in pixels: one at random in each of
-    ``supersample`` x ``supersample`` equal parts, row by row.
-    """
-    device = generator.device
-    part = torch.arange(supersample**2, device=device)
-    draws = torch.rand(2, count, len(part), generator=generator, device=device)
-    across, down = (torch.stack((part % supersample, part // supersample))[:, None] + draws) / supersample - 0.5
-    return across, down
 
 
 def unit_range(

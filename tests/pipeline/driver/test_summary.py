@@ -59,6 +59,9 @@ def test_steps_of_an_own_fit_follow_the_minutes():
     assert six == pytest.approx(config.own.steps, rel=0.02), "the preset's are those of six minutes"
     fewer = load_config(preset="captures", settings=[*alone, "fit.rays=1024"])
     assert 1.6 * two < own_steps(fewer, 2.0) < 2 * two, "all but what goes by texels"
+    fewest = load_config(preset="captures", settings=[*alone, "fit.rays=512"])
+    a, b, c = (1 / own_steps(each, 60.0) for each in (config, fewer, fewest))
+    assert a - b == pytest.approx(2 * (b - c), rel=1e-3), "a step's time goes by its rays, and something beside"
     finer = load_config(preset="captures", settings=[*alone, "planes.resolution=256"])
     assert 0.8 * two < own_steps(finer, 2.0) < two
     larger = load_config(preset="captures", settings=[*alone, "render.resolution=400"])
