@@ -147,7 +147,8 @@ def run_tasks(
                 now = time.monotonic()
                 board.update(graph.take_letters(last=not graph.pending), now)
                 for name in ended:
-                    board.ended(name, failed=isinstance(graph.results[name], TaskFailed), now=now)
+                    failed, node = isinstance(graph.results[name], TaskFailed), graph.ended_on.get(name, "")
+                    board.ended(name, failed=failed, now=now, node=node)
                 if on_loss is not None:
                     for line in deaths.lost(board, now, last=not graph.pending):
                         on_loss(line)
@@ -223,6 +224,8 @@ class _Graph:
         self.results = TaskResults()
         self.known_at: dict[str, float] = {}
         """When each task that ran was known to have ended."""
+        self.ended_on: dict[str, str] = {}
+        """Ray's id of the node where each task ended that works on a node of its own: one that holds a CPU."""
         self._tasks = {task.name: task for task in tasks}
         self.results |= {task.name: None for task in tasks if task.is_done}
         self._nodes = nodes
@@ -330,6 +333,8 @@ class _Graph:
             if ended.timing is not None:
                 self.results.timings[name] = ended.timing
                 self.known_at[name] = time.time()
+            if self._tasks[name].num_cpus:
+                self.ended_on[name] = ended.node
 
     def _settle_broken(self, name: str, reference: Any, error: Exception) -> None:
         """A worker boundary: whatever Ray raised concerns this task or one before it, and no other."""

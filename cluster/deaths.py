@@ -7,6 +7,7 @@ its log; asked for its nodes it answers nothing at all meanwhile. So the head's 
 import contextlib
 import socket
 import time
+from typing import Any
 
 import ray
 from ray.util.client import ray as client
@@ -28,6 +29,7 @@ class Deaths:
 
     def __init__(self) -> None:
         self._alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        self._told: set[str] = set()
         self._looked_at = self._heard_at = time.monotonic()
         # A client of a proxy (ray://) does not know the head's address, and loses its session with the proxy.
         self._head = None if client.is_connected() else str(ray.get_runtime_context().gcs_address)
@@ -49,9 +51,11 @@ class Deaths:
                 )
             return []
         self._heard_at = now
-        nodes = ray.nodes()
-        dead = [node for node in nodes if not node["Alive"] and node["NodeID"] in self._alive]
-        self._alive = {node["NodeID"] for node in nodes if node["Alive"]}
+        nodes = [node for node in ray.nodes() if node["NodeID"] not in self._told]
+        alive = {node["NodeID"] for node in nodes if node["Alive"]} - self._refusing(nodes, board, now)
+        dead = [node for node in nodes if node["NodeID"] in self._alive - alive]
+        self._told |= {node["NodeID"] for node in dead}
+        self._alive = alive
         return [
             f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) died: "
             + (f"{', '.join(again)} begin{'s' * (len(again) == 1)} again elsewhere" if again else "no task ran there")
@@ -59,10 +63,33 @@ class Deaths:
             for node, again in ((node, board.lost_with(node["NodeID"], now)) for node in dead)
         ]
 
+    def _refusing(self, nodes: list[dict[str, Any]], board: ProgressBoard, now: float) -> set[str]:
+        """Of the nodes that a task has left lately, those where nothing of Ray's listens any more: a short task can
+        have begun again and ended elsewhere before Ray itself knows of the death.
+        """
+        left = board.lately_left(now) if self._head is not None else ()
+        asked = [node for node in nodes if node["Alive"] and node["NodeID"] in left]
+        return {node["NodeID"] for node in asked if _refuses(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")}
+
 
 def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
     with contextlib.suppress(OSError):
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        _connect(address)
         return True
     return False
+
+
+def _refuses(address: str) -> bool:
+    """Whether the machine is there and says that nothing listens; one that does not answer leaves it open."""
+    try:
+        _connect(address)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()

@@ -148,6 +148,14 @@ class _TaskState:
     left: dict[str, float] = field(default_factory=dict)
     """Nodes that it was heard of on before, and since when it has been heard of on another one."""
 
+    def is_on(self, node: str, now: float) -> None:
+        if self.node not in ("", node):
+            self.left[self.node] = now
+        self.node = node
+
+    def has_lately_left(self, node: str, now: float) -> bool:
+        return node in self.left and now - self.left[node] < NODE_DEATH_KNOWN_S
+
 
 @dataclass
 class _StageState:
@@ -205,9 +213,8 @@ class ProgressBoard:
                 stage.metrics = letter.metrics
             if task.ended:
                 continue
-            if task.node not in ("", letter.node):
-                task.left[task.node] = now
-            task.running, task.node = True, letter.node
+            task.is_on(letter.node, now)
+            task.running = True
             done = 0.0
             if letter.done is not None:
                 task.total = letter.total
@@ -218,11 +225,13 @@ class ProgressBoard:
             task.done_before = found
             _note_change(stage, now)
 
-    def ended(self, name: str, *, failed: bool, now: float) -> None:
-        """A task came to its end; what a failed one has not done stays undone."""
+    def ended(self, name: str, *, failed: bool, now: float, node: str = "") -> None:
+        """A task came to its end, on a node if that is known; what a failed one has not done stays undone."""
         stage = self._stages[self._stage_of[name]]
         task = stage.tasks[name]
         stage.left -= not task.ended
+        if node:
+            task.is_on(node, now)  # where it began again, which a short one may never have told
         task.running, task.ended, task.failed = False, True, failed
         if not failed:
             stage.now_done(task, task.total)
@@ -231,16 +240,18 @@ class ProgressBoard:
             stage.done = sum(other.done for other in stage.tasks.values())  # without what rounding has left
             stage.ended_at = now
 
+    def lately_left(self, now: float) -> set[str]:
+        """Nodes of which a task told lately that it has begun again on another one."""
+        tasks = (task for stage in self._stages.values() for task in stage.tasks.values() if task.left)
+        return {node for task in tasks for node in task.left if task.has_lately_left(node, now)}
+
     def lost_with(self, node: str, now: float) -> tuple[str, ...]:
         """Names of the tasks that a dead node cut off, as far as they told: those under way there, and those that have
         begun again elsewhere, or even ended there, since it died, which is known later than its tasks are moved.
         """
         tasks = ((name, task) for stage in self._stages.values() for name, task in stage.tasks.items())
         return tuple(
-            name
-            for name, task in tasks
-            if (task.running and task.node == node)
-            or (node in task.left and now - task.left[node] < NODE_DEATH_KNOWN_S)
+            name for name, task in tasks if (task.running and task.node == node) or task.has_lately_left(node, now)
         )
 
     def moved(self, now: float) -> tuple[StageProgress, ...]:

@@ -40,7 +40,8 @@ if __name__ == "__main__":
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_node_that_dies_is_one_line_and_its_task_begins_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_before_the_end", [True, False])
+def test_a_node_that_dies_is_one_line_and_its_task_begins_again(tmp_path: Path, known_before_the_end: bool) -> None:
     mark, driver, said = tmp_path / "mark", tmp_path / "driver.py", tmp_path / "said"
     driver.write_text(DRIVER)
     with cluster() as nodes, nodes.node("--num-cpus=1") as first:
@@ -56,10 +57,12 @@ def test_a_node_that_dies_is_one_line_and_its_task_begins_again(tmp_path: Path) 
         wait_until(lambda: raylet(first))
         with nodes.node("--num-cpus=1") as second:
             wait_until(lambda: raylet(second))
+            if not known_before_the_end:
+                mark.with_name("mark.go").touch()
             kill_node(first)
-            wait_until(lambda: "died" in said.read_text(), process=started)
-            # Only now the task may end that began again.
-            mark.with_name("mark.go").touch()
+            if known_before_the_end:
+                wait_until(lambda: "died" in said.read_text(), process=started)
+                mark.with_name("mark.go").touch()
             out, _ = started.communicate(timeout=180.0)
     err = said.read_text()
     lines = err.splitlines()

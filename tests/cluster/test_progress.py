@@ -182,8 +182,18 @@ def test_a_dead_node_cut_off_what_ran_there_and_what_has_begun_again_since() -> 
     progress.ended("render/0", failed=False, now=4.0)
     assert progress.lost_with("a", now=5.0) == ("render/0", "render/1")
     assert progress.lost_with("b", now=5.0) == ()
+    assert progress.lately_left(now=5.0) == {"a"}
     # A task that moved long before lost nothing with this death.
     assert progress.lost_with("a", now=3.0 + NODE_DEATH_KNOWN_S) == ("render/1",)
+    assert progress.lately_left(now=3.0 + NODE_DEATH_KNOWN_S) == set()
+
+
+def test_a_dead_node_cut_off_what_has_ended_elsewhere_before_it_told_anything() -> None:
+    progress = board()
+    progress.update({name: letter(1.0, node="a") for name in ("render/0", "render/1")}, now=0.0)
+    progress.ended("render/0", failed=False, now=1.0, node="b")
+    progress.ended("render/1", failed=False, now=1.0, node="a")
+    assert progress.lost_with("a", now=2.0) == ("render/0",)
 
 
 def test_a_dead_node_is_known_however_often_its_task_has_moved_since() -> None:
