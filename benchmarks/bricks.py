@@ -1,6 +1,6 @@
 """A capture in the NeRF layout that is hard where planes are weak: studs, holes, thin rods, gloss, many small parts.
 
-    python -m benchmarks.bricks FOLDER [--train 90] [--test 10] [--side 200] [--samples 32]
+    python -m benchmarks.bricks FOLDER [--train 90] [--test 10] [--side 200] [--samples 128]
 
 A machine of toy bricks on a studded plate, made of boxes, cylinders and rings only: it needs no download.
 Cameras and pictures are those of :mod:`benchmarks.blender_capture`.
