@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contracts.rendering import Split
@@ -26,6 +25,7 @@ from rodin_models.image.attribute_classifier import (
     classifier_tree,
     fit_classifier,
 )
+from rodin_models.image.resize import at_side
 
 SIDE: Final = 64
 EPOCHS: Final = 16
@@ -87,6 +87,4 @@ def _facing(subject: Subject, avatar: int) -> Tensor:
         x, _, z = sample.record.camera.matrix()[:3, 3]
         if abs(np.degrees(np.arctan2(x, z))) <= FACING_DEG:
             pictures.append(rgb_tensor(sample, CPU))
-    size = (SIDE, SIDE)
-    small = [F.interpolate(p[None], size, mode="bicubic", align_corners=False, antialias=True) for p in pictures]
-    return torch.cat(small).clamp(0, 1).half()
+    return torch.stack([at_side(picture, SIDE) for picture in pictures]).half()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contracts.camera import Camera, sphere_rig
@@ -36,6 +35,7 @@ from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_images
 from rodin_models.image.refiner import refine
+from rodin_models.image.resize import at_side
 
 CPU = torch.device("cpu")
 FEWEST = 4
@@ -165,10 +165,7 @@ class Subject:
 
     def sized(self, image: Tensor) -> Tensor:
         """A picture (3, height, width) at :attr:`side`, antialiased."""
-        if image.shape[-1] == self.side:
-            return image
-        size = (self.side, self.side)
-        return F.interpolate(image[None], size, mode="bicubic", align_corners=False, antialias=True)[0].clamp(0, 1)
+        return at_side(image, self.side)
 
     def planes(self, avatar: int, level: Level = "planes") -> Tensor:
         """Fitted planes in float32."""

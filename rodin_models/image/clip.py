@@ -23,7 +23,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
-from rodin_models.image.likeness import Likeness, squared
+from rodin_models.image.likeness import Likeness
+from rodin_models.image.resize import squared
 from rodin_models.image.told import Told
 from rodin_models.seeding import initialised_from
 

@@ -11,10 +11,10 @@ expect (:mod:`rodin_models.diffusion.drawn`).
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rodin_models.image.resize import resized_square
 from rodin_models.ridge import fit_ridge
 
 SIDE = 32
@@ -91,16 +91,3 @@ class Likeness(nn.Module):
 def small(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side side"]:
     """Pictures as :class:`Likeness` sees them: square, padded with white, by areas."""
     return resized_square(rgb, SIDE)
-
-
-def resized_square(rgb: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 side side"]:
-    """Pictures padded with white to squares, of ``side`` pixels a side by areas."""
-    return F.interpolate(squared(rgb), (side, side), mode="area")
-
-
-def squared(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 longer longer"]:
-    """Pictures padded with white to squares, in their middle."""
-    height, width = rgb.shape[-2:]
-    side = max(height, width)
-    left, top = (side - width) // 2, (side - height) // 2
-    return F.pad(rgb, (left, side - width - left, top, side - height - top), value=1.0)

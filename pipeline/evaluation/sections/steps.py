@@ -26,6 +26,7 @@ from pipeline.stages.views import rgb_tensor
 from rodin_models.diffusion.process import Diffusion
 from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.image.refiner import enlarged, refine
+from rodin_models.image.resize import at_side
 
 PEOPLE: Final = 32
 """Most held-out people for the parts."""
@@ -120,7 +121,7 @@ def _of_refiner(subject: Subject, people: tuple[int, ...], judge: Judge, tally: 
             return refine(network, seen.to(device), latents.to(device))[:, :3].cpu()
 
         photographs = [rgb_tensor(sample, CPU) for sample in subject.photographs(avatar)[:REFINED_VIEWS]]
-        truths.append(torch.stack([_sized(picture, large) for picture in photographs]))
+        truths.append(torch.stack([at_side(picture, large) for picture in photographs]))
         ways["refiner"].append(subject.generated.pictures(f"refined/{name}", refined))
         small = subject.of_fit(avatar)[:REFINED_VIEWS]
         ways["bicubic"].append(enlarged(small, network.settings.scale).clamp(0, 1))
@@ -203,11 +204,3 @@ def _rows(subject: Subject, ways: dict[str, list[Tensor]], truths: list[Tensor],
         ]
         rows.append(Row(name=name, figures=tuple(figures)))
     return tuple(rows)
-
-
-def _sized(picture: Tensor, side: int) -> Tensor:
-    if picture.shape[-1] == side:
-        return picture
-    size = (side, side)
-    resized = torch.nn.functional.interpolate(picture[None], size, mode="bicubic", align_corners=False, antialias=True)
-    return resized[0].clamp(0, 1)

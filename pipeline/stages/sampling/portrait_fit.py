@@ -14,7 +14,7 @@ from rodin_models.diffusion.upsampler import UpsamplerModel
 from rodin_models.field.decoder import Decoder
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy, render_rays
-from rodin_models.image.likeness import resized_square
+from rodin_models.image.resize import resized_square
 
 SIDE = 96
 """Pixels a side that are compared: what texels by themselves can show of a picture, not only eigen-planes."""

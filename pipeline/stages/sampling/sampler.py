@@ -21,8 +21,8 @@ from rodin_models.diffusion.posterior import Evidence, most_probable
 from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
-from rodin_models.image.likeness import squared
 from rodin_models.image.refiner import Refiner, refine
+from rodin_models.image.resize import squared
 
 CPU = torch.device("cpu")
 NEUTRAL_TEXT = "a person"

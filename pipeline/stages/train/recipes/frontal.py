@@ -6,7 +6,6 @@ from threading import Lock
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.run.run import Run
@@ -18,6 +17,7 @@ from pipeline.stages.train.start import take_up
 from pipeline.stages.views import read_samples, rgb_tensor
 from rodin_models.diffusion.conditioning import ConditionSettings
 from rodin_models.diffusion.frontal import COLOURS, ExpectedPicture, FrontalModel, FrontalSettings, training_loss
+from rodin_models.image.resize import at_side
 
 CPU = torch.device("cpu")
 FITTED_PEOPLE = 1024
@@ -106,9 +106,7 @@ class FrontalRecipe(RowDiffusion):
             if avatar not in self._pictures:
                 side = self.run.config.frontal.side
                 rgb = rgb_tensor(read_samples(self.run, avatar, ("frontal",))[0], CPU)
-                if rgb.shape[-1] != side:
-                    rgb = F.interpolate(rgb[None], (side, side), mode="bicubic", antialias=True)[0].clamp(0, 1)
-                self._pictures[avatar] = (rgb * 255).round().byte()
+                self._pictures[avatar] = (at_side(rgb, side) * 255).round().byte()
                 while len(self._pictures) > KEPT_BYTES // self._pictures[avatar].numel():
                     self._pictures.popitem(last=False)
             picture = self._pictures[avatar]

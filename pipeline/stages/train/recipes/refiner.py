@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.config.run import RunConfig
@@ -25,6 +24,7 @@ from rodin_models.diffusion.upsampler import enlarge
 from rodin_models.field.occupancy import Occupancy
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.refiner import Refiner, RefinerSettings, training_loss
+from rodin_models.image.resize import at_side
 
 KEPT_IMAGES = 4096
 """Rendered images that a worker keeps: the same views come back."""
@@ -153,9 +153,7 @@ class RefinerRecipe:
         rgba = torch.from_numpy(sample.rgba.copy()).float().permute(2, 0, 1) / 255
         alpha = rgba[3:]
         image = torch.cat((rgba[:3] * alpha + 1 - alpha, alpha))
-        if image.shape[-1] != side:
-            image = F.interpolate(image[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0]
-        return image.clamp(0, 1)
+        return at_side(image.clamp(0, 1), side)
 
 
 def refiner_settings(config: RunConfig, latent_dim: int) -> RefinerSettings:
