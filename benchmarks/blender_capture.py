@@ -1,7 +1,7 @@
 """Captures in the NeRF layout of scenes that Blender makes: sky and lamp, cameras, files.
 
 Cameras stand on the upper half of a sphere; pictures have a transparent background. A picture of 200 pixels takes
-about a second of two cores. Needs bpy.
+two and a half seconds of two cores. Needs bpy.
 """
 
 import argparse
