@@ -225,7 +225,7 @@ class _Graph:
         self.known_at: dict[str, float] = {}
         """When each task that ran was known to have ended."""
         self.ended_on: dict[str, str] = {}
-        """Ray's id of the node where each task ended that works on a node of its own: one that holds a CPU."""
+        """Ray's id of the node where each task ended; empty where it works on others than its own."""
         self._tasks = {task.name: task for task in tasks}
         self.results |= {task.name: None for task in tasks if task.is_done}
         self._nodes = nodes
@@ -324,17 +324,17 @@ class _Graph:
             self._settle_broken(name, reference, error)
         else:
             failed = ended.value if isinstance(ended.value, TaskFailed) else None
-            # A group of workers fails by another node than that of the task, which holds no CPU.
-            fault = "" if failed is None or not self._tasks[name].num_cpus else failed.of_node
-            if fault and self.faults.leaves_another(self._tasks[name], ended.node, fault):
+            # A group of workers works and fails on other nodes than that of the task, which holds no CPU.
+            node = ended.node if self._tasks[name].num_cpus else ""
+            fault = failed.of_node if failed is not None and node else ""
+            if fault and self.faults.leaves_another(self._tasks[name], node, fault):
                 self._submit_again(name)
                 return
             self.results[name] = ended.value
             if ended.timing is not None:
                 self.results.timings[name] = ended.timing
                 self.known_at[name] = time.time()
-            if self._tasks[name].num_cpus:
-                self.ended_on[name] = ended.node
+            self.ended_on[name] = node
 
     def _settle_broken(self, name: str, reference: Any, error: Exception) -> None:
         """A worker boundary: whatever Ray raised concerns this task or one before it, and no other."""

@@ -4,7 +4,6 @@ A head that is gone takes its cluster with it. Ray's own way to tell is to end t
 its log; asked for its nodes it answers nothing at all meanwhile. So the head's port is tried before each question.
 """
 
-import contextlib
 import socket
 import time
 from typing import Any
@@ -29,7 +28,7 @@ class Deaths:
 
     def __init__(self) -> None:
         self._alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # told of already, whatever Ray still says of them
         self._looked_at = self._heard_at = time.monotonic()
         # A client of a proxy (ray://) does not know the head's address, and loses its session with the proxy.
         self._head = None if client.is_connected() else str(ray.get_runtime_context().gcs_address)
@@ -43,7 +42,7 @@ class Deaths:
         if now - self._looked_at < NODES_POLL_S and not last:
             return []
         self._looked_at = now
-        if self._head is not None and not _listens(self._head):
+        if self._head is not None and _failure(self._head) is not None:
             if now - self._heard_at > HEAD_GONE_S:
                 raise ResourceError(
                     f"the head of the Ray cluster at {self._head} is gone: start a cluster again, and the same "
@@ -65,31 +64,22 @@ class Deaths:
 
     def _refusing(self, nodes: list[dict[str, Any]], board: ProgressBoard, now: float) -> set[str]:
         """Of the nodes that a task has left lately, those where nothing of Ray's listens any more: a short task can
-        have begun again and ended elsewhere before Ray itself knows of the death.
+        have begun again and ended elsewhere before Ray itself knows of the death. A machine that does not even refuse
+        leaves it open.
         """
         left = board.lately_left(now) if self._head is not None else ()
         asked = [node for node in nodes if node["Alive"] and node["NodeID"] in left]
-        return {node["NodeID"] for node in asked if _refuses(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")}
+        failures = {
+            node["NodeID"]: _failure(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") for node in asked
+        }
+        return {node for node, failure in failures.items() if isinstance(failure, ConnectionRefusedError)}
 
 
-def _listens(address: str) -> bool:
-    with contextlib.suppress(OSError):
-        _connect(address)
-        return True
-    return False
-
-
-def _refuses(address: str) -> bool:
-    """Whether the machine is there and says that nothing listens; one that does not answer leaves it open."""
-    try:
-        _connect(address)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _connect(address: str) -> None:
+def _failure(address: str) -> OSError | None:
+    """Why nobody can be reached there; None where somebody listens."""
     host, _, port = address.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except OSError as error:
+        return error
+    return None

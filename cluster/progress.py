@@ -148,7 +148,7 @@ class _TaskState:
     left: dict[str, float] = field(default_factory=dict)
     """Nodes that it was heard of on before, and since when it has been heard of on another one."""
 
-    def is_on(self, node: str, now: float) -> None:
+    def heard_on(self, node: str, now: float) -> None:
         if self.node not in ("", node):
             self.left[self.node] = now
         self.node = node
@@ -213,7 +213,7 @@ class ProgressBoard:
                 stage.metrics = letter.metrics
             if task.ended:
                 continue
-            task.is_on(letter.node, now)
+            task.heard_on(letter.node, now)
             task.running = True
             done = 0.0
             if letter.done is not None:
@@ -231,7 +231,7 @@ class ProgressBoard:
         task = stage.tasks[name]
         stage.left -= not task.ended
         if node:
-            task.is_on(node, now)  # where it began again, which a short one may never have told
+            task.heard_on(node, now)  # where it began again, which a short one may never have told
         task.running, task.ended, task.failed = False, True, failed
         if not failed:
             stage.now_done(task, task.total)
