@@ -288,7 +288,12 @@ class GenerateConfig(Record):
     """Weight of guidance of the base model by its own early weights (``base.early_share``), at the same condition; 1 is
     none. Best with little or no other guidance."""
     edit_strength: float = Field(1.0, ge=0)
-    """Factor on the difference of text latents that an edit adds."""
+    """Factor on the difference of text latents that an edit adds, where the encoder knows no looks."""
+    looks_rounds: int = Field(3, ge=0, le=20)
+    """Where it does: how often a latent that is drawn for a text, or edited, is moved towards showing what the text
+    tells; 0 leaves it as it is drawn, and edits to ``edit_strength``."""
+    frontal_noise: float = Field(1.0, ge=0, le=1)
+    """Factor on the noise that each step of drawing a frontal picture adds: less is smoother, with less variety."""
     views: int = Field(48, ge=2)
     """Frames of a turntable."""
     image_side: int = Field(256, ge=16)

@@ -54,7 +54,7 @@ def attribute_judge(subject: Subject, tally: Tally) -> AttributeJudge:
     specs = subject.run.specs()
     seen = {avatar: attributes_of(specs[avatar]) for avatar in subject.training}
     words = {name: tuple(sorted({s[name] for s in seen.values() if name in s})) or (NONE,) for name in ATTRIBUTES}
-    folder = subject.fitted.folder.parent / f"classifier-{subject.planes_name(subject.training)}"
+    folder = subject.run.layout.evaluation / f"classifier-{subject.planes_name(subject.training)}"
     if exists(folder):
         tally.step(EPOCHS)
         return AttributeJudge(words, classifier_from_tree(load_state(fetched(folder))))

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Final, get_args
 
 from pipeline.contracts.conventions import SCHEMA_VERSION
-from pipeline.contracts.errors import ConfigError
+from pipeline.contracts.errors import ConfigError, DataError
 from pipeline.contracts.report.results import SECTIONS, Results, Section, SectionName
 from pipeline.evaluation.found import Found
 from pipeline.evaluation.subject import Subject, models_sha256
@@ -34,6 +34,8 @@ MEASURES: Final[dict[SectionName, str]] = {
     "steps": "pipeline.evaluation.sections.steps:measure_steps",
 }
 """By section: the function that measures it."""
+OF_PHOTOGRAPHS: Final[frozenset[SectionName]] = frozenset({"text"})
+"""Sections that compare with photographs alone, so that they can be measured on people who are not fitted."""
 Display = Callable[[str], AbstractContextManager[Callable[[float, float], None]]]
 """Opens the progress of a section by its name."""
 
@@ -67,6 +69,12 @@ def evaluate_models(
     subject = Subject(run, sampler, sha256, samples, lambda done, total: None)
     # What there is to compare with is found missing before anything is measured.
     num_training, num_held_out = len(subject.training), len(subject.held_out)
+    unfitted = [name for name in sections if name not in OF_PHOTOGRAPHS]
+    if unfitted and not subject.is_fitted:
+        raise DataError(
+            f"{layout.root} has no fitted avatars, with which {', '.join(unfitted)} compare: run rodin-pipe fit first, "
+            f"or measure --only {' '.join(sorted(OF_PHOTOGRAPHS))}"
+        )
     results: Results | None = None
     for name in sections:
         before = known.get(name)

@@ -82,24 +82,24 @@ class Subject:
 
     @cached_property
     def training(self) -> tuple[int, ...]:
-        """Fitted avatars that models may have learned from; raises ``DataError`` where there are too few."""
-        found = tuple(a for a in sorted(self._fitted) if not self.run.config.is_held_out(a))
+        """People that models may have learned from; raises ``DataError`` where there are too few."""
+        found = tuple(a for a in sorted(self._people) if not self.run.config.is_held_out(a))
         if len(found) < FEWEST:
             raise DataError(
-                f"{self.run.layout.root} has {len(found)} fitted avatars to compare with, and {FEWEST} are the least: "
-                "run rodin-pipe fit first"
+                f"{self.run.layout.root} has {len(found)} {self._known_by} avatars to compare with, and {FEWEST} are "
+                "the least: run rodin-pipe render and fit first"
             )
         return found
 
     @cached_property
     def held_out(self) -> tuple[int, ...]:
-        """Fitted avatars that nothing has learned from; raises ``DataError`` where there are less than two."""
-        found = tuple(a for a in sorted(self._fitted) if self.run.config.is_held_out(a))
+        """People that nothing has learned from; raises ``DataError`` where there are less than two."""
+        found = tuple(a for a in sorted(self._people) if self.run.config.is_held_out(a))
         if len(found) < 2:
             raise DataError(
-                f"{self.run.layout.root} has {len(found)} fitted held-out avatars, and 2 are the least to measure on: "
-                f"render and fit more than render.num_avatars {self.run.config.render.num_avatars}, or lower "
-                f"render.held_out_every {self.run.config.render.held_out_every}"
+                f"{self.run.layout.root} has {len(found)} {self._known_by} held-out avatars, and 2 are the least to "
+                f"measure on: render and fit more than render.num_avatars {self.run.config.render.num_avatars}, or "
+                f"lower render.held_out_every {self.run.config.render.held_out_every}"
             )
         return found
 
@@ -204,8 +204,8 @@ class Subject:
         return tuple(sample.record.camera for sample in self.photographs(avatar))
 
     def planes_name(self, avatars: Sequence[int]) -> str:
-        """A few letters that change with any of these avatars' planes."""
-        return digest(self._fitted, avatars)[:8]
+        """A few letters that change with any of these avatars' planes, or photographs where none are fitted."""
+        return digest(self._people, avatars)[:8]
 
     def refined(self, pictures: Tensor, latent: Tensor) -> Tensor:
         """Pictures (view, 4, side, side) through the refiner, at :attr:`side` again."""
@@ -290,6 +290,20 @@ class Subject:
         full, front = len(self.held_out), (self.frontal_camera(),)
         drawn = [self.sampler.latents(BATCH, None, self.generator(i, "latents")) for i in range(-(-num // BATCH))]
         return self.samples_of("noise", torch.cat(drawn)[:num], lambda i: self.rig(i) if i < full else front, tally)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its people have planes; without, there are photographs of them to compare with and no more."""
+        return bool(self._fitted)
+
+    @property
+    def _people(self) -> dict[int, str]:
+        """Hash of what is known of each avatar: its planes, or its photographs where no avatar has planes."""
+        return self._fitted or self.run.render_sources()
+
+    @property
+    def _known_by(self) -> str:
+        return "fitted" if self.is_fitted else "rendered"
 
     @cached_property
     def _fitted(self) -> dict[int, str]:

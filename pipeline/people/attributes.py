@@ -144,7 +144,7 @@ def draw_hair(
     grey = float(np.clip(ramp(age, 34, 74) * rng.uniform(0.55, 1.35) - 0.1, 0, 1))
     if not male and rng.random() < 0.4 * (1 - ramp(age, 60, 75)):
         grey *= 0.1
-    return HairSpec(
+    hair = HairSpec(
         style=cast(HairStyle, style),
         length=float(rng.random()),
         curl=curl,
@@ -154,6 +154,10 @@ def draw_hair(
         recession=loss,
         parting=float(rng.choice((-1, 1)) * rng.uniform(0.3, 0.8)) if rng.random() < 0.65 else 0.0,
     )
+    # Last, so that at chance 0 everybody's hair is what it was before there was this one.
+    if rng.random() < population.blond_hair and caucasian > 0.5 and not red:
+        return hair.model_copy(update={"melanin": float(rng.uniform(0.05, 0.28)), "redness": min(redness, 0.3)})
+    return hair
 
 
 def draw_facial_hair(rng: np.random.Generator, population: PopulationConfig, male: bool, age: float) -> FacialHairSpec:

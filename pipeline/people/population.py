@@ -340,6 +340,8 @@ class PopulationConfig(Record):
     hair_girls: GirlsHair = GirlsHair()
     red_hair: Probability = 0.12
     """Of those of mainly Caucasian ancestry."""
+    blond_hair: Probability = 0.0
+    """Of the same, where it is not red, above the few who are blond anyway."""
 
     facial_hair: Probability = 0.52
     """Of men of 18 and more."""

@@ -21,6 +21,15 @@ CAPTION_SHARE: Final = 0.25
 """Share of them that are captions, long or short, instead of free sentences."""
 UNKNOWN: Final = -100
 """Answer of an attribute that somebody does not have, which cross-entropies leave out."""
+PAIRS: Final = (
+    ("hair style", "hair colour"),
+    ("garment", "garment colour"),
+    ("hat", "hat colour"),
+    ("beard style", "hair colour"),
+)
+"""Attributes that change how each other looks."""
+FINER: Final = (("glasses", "glasses shape"), ("beard", "beard style"), ("hat", "hat colour"), ("age", "decade"))
+"""Attributes, and others that say more of the same."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,17 @@ class SentenceBank:
     """The words that are true of some of the people, by attribute."""
 
     def answers(self) -> npt.NDArray[np.int64]:
+        """:meth:`answers_of` the people."""
+        return self.answers_of(self.people)
+
+    def answers_of(self, specs: Iterable[AvatarSpec]) -> npt.NDArray[np.int64]:
         """(person, attribute): place of the true word in ``words``, or ``UNKNOWN``."""
-        return np.array([self._answers_of(spec) for spec in self.people], dtype=np.int64)
+        return np.array([self._answers_of(spec) for spec in specs], dtype=np.int64)
+
+    def places_of(self, couples: Iterable[tuple[str, str]]) -> tuple[int, ...]:
+        """Places in ``words`` of the attributes of each couple in turn, of such as both have words."""
+        place = {name: number for number, name in enumerate(self.words)}
+        return tuple(place[name] for couple in couples if set(couple) <= set(place) for name in couple)
 
     def looks_of(self, spec: AvatarSpec) -> npt.NDArray[np.float32]:
         """What somebody looks like, in numbers: 1 for each word that is true of them, and measures of 0 to 1."""

@@ -161,14 +161,16 @@ def sample(
     left_over: float = 1.0,
     early: BaseModel | None = None,
     autoguidance: float = 1.0,
+    noise: float = 1.0,
     on_step: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "batch plane channel side side"]:
     """``num_samples`` planes in their own units, one for each latent, or unconditional ones.
 
     ``predicted`` as in :meth:`BaseModel.forward`; of how a sample differs from it the share ``left_over`` is kept.
     Away from what an ``early`` state of the model makes of the same condition leads ``autoguidance``, the weight g in
-    early + g (full - early) (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"). Raises
-    ``ValueError`` where there are not as many latents.
+    early + g (full - early) (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"). ``noise``
+    as in :meth:`rodin_models.diffusion.process.Diffusion.sample`. Raises ``ValueError`` where there are not as many
+    latents.
     """
     if latents is not None and latents.shape[0] != num_samples:
         raise ValueError(f"{latents.shape[0]} latents for {num_samples} samples")
@@ -190,6 +192,7 @@ def sample(
             model.statistics.mean.device,
             centre,
             on_step,
+            noise=noise,
         )
         if centre is not None:
             planes = centre + left_over * (planes - centre)

@@ -195,9 +195,10 @@ def sample(
     num_steps: int,
     guidance: float,
     generator: torch.Generator,
+    noise: float = 1.0,
     on_step: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "batch 3 side side"]:
-    """Frontal pictures in [0, 1] over white, one for each latent."""
+    """Frontal pictures in [0, 1] over white, one for each latent; steps add ``noise`` times their noise."""
     pictures = sample_planes(
         model.plane,
         latents,
@@ -206,6 +207,7 @@ def sample(
         guidance=guidance,
         generator=generator,
         predicted=model.expected(latents)[:, None],
+        noise=noise,
         on_step=on_step,
     )
     return pictures[:, 0].clamp(0, 1)

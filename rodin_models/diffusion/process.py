@@ -287,9 +287,13 @@ class Diffusion:
         device: torch.device,
         centre: Float[Tensor, "batch *data"] | None = None,
         on_step: Callable[[], None] = lambda: None,
+        *,
+        noise: float = 1.0,
     ) -> Float[Tensor, "batch *data"]:
         """Samples of ``shape`` in ``num_steps`` calls of ``denoise``; x_0 is clipped around a ``centre``, 0 by default.
 
+        The noise that steps of DDIM with eta above 0 add is ``noise`` times what it should be (S_noise of Karras et
+        al. 2022): below 1 less of what the network cannot take away again is left, and less variety.
         ``on_step`` is called after each of them; what it raises ends the sampling. DDIM steps through T in equal
         strides, so for it ``num_steps`` must divide T. Raises ``ValueError`` where it does not, and for an unknown
         sampler.
@@ -301,6 +305,7 @@ class Diffusion:
             raise ValueError(f"num_steps {num_steps} must divide timesteps {self.settings.timesteps} for ddim")
         scheduler.set_timesteps(num_steps, device=device)
         extra = {"eta": self.settings.eta} if self.settings.sampler == "ddim" else {}
+        scaled = noise != 1 and extra.get("eta", 0.0) > 0
         x = normal(torch.empty(shape, device=device), generator)
         for timestep in scheduler.timesteps:
             step = timestep.long().expand(shape[0])
@@ -308,7 +313,8 @@ class Diffusion:
             if self.settings.clip is not None:
                 middle = 0.0 if centre is None else centre
                 x0 = middle + (x0 - middle).clamp(-self.settings.clip, self.settings.clip)
-            x = scheduler.step(x0, timestep, x, generator=generator, return_dict=False, **extra)[0]
+            added = {"variance_noise": noise * normal(x, generator)} if scaled else {"generator": generator}
+            x = scheduler.step(x0, timestep, x, return_dict=False, **added, **extra)[0]
             on_step()
         return x
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from rodin_models.image.augment import MIRROR_AND_ZOOM, Augmentation, augment
 from rodin_models.image.likeness import Likeness
+from rodin_models.image.looks import Looks, LooksSettings, Told
 from rodin_models.image.resize import squared
-from rodin_models.image.told import Told
 from rodin_models.seeding import initialised_from
 
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
@@ -73,6 +73,8 @@ class ClipSettings:
     """Tokens of a caption, start and end included; what is longer is cut before the end token."""
     likeness: int = 0
     """Principal components of frontal pictures that are the image latent in place of the contrastive one; 0: none."""
+    looks: LooksSettings | None = None
+    """What its texts tell and its latents show, where it learned that from sentences."""
     pretrained: str | None = None
     """A folder with config.json, model.safetensors and tokenizer.json, or a hub name."""
 
@@ -104,6 +106,8 @@ class Clip(nn.Module):
         """Reads attributes from text latents while training; no part of what is saved."""
         self.likeness: Likeness | None = None
         """Encodes images where there is one."""
+        self.looks: Looks | None = None
+        """Makes latents show what texts tell, where there is one."""
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
@@ -118,6 +122,11 @@ class Clip(nn.Module):
         """Give it the layer that reads attributes of so many answers each from text latents."""
         with initialised_from(generator):
             self.told = Told(self.dim, sizes)
+
+    def add_looks(self, settings: LooksSettings) -> None:
+        """Give it room for what texts tell and latents show."""
+        dim = self.dim if self.likeness is None else len(self.likeness.spread)
+        self.looks = Looks(settings, self.dim, dim).to(self.mean.device)
 
     def lock_image(self) -> None:
         """Let the text encoder alone learn (Zhai et al. 2022): image latents stay what they are."""
@@ -175,7 +184,7 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
 
     if settings.pretrained is not None:
         try:
-            return with_likeness(
+            return completed(
                 Clip(CLIPModel.from_pretrained(settings.pretrained, use_safetensors=True)), settings
             ).eval()
         except (OSError, ValueError) as error:
@@ -203,13 +212,15 @@ def build_clip(settings: ClipSettings, generator: torch.Generator) -> Clip:
     }
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.latent_dim)
     with initialised_from(generator):
-        return with_likeness(Clip(CLIPModel(config)), settings)
+        return completed(Clip(CLIPModel(config)), settings)
 
 
-def with_likeness(clip: Clip, settings: ClipSettings) -> Clip:
-    """The same CLIP, with room for likenesses where the settings ask for them."""
+def completed(clip: Clip, settings: ClipSettings) -> Clip:
+    """The same CLIP, with room for likenesses and looks where the settings ask for them."""
     if settings.likeness:
         clip.likeness = Likeness(settings.likeness, clip.dim)
+    if settings.looks is not None:
+        clip.add_looks(settings.looks)
     return clip
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from rodin_models.checkpoint import save_tensors, settings_from_dict
 from rodin_models.compact import KEPT_BELOW
-from rodin_models.image.clip import Clip, ClipSettings, with_likeness
+from rodin_models.image.clip import Clip, ClipSettings, completed
 from rodin_models.seeding import initialised_from
 
 _WEIGHTS, _RECORD, _TOKENIZER = "clip.safetensors", "clip.json", "tokenizer.json"
@@ -50,6 +50,7 @@ def save_clip(clip: Clip, tokenizer: Any, settings: ClipSettings, folder: Path, 
     sha256 = encoder_sha256(clip, tokenizer)
     save_tensors(weights, folder / _WEIGHTS)
     tokenizer.save(str(folder / _TOKENIZER))
+    settings = replace(settings, looks=None if clip.looks is None else clip.looks.settings)
     record = {"settings": asdict(settings), "architecture": _architecture(clip), "encoder_sha256": sha256}
     (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return sha256
@@ -87,7 +88,7 @@ def load_clip(folder: Path) -> tuple[Clip, Any, ClipSettings]:
                 )
             )
         settings = settings_from_dict(ClipSettings, record["settings"])
-        with_likeness(clip, settings).load_state_dict(weights)
+        completed(clip, settings).load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"the CLIP in {folder} is none that this version makes: {reason}; train it again") from error

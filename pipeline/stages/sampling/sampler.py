@@ -69,7 +69,7 @@ class Sampler:
 
     def latents(self, num: int, text: Tensor | None, generator: torch.Generator) -> Tensor:
         """``num`` image latents (num, latent), from noise or from one text latent (1, text latent)."""
-        settings = self.sampling.generate
+        settings, told = self.sampling.generate, text
         guidance = settings.text_guidance or settings.guidance
         if text is not None:
             text = text.expand(num, -1)
@@ -89,6 +89,8 @@ class Sampler:
         )
         statistics = self.latent.statistics
         drawn = statistics.denormalise(statistics.normalise(drawn) * settings.latent_spread)
+        if told is not None and self.clip.looks is not None:
+            drawn = self.clip.looks.moved(drawn, told, rounds=settings.looks_rounds)
         return drawn if self.clip.likeness is not None else torch.nn.functional.normalize(drawn, dim=-1)
 
     def warm_up(self) -> None:
@@ -108,7 +110,10 @@ class Sampler:
     def edited(self, latents: Tensor, edit: str) -> Tensor:
         """Image latents (num, latent) moved by what ``edit``, such as "with glasses", adds to a person."""
         source, target = encode_texts(self.clip, self.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {edit}"])
-        strength = self.sampling.generate.edit_strength
+        strength, rounds = self.sampling.generate.edit_strength, self.sampling.generate.looks_rounds
+        if self.clip.looks is not None and rounds:
+            shown: Tensor = self.clip.looks.moved(latents, target[None], source[None], rounds=rounds)
+            return shown
         if self.clip.likeness is not None:
             moved: Tensor = self.clip.likeness.edited(latents, source[None], target[None], strength)
             return moved
@@ -158,6 +163,7 @@ class Sampler:
             latents,
             num_steps=steps,
             guidance=settings.frontal_guidance,
+            noise=settings.frontal_noise,
             generator=generator,
             on_step=self._counted("frontal", steps * (part + 1), first=steps * part, of=steps * parts),
         )

@@ -1,6 +1,7 @@
 import pytest
 from support.commands import rodin_passes, rodin_refuses
 
+from pipeline.contracts.errors import DataError
 from pipeline.contracts.report.results import Results
 from pipeline.evaluation import attributes, evaluation
 from pipeline.evaluation.evaluation import chosen_sections, evaluate_models
@@ -78,6 +79,22 @@ def test_every_section_is_measured_once_and_its_pictures_are_not_made_again(eval
     assert {path: path.stat().st_mtime_ns for path in evaluated.layout.evaluation.rglob("*.png")} == pictures
     assert repeated.sections[0].tables == results.sections[0].tables, "from pictures that were kept, the same figures"
     assert repeated.sections[1:] == again.sections[1:]
+
+
+def test_people_who_are_not_fitted_are_compared_by_their_photographs(evaluated, tmp_path, monkeypatch):
+    bare = evaluated.copy_to(tmp_path / "run", "fit", settings=("render.held_out_every=3",))
+    models, display = ModelFolder.of_run(evaluated.run), Display()
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
+
+    def measure(*only):
+        return evaluate_models(bare.run, models, only=only, samples=2, display=display, echo=lambda line: None)
+
+    with pytest.raises(DataError, match=r"no fitted avatars, with which noise, faces compare.*--only text"):
+        measure("text", "faces", "noise")
+    assert not hasattr(display, "name"), "before anything is measured"
+    (section,) = measure("text").sections
+    assert section.name == "text" and all(bar.figure.n for bar in section.bars)
 
 
 def test_sections_are_known_by_name():

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -81,10 +82,14 @@ def test_the_nearest_training_avatar_of_one_is_itself(subject):
     assert Baselines.of(subject).nearest(subject.latents((3, 0))) == [3, 0]
 
 
-def test_a_run_without_fits_is_told_so(subject, tmp_path, evaluated):
+def test_a_run_without_fits_has_photographs_and_one_without_them_is_told_so(subject, tmp_path, evaluated):
     bare = evaluated.copy_to(tmp_path / "run", "fit", settings=("render.held_out_every=3",))
+    photographed = type(subject)(Run(bare.layout, bare.config), subject.sampler, "", 4, lambda done, total: None)
+    assert not photographed.is_fitted and subject.is_fitted
+    assert (photographed.training, photographed.held_out) == (subject.training, subject.held_out)
+    shutil.rmtree(bare.layout.root / "ledger" / "render")
     nothing = type(subject)(Run(bare.layout, bare.config), subject.sampler, "", 4, lambda done, total: None)
-    with pytest.raises(DataError, match="0 fitted avatars to compare with"):
+    with pytest.raises(DataError, match="0 rendered avatars to compare with"):
         _ = nothing.training
 
 

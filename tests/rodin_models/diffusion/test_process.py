@@ -156,6 +156,23 @@ def test_stochastic_ddim_samples_the_same_distribution_by_other_ways() -> None:
     assert not torch.allclose(samples, straight, atol=0.05)
 
 
+def test_less_noise_a_step_leaves_less_variance_and_the_same_mean() -> None:
+    diffusion = Diffusion(DiffusionSettings(eta=1.0))
+    oracle = gaussian_oracle(diffusion, mean=-0.3, std=0.5)
+
+    def drawn(noise: float) -> Tensor:
+        return diffusion.sample(oracle, (2000, 4), 100, seeded(0), torch.device("cpu"), noise=noise)
+
+    whole, less = drawn(1.0), drawn(0.9)
+    assert drawn(1 - 1e-7).allclose(whole, atol=1e-4), "the same noise by either way"
+    assert less.std() < 0.92 * whole.std() and less.mean().item() == pytest.approx(-0.3, abs=0.02)
+    assert (
+        Diffusion(DiffusionSettings(eta=0.0))
+        .sample(oracle, (3, 4), 10, seeded(0), torch.device("cpu"), noise=0.5)
+        .equal(Diffusion(DiffusionSettings(eta=0.0)).sample(oracle, (3, 4), 10, seeded(0), torch.device("cpu")))
+    )
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "dpm"])
 def test_one_step_of_pure_noise_is_the_prediction(sampler: str) -> None:
     settings = DiffusionSettings(prediction="x0", zero_terminal_snr=True, sampler=sampler)

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from pipeline.config.run import RunConfig
 from pipeline.contracts.errors import DataError
 from pipeline.people.caption import phrasings
-from pipeline.people.sentence_bank import EACH, sentence_bank
+from pipeline.people.sentence_bank import EACH, FINER, PAIRS, SentenceBank, sentence_bank
 from pipeline.run.run import Run
 from pipeline.run.start import started_from
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.train.recipe import Batch, Levels, Places, draw_rows, learnable, measured
 from pipeline.stages.views import read_one, rgb_tensor
-from rodin_models.diffusion.drawn import drawn_latents
 from rodin_models.image.augment import Augmentation
 from rodin_models.image.clip import (
     Clip,
@@ -33,14 +32,15 @@ from rodin_models.image.clip import (
 )
 from rodin_models.image.clip_file import save_clip
 from rodin_models.image.likeness import small
+from rodin_models.image.looks import LooksSettings
 
 CPU = torch.device("cpu")
 OVERSAMPLED = 2
 """Pictures are kept at this many times the side that the encoder sees, since augmentation zooms into them."""
 KEPT_BYTES = 512 * 2**20
 """Pictures that a worker keeps, made small: decoding them takes longer than a step of a small encoder."""
-TOLD_PEOPLE = 3000
-"""Most people who are drawn for sentences whom the way from texts to likenesses is fitted to."""
+TOLD_PEOPLE = 4000
+"""Most people who are drawn for sentences from whom looks are learned."""
 
 
 class ClipRecipe:
@@ -188,8 +188,8 @@ class ClipRecipe:
     def _fit_text(self, clip: Clip) -> dict[str, str]:
         """Give likenesses their way from the texts as they are encoded now; those of a given CLIP have theirs.
 
-        Where there are sentences about people who are drawn, it is the way to what their looks make one expect: they
-        are many, and know of every look.
+        Where there are sentences about people who are drawn, it goes by the looks that they tell: they are many, and
+        know of every look.
         """
         if clip.likeness is None or not self.trains:
             return {}
@@ -200,18 +200,18 @@ class ClipRecipe:
             explained = clip.likeness.fit_text(latents, self._encoded(clip, texts))
             return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
         specs, people = self.run.specs(), min(len(self.bank.people), TOLD_PEOPLE)
-        looks, drawn = (
-            torch.from_numpy(self.bank.looks(of)).to(latents)
-            for of in ([specs[avatar] for avatar in self.avatars], self.bank.people[:people])
+        clip.add_looks(looks_settings(self.bank))
+        assert clip.looks is not None
+        read = clip.looks.fit(
+            self._encoded(clip, self.bank.texts[: EACH * people]),
+            self.answers[:people].repeat_interleave(EACH, 0).to(clip.mean.device),
+            torch.cat((latents, clip.likeness.encode(frontals.flip(-1)))),
+            torch.from_numpy(self.bank.answers_of(specs[avatar] for avatar in self.avatars)).to(clip.mean.device),
+            clip.likeness.spread,
         )
-        both = torch.cat((latents, clip.likeness.encode(frontals.flip(-1))))
-        expected = drawn_latents(looks, both, drawn, clip.likeness.spread)
-        # Row, row + people, ...: a first sentence about each, then a second.
-        told = [text for number in range(EACH) for text in self.bank.texts[number : EACH * people : EACH]]
-        explained = clip.likeness.fit_text(expected.expected, self._encoded(clip, told))
         return {
-            "likeness": f"looks explain {expected.explained:.1%} of the variance of small frontal pictures of "
-            f"strangers, and sentences {explained:.1%} of what looks make of them"
+            "likeness": f"looks explain {read.explained:.1%} of the variance of small frontal pictures of strangers; "
+            f"latents leave {read.nats:.2f} nats of them open"
         }
 
     def _encoded(self, clip: Clip, texts: Sequence[str]) -> Tensor:
@@ -244,6 +244,12 @@ class ClipRecipe:
         model.picture = model.told = None
         notes = self._fit_text(model)
         return notes | {"encoder_sha256": save_clip(model, self.tokenizer, self.settings, folder)}
+
+
+def looks_settings(bank: SentenceBank) -> LooksSettings:
+    """Looks as sentences tell them."""
+    sizes = tuple(map(len, bank.words.values()))
+    return LooksSettings(sizes, bank.places_of(PAIRS), bank.places_of(FINER))
 
 
 def augmentation(config: RunConfig) -> Augmentation:
