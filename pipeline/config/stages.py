@@ -289,7 +289,7 @@ class GenerateConfig(Record):
     none. Best with little or no other guidance."""
     edit_strength: float = Field(1.0, ge=0)
     """Factor on the difference of text latents that an edit adds, where the encoder knows no looks."""
-    looks_rounds: int = Field(3, ge=0, le=20)
+    looks_rounds: int = Field(2, ge=0, le=20)
     """Where it does: how often a latent that is drawn for a text, or edited, is moved towards showing what the text
     tells; 0 leaves it as it is drawn, and edits to ``edit_strength``."""
     frontal_noise: float = Field(1.0, ge=0, le=1)
