@@ -33,6 +33,37 @@ class Ridge(NamedTuple):
     """Share of the targets' variance that ``unseen`` explains; may be negative."""
 
 
+class Regression(NamedTuple):
+    """A ridge regression in the units of its inputs and targets: (inputs - mean) @ weight + centre."""
+
+    weight: Tensor
+    """(input, target)."""
+    mean: Tensor
+    """(input,), of the inputs."""
+    centre: Tensor
+    """(target,), of the targets."""
+    left: Tensor
+    """(row, target), what a target is beside what all others make one expect of it."""
+    explained: float
+    """Share of the targets' variance that is explained of those left out; may be negative."""
+
+
+def regress(
+    inputs: Float64[Tensor, "n input"], targets: Float64[Tensor, "row target"], units: Float64[Tensor, "target"]
+) -> Regression:
+    """Fit targets to inputs: rows of the n inputs first, then of each again where there are more rows.
+
+    Inputs are standardised. ``units`` are what 1 of each target is worth: by errors so weighed the ridge is chosen,
+    since of principal components in units of their deviations most are hardly anything.
+    """
+    mean, deviation = inputs.mean(0), inputs.std(0, correction=0).clamp(min=1e-3)
+    z = ((inputs - mean) / deviation).repeat(len(targets) // len(inputs), 1)
+    centred = targets - targets.mean(0)
+    found = fit_ridge(z, centred * units, len(inputs))
+    weight = found.weight / deviation[:, None] / units
+    return Regression(weight, mean, targets.mean(0), centred - found.unseen / units, found.explained)
+
+
 def fit_ridge(z: Float64[Tensor, "row input"], targets: Float64[Tensor, "row target"], groups: int) -> Ridge:
     """Fit ``targets`` to standardised inputs ``z``, both of mean 0.
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rodin_models.ridge import fit_ridge
+from rodin_models.ridge import regress
 
 
 class DrawnLatents(NamedTuple):
@@ -36,14 +36,8 @@ def drawn_latents(
     """Fit latents to looks, and expect those of ``drawn`` people by theirs.
 
     Rows of ``latents`` are those of the n people, then those of their mirror images where there are some, in the same
-    order: a person looks the same in the mirror. ``units`` are what 1 of each coordinate is worth: by errors so weighed
-    the ridge is chosen, since of principal components in units of their deviations most are hardly anything.
+    order: a person looks the same in the mirror. ``units`` are what 1 of each coordinate is worth.
     """
-    n = len(looks)
-    mean, deviation = looks.double().mean(0), looks.double().std(0, correction=0).clamp(min=1e-3)
-    z = ((looks.double() - mean) / deviation).repeat(len(latents) // n, 1)
-    centre, worth = latents.double().mean(0), units.double()
-    found = fit_ridge(z, (latents.double() - centre) * worth, n)
-    expected = (drawn.double() - mean) / deviation @ found.weight / worth + centre
-    left = latents.double() - centre - found.unseen / worth
-    return DrawnLatents(expected.float(), left.float(), found.explained)
+    found = regress(looks.double(), latents.double(), units.double())
+    expected = (drawn.double() - found.mean) @ found.weight + found.centre
+    return DrawnLatents(expected.float(), found.left.float(), found.explained)

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from rodin_models.image.attribute_classifier import UNKNOWN
-from rodin_models.ridge import fit_ridge
+from rodin_models.ridge import regress
 
 SCALE = 10.0
 """Factor on unit latents, so that small weights can be sure of something."""
@@ -189,12 +189,9 @@ class Looks(nn.Module):
 
         looks = self._features(self._one_hot(seen)).double()
         known = looks.sum(0) >= FEWEST
-        mean, deviation = looks.mean(0), looks.std(0, correction=0).clamp(min=1e-3)
-        z = ((looks - mean) / deviation)[:, known].repeat(copies, 1)
-        centre, worth = latents.double().mean(0), units.double()
-        found = fit_ridge(z, (latents.double() - centre) * worth, people)
+        found = regress(looks[:, known], latents.double(), units.double())
         self.worth.zero_()
-        self.worth[known] = (found.weight / deviation[known, None] / worth).float()
+        self.worth[known] = found.weight.float()
         return Reading(found.explained, nats)
 
     def _split(self, answers: Tensor) -> tuple[Tensor, ...]:
