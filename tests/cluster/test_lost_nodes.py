@@ -21,8 +21,8 @@ from pipeline.contracts.naming import RunLayout
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-LONGER = ("fit.steps=800", "base.steps=120", "base.checkpoint_every=4")
-"""Long enough to be cut off on the way."""
+LONGER = ("fit.steps=800", "base.steps=800", "base.checkpoint_every=20")
+"""Long enough to be cut off on the way: a worker lives on for seconds after its node was killed."""
 
 
 @pytest.fixture(scope="module")
