@@ -1,7 +1,7 @@
 """Captions of an avatar: what can be seen and nothing else, in several phrasings."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.contracts.appearance import HairSpec
 from pipeline.contracts.avatar import AvatarSpec
@@ -69,8 +69,22 @@ GARMENTS: Final = {
     "polo": "polo shirt",
     "shirt": "collared shirt",
 }
+PATTERNS: Final = {"stripes": "striped ", "checks": "checked "}
 LONG_HAIR: Final = frozenset(("bob", "long straight", "wavy", "pigtails", "braids", "curly", "afro", "fringe"))
 """Still seen below a hat, and hangs over the ears."""
+
+
+class Said(NamedTuple):
+    """Words about somebody."""
+
+    words: str
+    named: frozenset[str]
+    """The attributes that they name, of those that :func:`pipeline.people.seen.told_of` knows."""
+
+
+def said(words: str, *named: str) -> Said:
+    """Words that name these attributes."""
+    return Said(words, frozenset(named))
 
 
 def described(spec: AvatarSpec) -> AvatarSpec:
@@ -89,7 +103,7 @@ def phrasings(spec: AvatarSpec) -> tuple[str, ...]:
 def captions_of(spec: AvatarSpec) -> tuple[str, ...]:
     """Sentences that say the same, such as 'an old woman with curly grey hair, wearing a red turtleneck, smiling'."""
     head, clothes, mood, person = _head(spec), listed(_worn(spec)), _mood(spec), _person(spec)
-    features = listed(head)
+    features = listed([part.words for part in head])
     with_head = f" with {features}" if head else ""
     and_head = f", with {features}" if head else ""
     tail = f", {mood}" if mood else ""
@@ -105,13 +119,26 @@ def captions_of(spec: AvatarSpec) -> tuple[str, ...]:
 
 def short_caption_of(spec: AvatarSpec) -> str:
     """A few words: the person and the most telling one or two features."""
-    features = _head(spec)
-    telling = features[:1]
+    telling = _telling(spec)
+    return with_article(_person(spec)) + (f" with {telling[0].words}" if telling else "")
+
+
+def captioned(spec: AvatarSpec, caption: str) -> Said:
+    """One of the phrasings of somebody's caption, and what it names."""
+    parts = _telling(spec) if caption == short_caption_of(spec) else _head(spec)
+    named = ["sex", "age", *(name for part in parts for name in part.named)]
+    named += ["hair style"] if _person(spec).startswith("bald ") else []
+    if caption != short_caption_of(spec):
+        also = {"pattern": spec.garment.pattern in PATTERNS, "hat": spec.hat is not None, "mood": bool(_mood(spec))}
+        named += ["garment", "garment colour", *(name for name, is_said in also.items() if is_said)]
+    return said(caption, *named)
+
+
+def _telling(spec: AvatarSpec) -> list[Said]:
+    """The most telling feature, where there is one."""
     if spec.hat is not None:
-        telling = [with_article(f"{spec.hat.colour_name} {spec.hat.style}")]
-    elif spec.glasses is not None and spec.seed % 2:
-        telling = ["glasses"]
-    return with_article(_person(spec)) + (f" with {telling[0]}" if telling else "")
+        return [said(with_article(f"{spec.hat.colour_name} {spec.hat.style}"), "hat")]
+    return [said("glasses", "glasses")] if spec.glasses is not None and spec.seed % 2 else _head(spec)[:1]
 
 
 def hair_colour_name(hair: HairSpec) -> str:
@@ -141,32 +168,32 @@ def _person(spec: AvatarSpec) -> str:
     return f"{bald}{age} {'man' if male else 'woman'}"
 
 
-def _head(spec: AvatarSpec) -> list[str]:
+def _head(spec: AvatarSpec) -> list[Said]:
     parts = []
     if spec.hair.style != "bald":
         colour = hair_colour_name(spec.hair)
         if spec.hat is None:
-            parts.append(HAIR[spec.hair.style].format(colour))
+            parts.append(said(HAIR[spec.hair.style].format(colour), "hair style", "hair colour"))
         elif spec.hair.style in LONG_HAIR:
-            parts.append(f"{colour} hair")
+            parts.append(said(f"{colour} hair", "hair colour"))
     if spec.facial_hair.style != "none":
-        parts.append(BEARDS[spec.facial_hair.style])
+        parts.append(said(BEARDS[spec.facial_hair.style], "beard"))
     if spec.skin.freckles > 0.35:
-        parts.append("freckles")
+        parts.append(said("freckles", "freckles"))
     if spec.glasses is not None:
-        parts.append(f"{spec.glasses.shape} glasses")
+        parts.append(said(f"{spec.glasses.shape} glasses", "glasses"))
     if spec.earrings is not None and spec.earrings.style != "stud" and ears_are_seen(spec):
-        parts.append(f"{spec.earrings.metal} {spec.earrings.style} earrings")
+        parts.append(said(f"{spec.earrings.metal} {spec.earrings.style} earrings", "earrings"))
     if spec.makeup is not None and spec.makeup.lips > 0.7:
-        parts.append("red lipstick")
+        parts.append(said("red lipstick", "lips"))
     return parts
 
 
 def _worn(spec: AvatarSpec) -> list[str]:
-    garment, patterns = spec.garment, {"stripes": "striped ", "checks": "checked "}
+    garment = spec.garment
     parts = [
         with_article(
-            f"{garment.colour_name} {patterns.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}"
+            f"{garment.colour_name} {PATTERNS.get(garment.pattern, '')}{GARMENTS.get(garment.style, garment.style)}"
         )
     ]
     if spec.hat is not None:
@@ -185,4 +212,4 @@ def listed(parts: Sequence[str]) -> str:
 
 def with_article(words: str) -> str:
     """Words behind "a" or "an"."""
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return f"{'an' if words[0] in 'aeiou8' or words.startswith(('11-', '18-')) else 'a'} {words}"

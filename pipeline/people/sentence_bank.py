@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.contracts.avatar import AvatarSpec
 from pipeline.contracts.randomness import generator_for, seed_for
-from pipeline.people.caption import phrasings
+from pipeline.people.caption import Said, captioned, phrasings
 from pipeline.people.draw import DEFAULT_POPULATION, draw_avatar
 from pipeline.people.population import PopulationConfig
 from pipeline.people.seen import measures_of, told_of
@@ -37,10 +37,19 @@ class SentenceBank:
     """People, sentences about them, and their looks."""
 
     people: tuple[AvatarSpec, ...]
-    texts: tuple[str, ...]
-    """``EACH`` about the first of the people, then about the second."""
+    said: tuple[Said, ...]
+    """``EACH`` sentences about the first of the people, then about the second."""
     words: dict[str, tuple[str, ...]]
     """The words that are true of some of the people, by attribute."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The sentences without what they name."""
+        return tuple(sentence.words for sentence in self.said)
+
+    def named(self) -> npt.NDArray[np.int64]:
+        """(sentence, attribute): 1 where it names the attribute, in the order of ``words``; 0 where not."""
+        return np.array([[name in sentence.named for name in self.words] for sentence in self.said], dtype=np.int64)
 
     def answers(self) -> npt.NDArray[np.int64]:
         """:meth:`answers_of` the people."""
@@ -78,16 +87,18 @@ def sentence_bank(run_seed: int, people: int, population: PopulationConfig = DEF
     names = dict.fromkeys(name for of in told for name in of)
     return SentenceBank(
         specs,
-        tuple(text for index, spec in enumerate(specs) for text in sentences_about(spec, seed, index, EACH)),
+        tuple(said for index, spec in enumerate(specs) for said in sentences_about(spec, seed, index, EACH)),
         {name: tuple(sorted({of[name] for of in told if name in of})) for name in names},
     )
 
 
-def sentences_about(spec: AvatarSpec, run_seed: int, index: int, count: int) -> tuple[str, ...]:
+def sentences_about(spec: AvatarSpec, run_seed: int, index: int, count: int) -> tuple[Said, ...]:
     """``count`` sentences about avatar ``index`` of a run: captions now and then, free ones else."""
     rng = generator_for(run_seed, index, "sentences")
     captions = phrasings(spec)
     return tuple(
-        captions[int(rng.integers(len(captions)))] if rng.random() < CAPTION_SHARE else free_sentence(spec, rng)
+        captioned(spec, captions[int(rng.integers(len(captions)))])
+        if rng.random() < CAPTION_SHARE
+        else free_sentence(spec, rng)
         for _ in range(count)
     )

@@ -49,7 +49,7 @@ def encode_avatars(item: WorkItem, progress: Progress) -> StageReport:
             mirrored.append(encode_images(clip, pictures.flip(-1)).cpu())
         text.append(encode_texts(clip, tokenizer, [sample.record.caption for sample in samples]).cpu())
         for avatar in avatars[first : first + BATCH] if told else ():
-            spoken = sentences_about(specs[avatar], config.seed, avatar, told)
+            spoken = [said.words for said in sentences_about(specs[avatar], config.seed, avatar, told)]
             sentences.append(encode_texts(clip, tokenizer, spoken).cpu())
         progress(min(first + BATCH, len(avatars)), len(avatars))
     staged = empty_folder(layout.work / "latents")

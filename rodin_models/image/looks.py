@@ -1,10 +1,11 @@
 """Looks: what a text tells of somebody, what a latent shows, and latents that are moved until they show it.
 
 Looks are answers to a few attributes: hair colour, garment, glasses ... :class:`Told` is the loss by which a text
-encoder learns to tell them. :class:`Looks` reads the answers' chances from text latents and from image latents by
-linear layers, and knows by a ridge regression how a latent changes with them:
+encoder learns to tell them. :class:`Looks` reads from text latents, by linear layers, the answers' chances and which of
+the attributes are named (*a woman* makes a beard unlikely and does not name it; *without glasses* does), reads the
+chances from image latents too, and knows by a ridge regression how a latent changes with them:
 
-    latent' = latent + (f(wanted) - f(shown)) W,    wanted: as told where a text tells something, else as shown before.
+    latent' = latent + (f(wanted) - f(shown)) W,    wanted: as told where a text names something, else as shown before.
 
 f are the chances of all answers and, for pairs of attributes, their products: grey is another change to long hair than
 to short. Ridge and reading are both blurred, so a latent is moved again until it shows what is wanted; what it showed
@@ -25,12 +26,6 @@ from rodin_models.ridge import regress
 
 SCALE = 10.0
 """Factor on unit latents, so that small weights can be sure of something."""
-LEAST_CHANCE: Final = 0.6
-"""Of the likeliest answer, for an attribute to be told."""
-LEAST_NATS: Final = 0.3
-"""By which its chances differ from those without the text (Kullback-Leibler divergence)."""
-LEAST_SHARE: Final = 0.4
-"""Of the largest such difference, for what an edit tells: glasses are no less likely on a woman, but not asked for."""
 PENALTIES: Final = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Weights of squared coefficients that are tried for reading latents."""
 TEXT_PENALTY: Final = 1e-4
@@ -93,7 +88,8 @@ class Reading(NamedTuple):
 class Looks(nn.Module):
     """Reads looks from texts and image latents, and moves latents by them; zero until fitted or loaded."""
 
-    usual: Tensor
+    named_weight: Tensor
+    named_bias: Tensor
     text_weight: Tensor
     text_bias: Tensor
     latent_weight: Tensor
@@ -104,7 +100,8 @@ class Looks(nn.Module):
         super().__init__()
         self.settings = settings
         answers = sum(settings.sizes)
-        self.register_buffer("usual", torch.zeros(answers))
+        self.register_buffer("named_weight", torch.zeros(text_dim, len(settings.sizes)))
+        self.register_buffer("named_bias", torch.zeros(len(settings.sizes)))
         self.register_buffer("text_weight", torch.zeros(text_dim, answers))
         self.register_buffer("text_bias", torch.zeros(answers))
         self.register_buffer("latent_weight", torch.zeros(latent_dim, answers))
@@ -119,20 +116,9 @@ class Looks(nn.Module):
         """The same by image latents."""
         return self._chances(latents @ self.latent_weight + self.latent_bias)
 
-    def told(self, texts: Float[Tensor, "b d"], source: Float[Tensor, "#b d"] | None) -> Bool[Tensor, "b answers"]:
-        """Answers of which attributes ``texts`` tell: those that they make likely and that were not so before.
-
-        Before is what people usually look like; where there is a ``source`` text it is what that makes likely, and
-        attributes that hardly change beside another are not told.
-        """
-        chances = self.of_texts(texts)
-        before = self.usual[None] if source is None else self.of_texts(source)
-        each = chances * (chances.clamp(min=1e-9) / before.clamp(min=1e-4)).log()
-        nats = torch.stack([of.sum(1) for of in self._split(each)], 1)
-        likely = torch.stack([of.amax(1) for of in self._split(chances)], 1)
-        told = (likely > LEAST_CHANCE) & (nats > LEAST_NATS)
-        if source is not None:
-            told &= nats >= LEAST_SHARE * nats.amax(1, keepdim=True)
+    def told(self, texts: Float[Tensor, "b d"]) -> Bool[Tensor, "b answers"]:
+        """Answers of which attributes ``texts`` tell: those that they name, and what else they say of the same."""
+        told = texts @ self.named_weight + self.named_bias > 0
         for coarse, fine in _couples(self.settings.finer):
             either = told[:, coarse] | told[:, fine]
             told[:, coarse] = told[:, fine] = either
@@ -140,16 +126,10 @@ class Looks(nn.Module):
         return told.repeat_interleave(sizes, dim=1)
 
     def moved(
-        self,
-        latents: Float[Tensor, "b k"],
-        texts: Float[Tensor, "#b d"],
-        source: Float[Tensor, "#b d"] | None = None,
-        *,
-        rounds: int,
+        self, latents: Float[Tensor, "b k"], texts: Float[Tensor, "#b d"], *, rounds: int
     ) -> Float[Tensor, "b k"]:
-        """Latents that show what ``texts`` tell, beside a ``source`` for an edit, and else what they showed before."""
-        told = self.told(texts, source)
-        wanted = self._features(torch.where(told, self.of_texts(texts), self.of_latents(latents)))
+        """Latents that show what ``texts`` tell, and else what they showed before."""
+        wanted = self._features(torch.where(self.told(texts), self.of_texts(texts), self.of_latents(latents)))
         for _ in range(rounds):
             latents = latents + (wanted - self._features(self.of_latents(latents))) @ self.worth
         return latents
@@ -159,31 +139,37 @@ class Looks(nn.Module):
         self,
         texts: Float[Tensor, "text d"],
         told: Int[Tensor, "text attribute"],
+        named: Int[Tensor, "text attribute"],
         latents: Float[Tensor, "rows k"],
         seen: Int[Tensor, "n attribute"],
         units: Float[Tensor, "k"],
     ) -> Reading:
-        """Fit to sentences with the answers that are ``told``, and to people's latents with the answers ``seen``.
+        """Fit to sentences of people with the answers ``told``, and to people's latents with the answers ``seen``.
+
+        ``named`` is 1 where a sentence names an attribute, and 0 where it leaves open what the answer is.
 
         Rows of ``latents`` are those of the n people, then those of their mirror images where there are some: a person
         looks the same in the mirror. ``units`` are what 1 of each coordinate is worth, by which errors are weighed.
         Answers may be ``UNKNOWN``.
         """
-        self.usual.copy_(torch.cat([of.sum(0) / of.sum().clamp(min=1) for of in self._split(self._one_hot(told))]))
-        weight, bias = self._fitted(texts, told, TEXT_PENALTY)
+        weight, bias = _fitted(texts, told, self.settings.sizes, TEXT_PENALTY)
         self.text_weight.copy_(weight)
         self.text_bias.copy_(bias)
+        # By how much the second of two answers is the likelier.
+        weight, bias = _fitted(texts, named, [2] * len(self.settings.sizes), TEXT_PENALTY)
+        self.named_weight.copy_(weight[:, 1::2] - weight[:, ::2])
+        self.named_bias.copy_(bias[1::2] - bias[::2])
 
         people, copies = len(seen), len(latents) // len(seen)
         left_out = (torch.arange(people, device=seen.device) % LEFT_OUT == LEFT_OUT - 1).repeat(copies)
         answers = seen.repeat(copies, 1)
         tried = []
         for penalty in PENALTIES:
-            weight, bias = self._fitted(latents[~left_out], answers[~left_out], penalty)
+            weight, bias = _fitted(latents[~left_out], answers[~left_out], self.settings.sizes, penalty)
             logits = self._split(latents[left_out] @ weight + bias)
             tried.append((float(_nats(logits, answers[left_out])) / max(1, int(left_out.sum())), penalty))
         nats, penalty = min(tried)
-        weight, bias = self._fitted(latents, answers, penalty)
+        weight, bias = _fitted(latents, answers, self.settings.sizes, penalty)
         self.latent_weight.copy_(weight)
         self.latent_bias.copy_(bias)
 
@@ -215,24 +201,26 @@ class Looks(nn.Module):
             hot.append(F.one_hot(column.clamp(min=0), size).float() * (column != UNKNOWN)[:, None])
         return torch.cat(hot, 1)
 
-    def _fitted(self, inputs: Tensor, answers: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the logistic regression of answers on ``inputs``, standardised within."""
-        mean, deviation = inputs.mean(0), inputs.std(0, correction=0).clamp(min=1e-6)
-        z = (inputs - mean) / deviation
-        with torch.enable_grad():
-            weight = torch.zeros(inputs.shape[1], sum(self.settings.sizes), device=inputs.device, requires_grad=True)
-            bias = torch.zeros(weight.shape[1], device=inputs.device, requires_grad=True)
-            optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
 
-            def loss() -> Tensor:
-                optimiser.zero_grad()
-                total = _nats(self._split(z @ weight + bias), answers) / len(z) + penalty * weight.square().sum()
-                total.backward()
-                return total.detach()
+def _fitted(inputs: Tensor, answers: Tensor, sizes: Sequence[int], penalty: float) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the logistic regression of answers on ``inputs``, standardised within."""
+    mean, deviation = inputs.mean(0), inputs.std(0, correction=0).clamp(min=1e-6)
+    z = (inputs - mean) / deviation
+    with torch.enable_grad():
+        weight = torch.zeros(inputs.shape[1], sum(sizes), device=inputs.device, requires_grad=True)
+        bias = torch.zeros(weight.shape[1], device=inputs.device, requires_grad=True)
+        optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
 
-            optimiser.step(loss)
-        weight, bias = weight.detach() / deviation[:, None], bias.detach()
-        return weight, bias - mean @ weight
+        def loss() -> Tensor:
+            optimiser.zero_grad()
+            logits = (z @ weight + bias).split(list(sizes), dim=1)
+            total = _nats(logits, answers) / len(z) + penalty * weight.square().sum()
+            total.backward()
+            return total.detach()
+
+        optimiser.step(loss)
+    weight, bias = weight.detach() / deviation[:, None], bias.detach()
+    return weight, bias - mean @ weight
 
 
 def _couples(numbers: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -112,7 +112,7 @@ class Sampler:
         source, target = encode_texts(self.clip, self.tokenizer, [NEUTRAL_TEXT, f"{NEUTRAL_TEXT} {edit}"])
         strength, rounds = self.sampling.generate.edit_strength, self.sampling.generate.looks_rounds
         if self.clip.looks is not None and rounds:
-            shown: Tensor = self.clip.looks.moved(latents, target[None], source[None], rounds=rounds)
+            shown: Tensor = self.clip.looks.moved(latents, target[None], rounds=rounds)
             return shown
         if self.clip.likeness is not None:
             moved: Tensor = self.clip.likeness.edited(latents, source[None], target[None], strength)

@@ -92,11 +92,12 @@ def people(num: int, seed: int) -> tuple[Tensor, Tensor]:
 def fitted() -> tuple[Looks, Reading]:
     """Looks of 600 people and of 2000 sentences, each of which leaves two of three attributes open."""
     told, _ = people(2000, 3)
-    named = torch.where(torch.rand(told.shape, generator=seeded(4)) < 0.33, told, torch.full_like(told, UNKNOWN))
+    is_named = torch.rand(told.shape, generator=seeded(4)) < 0.33
+    named = torch.where(is_named, told, torch.full_like(told, UNKNOWN))
     seen, rest = people(600, 5)
     looks = Looks(SETTINGS, TEXT, LATENT)
     both = torch.cat((latents(seen, rest), latents(seen, -rest)))
-    return looks, looks.fit(texts(named), told, both, seen, torch.ones(LATENT))
+    return looks, looks.fit(texts(named), told, is_named.long(), both, seen, torch.ones(LATENT))
 
 
 def test_a_latent_is_moved_to_that_of_somebody_who_looks_as_a_text_tells() -> None:
@@ -110,7 +111,7 @@ def test_a_latent_is_moved_to_that_of_somebody_who_looks_as_a_text_tells() -> No
     named = torch.full_like(wanted, UNKNOWN)
     named[:, COLOUR] = wanted[:, COLOUR]
     before, truth = latents(seen, rest), latents(wanted, rest)
-    tells = looks.told(texts(named), None)
+    tells = looks.told(texts(named))
     assert tells[:, :3].all() and not tells[:, 3:5].any() and tells[:, 5:].all(), "a shade is told with its colour"
     away = (before - truth).norm()
     once, often = (looks.moved(before, texts(named), rounds=rounds) for rounds in (1, 4))
@@ -120,16 +121,29 @@ def test_a_latent_is_moved_to_that_of_somebody_who_looks_as_a_text_tells() -> No
     assert looks.moved(before, texts(named), rounds=0).equal(before)
 
 
-def test_an_edit_changes_what_it_tells_beside_its_source_and_a_text_that_tells_nothing_changes_nothing() -> None:
+def test_a_text_tells_what_it_names_and_one_that_names_nothing_changes_nothing() -> None:
     looks, _ = fitted()
     seen, rest = people(20, 7)
-    source = torch.tensor([[2, 0, UNKNOWN]])
-    target = torch.tensor([[2, 1, UNKNOWN]])
-    told = looks.told(texts(target), texts(source))
-    assert told[0, 3:5].all() and not told[0, :3].any() and not told[0, 5:].any(), "the colour is that of the source"
+    told = looks.told(texts(torch.tensor([[UNKNOWN, 1, UNKNOWN]])))
+    assert told[0, 3:5].all() and not told[0, :3].any() and not told[0, 5:].any()
     nothing = texts(torch.full((1, 3), UNKNOWN))
-    assert not looks.told(nothing, None).any() and not looks.told(texts(source), texts(source)).any()
+    assert not looks.told(nothing).any()
     assert looks.moved(latents(seen, rest), nothing, rounds=3).allclose(latents(seen, rest), atol=1e-5)
+
+
+def test_what_is_likely_is_not_told_and_what_is_named_is_told_though_it_be_usual() -> None:
+    """Half of the sentences name a style that nearly everybody has; the others leave it open."""
+    seen, rest = people(800, 9)
+    seen[:, STYLE] = 0
+    seen[::10, STYLE] = 1
+    is_named = torch.zeros_like(seen)
+    is_named[::2, STYLE] = 1
+    sentences = texts(torch.where(is_named.bool(), seen, torch.full_like(seen, UNKNOWN)))
+    looks = Looks(SETTINGS, TEXT, LATENT)
+    looks.fit(sentences, seen, is_named, latents(seen, rest), seen, torch.ones(LATENT))
+    style = slice(3, 5)
+    assert (looks.of_texts(sentences)[1::2, style].amax(1) > 0.8).all(), "it is likely unsaid"
+    assert not looks.told(sentences)[1::2].any() and looks.told(sentences)[::2, style].all()
 
 
 def test_answers_that_nobody_knows_are_left_out_and_chances_add_up() -> None:
@@ -137,8 +151,8 @@ def test_answers_that_nobody_knows_are_left_out_and_chances_add_up() -> None:
     hidden = seen.clone()
     hidden[::2, SHADE] = UNKNOWN
     looks = Looks(SETTINGS, TEXT, LATENT)
-    looks.fit(texts(seen), hidden, latents(seen, rest), hidden, torch.ones(LATENT))
-    for chances in (looks.of_texts(texts(seen)), looks.of_latents(latents(seen, rest)), looks.usual[None]):
+    looks.fit(texts(seen), hidden, (hidden != UNKNOWN).long(), latents(seen, rest), hidden, torch.ones(LATENT))
+    for chances in (looks.of_texts(texts(seen)), looks.of_latents(latents(seen, rest))):
         torch.testing.assert_close(
             torch.stack([of.sum(1) for of in chances.split((3, 2, 2), 1)]).unique().mean(), torch.tensor(1.0)
         )

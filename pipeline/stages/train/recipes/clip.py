@@ -79,7 +79,11 @@ class ClipRecipe:
         strange = self.captions[len(learned) :]
         self.held_out_tokens = tokenize(self.tokenizer, strange) if strange else self.tokens[:0]
         self.sentence_tokens = tokenize(self.tokenizer, self.bank.texts) if self.bank else self.tokens[:0]
-        self.answers = torch.from_numpy(self.bank.answers()) if self.bank else self.tokens[:0]
+        self.answers, self.named = (
+            (torch.from_numpy(self.bank.answers()).repeat_interleave(EACH, 0), torch.from_numpy(self.bank.named()))
+            if self.bank
+            else (self.tokens[:0], self.tokens[:0])
+        )
         self._kept: dict[tuple[int, int], Tensor] = {}
         self._lock = Lock()
 
@@ -112,9 +116,10 @@ class ClipRecipe:
         return clip
 
     def _add_told(self, clip: Clip, generator: torch.Generator) -> None:
-        """The layer that reads what sentences tell, where there are some."""
+        """The layer that reads what sentences tell and what they name, where there are some."""
         if self.bank is not None:
-            clip.add_told([len(words) for words in self.bank.words.values()], generator)
+            sizes = [len(words) for words in self.bank.words.values()]
+            clip.add_told([*sizes, *[2] * len(sizes)], generator)
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows, views and captions, and a sentence beside each where there are some; the frontal view is the last."""
@@ -157,7 +162,7 @@ class ClipRecipe:
         if self.bank is not None:
             sentences = torch.from_numpy(places[:, 3])
             batch["sentences"] = self.sentence_tokens[sentences]
-            batch["answers"] = self.answers[sentences // EACH]
+            batch["answers"] = torch.cat((self.answers[sentences], self.named[sentences]), 1)
         return batch
 
     def _picture(self, row: int, view: int) -> Tensor:
@@ -199,12 +204,13 @@ class ClipRecipe:
             texts = [self.captions[first] for first in self.first[: len(self.avatars)]]
             explained = clip.likeness.fit_text(latents, self._encoded(clip, texts))
             return {"likeness": f"texts explain {explained:.1%} of the variance of small frontal pictures of strangers"}
-        specs, people = self.run.specs(), min(len(self.bank.people), TOLD_PEOPLE)
+        specs, most = self.run.specs(), EACH * TOLD_PEOPLE
         clip.add_looks(looks_settings(self.bank))
         assert clip.looks is not None
         read = clip.looks.fit(
-            self._encoded(clip, self.bank.texts[: EACH * people]),
-            self.answers[:people].repeat_interleave(EACH, 0).to(clip.mean.device),
+            self._encoded(clip, self.bank.texts[:most]),
+            self.answers[:most].to(clip.mean.device),
+            self.named[:most].to(clip.mean.device),
             torch.cat((latents, clip.likeness.encode(frontals.flip(-1)))),
             torch.from_numpy(self.bank.answers_of(specs[avatar] for avatar in self.avatars)).to(clip.mean.device),
             clip.likeness.spread,

@@ -24,7 +24,8 @@ def sampler(made):
     way = 20 * (striped - plain) / (striped - plain).norm() ** 2
     looks.text_weight[:, 1] = way
     looks.text_bias[1] = -way @ (plain + striped) / 2
-    looks.usual[:] = 0.5
+    looks.named_weight[:, 0] = way
+    looks.named_bias[0] = looks.text_bias[1]
     looks.latent_weight[0, 1] = 20.0
     looks.worth[1, 0] = 0.5
     return sampler
