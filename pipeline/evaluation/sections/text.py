@@ -4,6 +4,8 @@ Judged by a classifier of attributes (:mod:`pipeline.evaluation.attributes`), wh
 people is the most that can be seen of any avatar.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -18,7 +20,7 @@ from pipeline.evaluation.found import Found
 from pipeline.evaluation.sheet import published_sheet
 from pipeline.evaluation.subject import Subject, Tally
 from pipeline.people.caption import captions_of
-from pipeline.people.seen import ATTRIBUTES, attributes_of
+from pipeline.people.seen import ATTRIBUTES, NONE, attributes_of
 from pipeline.people.seen import named_in_captions as named_in
 from rodin_models.image.clip import encode_texts
 
@@ -46,13 +48,25 @@ EDITS: Final = (
     Edit("wearing a blue beanie", "hat", "beanie", HAIR),
     Edit("with long straight brown hair", "hair style", "long straight", ("hair colour", "hat")),
     Edit("wearing a green jumper", "garment colour", "green"),
+    Edit("without glasses", "glasses", NONE),
+    Edit("without a beard", "beard", NONE),
 )
 
 
-def edits_for(spec: AvatarSpec) -> list[Edit]:
+FEWEST: Final = 5
+"""Training people who must show what an edit asks for: a classifier that has seen fewer cannot say that it came."""
+
+
+def edits_for(spec: AvatarSpec, edits: Sequence[Edit] = EDITS) -> list[Edit]:
     """Those that would change something that is seen of a person."""
     seen = attributes_of(spec)
-    return [edit for edit in EDITS if seen.get(edit.attribute, edit.wanted) != edit.wanted]
+    return [edit for edit in edits if seen.get(edit.attribute, edit.wanted) != edit.wanted]
+
+
+def judged_edits(training: Iterable[AvatarSpec]) -> list[Edit]:
+    """Those whose outcome a classifier can know that learned from these people; all where it can know none."""
+    shown = Counter(answer for spec in training for answer in attributes_of(spec).items())
+    return [edit for edit in EDITS if shown[edit.attribute, edit.wanted] >= FEWEST] or list(EDITS)
 
 
 def measure_text(subject: Subject) -> Found:
@@ -65,14 +79,18 @@ def measure_text(subject: Subject) -> Found:
     read = judge.read(torch.stack([subject.renders(avatar)[0] for avatar in people]))
     accuracy = _accuracy(subject, read)
     said, told, bar_text, shown_text = _sentences(subject, judge, read, sentences, tally)
-    edited, bars_edit, shown_edits = _edits(subject, judge, edits, tally)
+    specs = subject.run.specs()
+    judged = judged_edits(specs[avatar] for avatar in subject.training)
+    edited, bars_edit, shown_edits = _edits(subject, judge, judged, edits, tally)
+    left_out = ", ".join(edit.words for edit in EDITS if edit not in judged)
     return Found(
         title="Text and edits",
         notes=(
             f"A small convolutional network trained on the photographs of {len(subject.training)} training people by "
             "their specifications, on no feature of our CLIP, says what is seen in frontal pictures.",
             f"{sentences} sentences are captions of held-out people; {edits} edits are of their portraits, judged "
-            "against the avatar of the same noise without the edit.",
+            "against the avatar of the same noise without the edit."
+            + (f" Shown by fewer than {FEWEST} training people, and left out: {left_out}." if left_out else ""),
         ),
         tables=(accuracy, Table(title="What sentences name", rows=(*said, told)), edited),
         bars=(bar_text, *bars_edit),
@@ -148,11 +166,13 @@ def _sentences(
     return each, whole, bar, _sheet(subject, "text", fronts, texts, "Avatars from captions of held-out people")
 
 
-def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) -> tuple[Table, tuple[Bar, Bar], Picture]:
+def _edits(
+    subject: Subject, judge: AttributeJudge, judged: list[Edit], count: int, tally: Tally
+) -> tuple[Table, tuple[Bar, Bar], Picture]:
     """The table, the bars, and a picture of pairs."""
     sampler, people = subject.sampler, subject.held_out
     specs = subject.run.specs()
-    asked = [edits_for(specs[avatar]) for avatar in people]
+    asked = [edits_for(specs[avatar], judged) for avatar in people]
     turns = [(i % len(people), i + i // len(people)) for i in range(count)]
     chosen = [(people[row], asked[row][turn % len(asked[row])]) for row, turn in turns]
     before = subject.latents([avatar for avatar, _ in chosen]).to(sampler.device)
@@ -176,7 +196,7 @@ def _edits(subject: Subject, judge: AttributeJudge, count: int, tally: Tally) ->
     seen = [judge.read(of) for of in pictures]
     changed: dict[int, list[float]] = {}
     stayed: dict[int, list[float]] = {}
-    by_words: dict[str, tuple[list[float], list[float]]] = {edit.words: ([], []) for edit in EDITS}
+    by_words: dict[str, tuple[list[float], list[float]]] = {edit.words: ([], []) for edit in judged}
     for (avatar, edit), old, new in zip(chosen, *seen, strict=True):
         others = [name for name in ATTRIBUTES if name != edit.attribute and name not in edit.with_it]
         done, kept = float(new[edit.attribute] == edit.wanted), sum(old[n] == new[n] for n in others) / len(others)

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from pipeline.contracts.avatar import AvatarSpec
-from pipeline.evaluation.sections.text import EDITS, edits_for
+from pipeline.evaluation.sections.text import EDITS, FEWEST, edits_for, judged_edits
 from pipeline.people.caption import BEARDS, captions_of
 from pipeline.people.draw import draw_avatar
 from pipeline.people.seen import ATTRIBUTES, attributes_of, named_in_captions
@@ -57,3 +57,13 @@ def test_nobody_is_asked_to_become_what_they_are_or_what_cannot_be_seen():
         for edit in set(EDITS) - set(asked):
             assert seen.get(edit.attribute, edit.wanted) == edit.wanted
         assert all(edit.attribute in seen and seen[edit.attribute] != edit.wanted for edit in asked)
+
+
+def test_edits_are_judged_where_people_to_learn_from_show_what_they_ask_for():
+    many = list(crowd())
+    judged = judged_edits(many)
+    for edit in EDITS:
+        shown = sum(attributes_of(spec).get(edit.attribute) == edit.wanted for spec in many)
+        assert (edit in judged) == (shown >= FEWEST), edit
+    assert 0 < len(judged) < len(EDITS), "of the few who are drawn hardly anybody is blond"
+    assert judged_edits(many[:1]) == list(EDITS), "where none can be judged well, all are"
