@@ -292,6 +292,8 @@ class GenerateConfig(Record):
     looks_rounds: int = Field(2, ge=0, le=20)
     """Where it does: how often a latent that is drawn for a text, or edited, is moved towards showing what the text
     tells; 0 leaves it as it is drawn, and edits to ``edit_strength``."""
+    edit_focus: float = Field(0.2, ge=0, le=0.4)
+    """Share of the largest change of a portrait's picture by an edit below which nothing is changed; 0 takes all."""
     frontal_noise: float = Field(1.0, ge=0, le=1)
     """Factor on the noise that each step of drawing a frontal picture adds: less is smoother, with less variety."""
     views: int = Field(48, ge=2)

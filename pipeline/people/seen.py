@@ -8,6 +8,8 @@ from pipeline.people.caption import LONG_HAIR, ears_are_seen, hair_colour_name
 ATTRIBUTES: Final = ("hair colour", "hair style", "garment colour", "glasses", "beard", "hat", "age", "skin")
 """What a frontal picture is asked for."""
 NONE: Final = "none"
+HIDDEN: Final = "hidden"
+"""Of hair of which nothing is seen: its style below a hat, its colour below one or on a bald head."""
 
 
 def attributes_of(spec: AvatarSpec) -> dict[str, str]:
@@ -41,9 +43,12 @@ def named_in_captions(spec: AvatarSpec) -> dict[str, str]:
 
 
 def told_of(spec: AvatarSpec) -> dict[str, str]:
-    """The word for each attribute that a sentence may name or make likely: :func:`attributes_of`, and finer ones."""
+    """The word for each attribute that a sentence may name or make likely: :func:`attributes_of`, and finer ones.
+
+    What :func:`attributes_of` leaves out is ``HIDDEN``.
+    """
     worn = spec.earrings if ears_are_seen(spec) else None
-    return attributes_of(spec) | {
+    return dict.fromkeys(ATTRIBUTES, HIDDEN) | attributes_of(spec) | {
         "sex": "male" if spec.gender >= 0.5 else "female",
         "decade": str(int(spec.age_years) // 10),
         "beard style": spec.facial_hair.style,

@@ -28,8 +28,14 @@ PAIRS: Final = (
     ("beard style", "hair colour"),
 )
 """Attributes that change how each other looks."""
-FINER: Final = (("glasses", "glasses shape"), ("beard", "beard style"), ("hat", "hat colour"), ("age", "decade"))
-"""Attributes, and others that say more of the same."""
+FINER: Final = (
+    ("hat", "hair style"),
+    ("hat", "hat colour"),
+    ("glasses", "glasses shape"),
+    ("beard", "beard style"),
+    ("age", "decade"),
+)
+"""Attributes, and others that say more of the same, or less: a hat hides how hair is worn."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class LooksSettings:
     pairs: tuple[int, ...] = ()
     """First and second attribute of each pair whose answers change each other's worth, one pair after the other."""
     finer: tuple[int, ...] = ()
-    """An attribute and one that says more of the same, one after the other: what is told of one is told of both."""
+    """An attribute and one that hangs on it, one after the other: what is told of one is told of both."""
 
     def __post_init__(self) -> None:
         for name in ("pairs", "finer"):

@@ -21,6 +21,7 @@ from rodin_models.diffusion.posterior import Evidence, most_probable
 from rodin_models.field.occupancy import attached
 from rodin_models.field.render import planes_occupancy
 from rodin_models.image.clip import encode_texts
+from rodin_models.image.focus import focused
 from rodin_models.image.refiner import Refiner, refine
 from rodin_models.image.resize import squared
 
@@ -173,8 +174,9 @@ class Sampler:
     ) -> Tensor | None:
         """Base planes of portraits as an edit of their latents makes them; None as with :meth:`fitted`.
 
-        To each portrait is added what the edit changes in the frontal picture that is drawn from the same ``noise``,
-        and planes are fitted to that. Where no pictures are drawn, planes of the portraits are moved.
+        To each portrait is added what the edit changes most (``generate.edit_focus``) in the frontal picture that is
+        drawn from the same ``noise``, and planes are fitted to that. Where no pictures are drawn, planes of the
+        portraits are moved.
         """
         if self.frontal is None or not self.fits_portraits:
             fitted = self.fitted(latents, faces)
@@ -182,7 +184,7 @@ class Sampler:
         before, after = (self.fronts(of, noise(), part=part, parts=2) for part, of in enumerate((latents, edited)))
         assert before is not None and after is not None, "there is a frontal model"
         changed = []
-        for face, change in zip(faces, after - before, strict=True):
+        for face, change in zip(faces, focused(after - before, self.sampling.generate.edit_focus), strict=True):
             rgb = squared(face.rgb[None])
             added = F.interpolate(change[None], rgb.shape[-2:], mode="bicubic", align_corners=False)
             changed.append(replace(face, rgb=(rgb + added)[0].clamp(0, 1)))
