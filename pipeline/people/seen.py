@@ -48,7 +48,8 @@ def told_of(spec: AvatarSpec) -> dict[str, str]:
     What :func:`attributes_of` leaves out is ``HIDDEN``.
     """
     worn = spec.earrings if ears_are_seen(spec) else None
-    return dict.fromkeys(ATTRIBUTES, HIDDEN) | attributes_of(spec) | {
+    seen = dict.fromkeys(ATTRIBUTES, HIDDEN) | attributes_of(spec)
+    return seen | {
         "sex": "male" if spec.gender >= 0.5 else "female",
         "decade": str(int(spec.age_years) // 10),
         "beard style": spec.facial_hair.style,
