@@ -1,11 +1,13 @@
 """``docs/results.md`` and its pictures from the results that ``rodin-pipe evaluate --samples`` left in a run.
 
-    python docs/results.py runs/released [MODELS]
+    python docs/results.py runs/released [MODELS [OTHER]]
 
 Every figure is one of ``report/results.json``; what the models were made from is told by the run's ledgers, or by the
-card of MODELS, where ``evaluate --model`` measured such a folder on the run's people. What people saw on the sheet of
-samples stands in ``docs/results/seen.toml``, for the models that they looked at: ``models`` is what the page calls
-them, ``of`` how many samples they looked at, ``note`` what else is to be said, ``[defects]`` how many have which.
+card of MODELS, where ``evaluate --model`` measured such a folder on the run's people. Sections that were measured on
+the people of another run OTHER, more of whom may be rendered than one would fit, stand in place of the run's own. What
+people saw on the sheet of samples stands in ``docs/results/seen.toml``, for the models that they looked at: ``models``
+is what the page calls them, ``of`` how many samples they looked at, ``note`` what else is to be said, ``[defects]`` how
+many have which.
 """
 
 import io
@@ -17,7 +19,7 @@ from typing import Final
 from PIL import Image
 
 from pipeline.commands.export.card import made_from
-from pipeline.contracts.report.results import Results, Section
+from pipeline.contracts.report.results import SECTIONS, Results, Section
 from pipeline.evaluation.subject import models_sha256
 from pipeline.report.results_page import results_page
 from pipeline.run.existing import open_run
@@ -29,10 +31,9 @@ MOST_BYTES: Final = 400_000
 SEEN: Final = "seen.toml"
 
 
-def write_page(root: Path, docs: Path, models: Path | None = None) -> None:
+def write_page(root: Path, docs: Path, models: Path | None = None, other: Path | None = None) -> None:
     """Write ``results.md``, and the pictures as JPEG to ``docs/results/``; ``models`` are those that were measured."""
-    report = root / "report"
-    results = Results.from_json((report / "results.json").read_bytes())
+    results, places = measured(root, other)
     made = made_from(open_run(root)) if models is None else carded(models, results)
     folder = docs / "results"
     folder.mkdir(exist_ok=True)
@@ -41,7 +42,7 @@ def write_page(root: Path, docs: Path, models: Path | None = None) -> None:
         pictures = []
         for picture in section.pictures:
             name = f"{Path(picture.path).stem}.jpg"
-            (folder / name).write_bytes(jpeg(report / picture.path))
+            (folder / name).write_bytes(jpeg(places[section.name] / picture.path))
             pictures.append(picture.model_copy(update={"path": f"results/{name}"}))
         sections.append(section.model_copy(update={"pictures": tuple(pictures)}))
     page = results_page(results.model_copy(update={"sections": tuple(sections)}))
@@ -49,6 +50,20 @@ def write_page(root: Path, docs: Path, models: Path | None = None) -> None:
     seen = "" if faces is None else "\n" + looked_at(faces, folder / SEEN)
     text = f"{page}{seen}\n# The models\n\n{made}"
     (docs / "results.md").write_text(text, encoding="utf-8")
+
+
+def measured(root: Path, other: Path | None) -> tuple[Results, dict[str, Path]]:
+    """A run's results, with the sections of another's in their place, and the report that each section is from."""
+    results = Results.from_json((root / "report" / "results.json").read_bytes())
+    sections = {section.name: section for section in results.sections}
+    places = dict.fromkeys(map(str, sections), root / "report")
+    if other is not None:
+        instead = Results.from_json((other / "report" / "results.json").read_bytes())
+        people = f"On {instead.num_held_out} other held-out people, beside {instead.num_training} to learn from."
+        for section in instead.sections:
+            sections[section.name] = section.model_copy(update={"notes": (people, *section.notes)})
+            places[section.name] = other / "report"
+    return results.model_copy(update={"sections": tuple(sections[n] for n in SECTIONS if n in sections)}), places
 
 
 def carded(models: Path, results: Results) -> str:
@@ -90,4 +105,4 @@ def jpeg(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    write_page(Path(sys.argv[1]), DOCS, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    write_page(Path(sys.argv[1]), DOCS, *map(Path, sys.argv[2:]))

@@ -28,7 +28,7 @@ from rodin_models.image.attribute_classifier import (
 from rodin_models.image.resize import at_side
 
 SIDE: Final = 64
-EPOCHS: Final = 16
+EPOCHS: Final = 40
 FACING_DEG: Final = 60.0
 """Training views from no further to the side than this are learned from."""
 

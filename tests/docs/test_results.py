@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_models_of_a_folder_are_told_by_their_card_and_no_others(run):
     script.write_page(run, run.parent, RELEASED)
     card, page = (RELEASED / "README.md").read_text(), (run.parent / "results.md").read_text()
     assert card[card.index("## Data") : card.index("## Bytes")] in page and "## Licence" not in page
+
+
+def test_sections_of_another_run_stand_in_place_of_its_own(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    path = other / "report" / "results.json"
+    instead = Results.from_json(path.read_bytes())
+    section = instead.sections[0].model_copy(update={"title": "Reads as somebody", "notes": ("Of fronts.",)})
+    path.write_text(instead.model_copy(update={"sections": (section,), "num_held_out": 76}).to_json())
+    (other / "report" / "results" / "samples.png").write_bytes(encode_png(np.zeros((8, 64, 3), np.uint8)))
+    docs = tmp_path / "docs"
+    (docs / "results").mkdir(parents=True)
+    script.write_page(run, docs, None, other)
+    page = (docs / "results.md").read_text()
+    assert "## Reads as somebody" in page and "## Reads as a person" not in page
+    assert "On 76 other held-out people, beside 10 to learn from." in page and "the 2 held-out people" in page
+    assert width((docs / "results" / "samples.jpg").read_bytes()) == 64
 
 
 def test_defects_are_those_of_the_models_that_were_looked_at(run):
