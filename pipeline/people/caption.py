@@ -125,10 +125,11 @@ def short_caption_of(spec: AvatarSpec) -> str:
 
 def captioned(spec: AvatarSpec, caption: str) -> Said:
     """One of the phrasings of somebody's caption, and what it names."""
-    parts = _telling(spec) if caption == short_caption_of(spec) else _head(spec)
+    is_short = caption == short_caption_of(spec)
+    parts = _telling(spec) if is_short else _head(spec)
     named = ["sex", "age", *(name for part in parts for name in part.named)]
     named += ["hair style"] if _person(spec).startswith("bald ") else []
-    if caption != short_caption_of(spec):
+    if not is_short:
         also = {"pattern": spec.garment.pattern in PATTERNS, "hat": spec.hat is not None, "mood": bool(_mood(spec))}
         named += ["garment", "garment colour", *(name for name, is_said in also.items() if is_said)]
     return said(caption, *named)

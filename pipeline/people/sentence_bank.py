@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -48,7 +49,7 @@ class SentenceBank:
     words: dict[str, tuple[str, ...]]
     """The words that are true of some of the people, by attribute."""
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """The sentences without what they name."""
         return tuple(sentence.words for sentence in self.said)

@@ -131,12 +131,12 @@ def _words(parts: Iterable[Said]) -> list[str]:
 
 
 def _lacking(spec: AvatarSpec, rng: np.random.Generator) -> list[Said]:
-    has = {"glasses": spec.glasses, "beard": spec.facial_hair.style != "none" or None, "hat": spec.hat}
+    lacks = {"glasses": spec.glasses is None, "beard": spec.facial_hair.style == "none", "hat": spec.hat is None}
     rare = spec.gender < 0.5 or spec.age_years < 16
     return [
         said(_pick(rng, words), name)
         for name, words in LACKING.items()
-        if has[name] is None and rng.random() < LACKING_SHARE / (4 if rare and name == "beard" else 1)
+        if lacks[name] and rng.random() < LACKING_SHARE / (4 if rare and name == "beard" else 1)
     ]
 
 

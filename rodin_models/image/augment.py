@@ -118,9 +118,14 @@ def augment(
     return Augmented(seen, is_mirrored.to(rgb.device))
 
 
-def blur(rgb: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-    """Each picture under its own Gaussian of ``sigma`` pixels; edges are repeated outwards."""
-    reach = max(1, math.ceil(3 * float(sigma.max())))
+def blur(
+    rgb: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], deviations: float = 3.0
+) -> Float[Tensor, "b c h w"]:
+    """Each picture under its own Gaussian of ``sigma`` pixels; edges are repeated outwards.
+
+    It ends after so many ``deviations`` of the widest.
+    """
+    reach = max(1, math.ceil(deviations * float(sigma.max())))
     offsets = torch.arange(-reach, reach + 1).to(rgb)
     kernels = torch.softmax(-(offsets**2) / (2 * sigma.clamp(min=1e-3)[:, None] ** 2), -1)
     channels = rgb.shape[1]

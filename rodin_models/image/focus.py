@@ -3,12 +3,15 @@
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from rodin_models.image.augment import blur
+
 REACH: Final = 1 / 43
 """Deviation of the blur by which a change is seen, as a share of the side."""
+CUT_OFF: Final = 1.75
+"""Deviations after which the blur ends: what is farther away is another change."""
 MOST: Final = 0.98
 """Quantile of a picture's changes that is its largest: single pixels are passed over."""
 WHOLE: Final = 2.5
@@ -23,16 +26,7 @@ def focused(change: Float[Tensor, "b c h w"], least: float) -> Float[Tensor, "b 
     """
     if least <= 0:
         return change
-    size = _blurred(change.abs().amax(1, keepdim=True))
+    size = change.abs().amax(1, keepdim=True)
+    size = blur(size, torch.full((len(size),), REACH * size.shape[-1], device=size.device), CUT_OFF)
     largest = size.flatten(1).quantile(MOST, dim=1).clamp(min=1e-6)[:, None, None, None]
     return change * ((size / largest / least - 1) / (WHOLE - 1)).clamp(0, 1)
-
-
-def _blurred(size: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """By a Gaussian, as if what lies outside were what lies at the edge."""
-    deviation = REACH * size.shape[-1]
-    reach = max(1, round(2 * deviation))
-    weight = torch.exp(-torch.arange(-reach, reach + 1, device=size.device).square() / (2 * deviation**2))
-    weight = (weight / weight.sum()).to(size)
-    padded = F.pad(size, (reach,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, weight[None, None, :, None]), weight[None, None, None])
