@@ -7,7 +7,7 @@ photographs lie outside what the components were made of, so a coordinate is kep
 
 A sentence moves a likeness along what a ridge regression makes of the difference of two text latents. It is fitted to
 people and what is said of them, or to as many drawn people as one likes and the likenesses that their looks make one
-expect (:mod:`rodin_models.diffusion.drawn`).
+expect (:mod:`rodin_models.drawn`).
 """
 
 import torch

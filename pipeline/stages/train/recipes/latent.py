@@ -11,9 +11,9 @@ from pipeline.stages.latents import Latents, load_latents
 from pipeline.stages.train.plane_data import diffusion_settings, save_model
 from pipeline.stages.train.recipe import NUM_LEVELS, Batch, Levels, Places, draw_rows, learnable, measured
 from rodin_models.diffusion.conditioning import ConditionSettings
-from rodin_models.diffusion.drawn import DrawnLatents, drawn_latents
 from rodin_models.diffusion.latent import LatentModel, LatentSettings, training_loss
 from rodin_models.diffusion.process import Diffusion
+from rodin_models.drawn import DrawnLatents, drawn_latents
 
 
 class LatentRecipe:

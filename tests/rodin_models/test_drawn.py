@@ -2,7 +2,7 @@
 
 import torch
 
-from rodin_models.diffusion.drawn import drawn_latents
+from rodin_models.drawn import drawn_latents
 
 
 def people(count: int, seed: int) -> torch.Tensor:
