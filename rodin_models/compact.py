@@ -23,6 +23,8 @@ from torch import Tensor
 
 KEPT_BELOW: Final = 1024
 """Tensors with fewer numbers stay float32."""
+KERNEL_FROM: Final = 2**14
+"""Weights of layers with at least as many numbers can be held in eight bits."""
 LEVELS: Final = 127
 FEW_LEVELS: Final = 7
 POWER: Final = 3 / 5
@@ -98,7 +100,8 @@ def four(tensor: Float[Tensor, "*image row column"]) -> Four:
 def compacted(tree: Any, *, four_bits: tuple[str, ...] = (), path: str = "") -> Any:
     """A tree (:mod:`rodin_models.checkpoint`) with its large float32 tensors as :class:`Half`.
 
-    Those whose key is in ``four_bits`` become :class:`Four`. Raises ``ValueError`` that names a tensor which cannot.
+    Those whose key is in ``four_bits`` become :class:`Four`, large weights of layers :class:`Eight`, with a scale for
+    each output channel. Raises ``ValueError`` that names a tensor which cannot.
     """
     if isinstance(tree, Mapping):
         return {
@@ -110,6 +113,8 @@ def compacted(tree: Any, *, four_bits: tuple[str, ...] = (), path: str = "") -> 
     if isinstance(tree, list | tuple):
         return type(tree)(compacted(child, four_bits=four_bits, path=path) for child in tree)
     if isinstance(tree, Tensor) and tree.dtype == torch.float32 and tree.numel() >= KEPT_BELOW:
+        if path.endswith(".weight") and tree.dim() > 1 and tree.numel() >= KERNEL_FROM and tree.isfinite().all():
+            return eight(tree)
         try:
             return half(tree)
         except ValueError as error:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rodin_models.checkpoint import load_state, save_state
-from rodin_models.compact import KEPT_BELOW, LEVELS, Eight, Four, Half, compacted, eight, four, half
+from rodin_models.compact import KEPT_BELOW, KERNEL_FROM, LEVELS, Eight, Four, Half, compacted, eight, four, half
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -94,6 +94,22 @@ def test_a_tree_goes_through_files_and_comes_back_in_float32(tmp_path) -> None:
     # 40 x 40 halves, 1023 floats, 2000 longs, 5 x 192 halves of a byte and 5 x 12 scales, and a header.
     numbers = 2 * 1600 + 4 * 1023 + 8 * 2000 + 480 + 4 * 60
     assert numbers < (tmp_path / "state.safetensors").stat().st_size < numbers + 1000
+
+
+def test_large_weights_of_layers_have_eight_bits() -> None:
+    kernel = drawn(64, KERNEL_FROM // 64)
+    tree = {"a.weight": kernel, "b.weight": kernel[:32], "a.bias": kernel.flatten(), "mean": kernel, "step": 3}
+    packed = compacted({"model": tree})["model"]
+    assert {name: type(value) for name, value in packed.items()} == {
+        "a.weight": Eight,
+        "b.weight": Half,
+        "a.bias": Half,
+        "mean": Half,
+        "step": int,
+    }
+    assert packed["a.weight"].full().equal(eight(kernel).full())
+    kernel[0, 0] = float("nan")
+    assert isinstance(compacted({"a.weight": kernel})["a.weight"], Half), "what is broken is not hidden"
 
 
 def test_eight_bits_of_earlier_folders_are_read(tmp_path) -> None:

@@ -1,8 +1,9 @@
 """``rodin-pipe export models``: a run's decoder and models as a compact folder that can be handed on.
 
-Safetensors and JSON in the layout of a run, so that whatever reads a run's models reads these: networks in float16,
-eigen-planes in four bits with a scale for each of their channels (:mod:`rodin_models.compact`), the decoder's MLP as it
-is, since planes were fitted under it. ``models.json`` is written last; ``README.md`` is the model card.
+Safetensors and JSON in the layout of a run, so that whatever reads a run's models reads these: large
+weights in eight bits with a scale for each output channel, eigen-planes in four with one for each of their
+channels, all else in float16 (:mod:`rodin_models.compact`), the decoder's MLP as it is, since planes were fitted under
+it, and CLIP in float16. ``models.json`` is written last; ``README.md`` is the model card.
 """
 
 import shutil
