@@ -181,7 +181,7 @@ def train(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="clip, encode, base, upsampler, latent, frontal, refiner; all by default.",
+            help="clip, encode, base, upsampler, latent, frontal, head, refiner; all by default.",
             autocompletion=completion.models,
         ),
     ] = None,

@@ -258,6 +258,29 @@ class FrontalConfig(TrainingConfig):
     """Share of items whose latent is dropped."""
 
 
+class HeadUNetConfig(FrontalUNetConfig):
+    """The head model's UNet, over single pixels."""
+
+    patch: int = Field(1, ge=1)
+
+
+class HeadConfig(TrainingConfig):
+    """Stage ``head``: diffusion of the square around the head of a frontal picture, which is drawn again by it."""
+
+    steps: int = Field(100_000, ge=1)
+    batch: int = Field(64, ge=1)
+    side: int = Field(64, ge=8)
+    """Pixels a side of the square; the picture's are ``frontal.side``."""
+    middle: tuple[float, float] = (0.5, 0.4)
+    """Where its middle is, as shares of the picture's side: from the left, from the top."""
+    coarse_side: int = Field(32, ge=4)
+    """Pixels a side to which a picture is made small for what is shown of it."""
+    noise: float = Field(0.05, gt=0, le=1)
+    """Deviation of the most noise of the small picture: what is drawn first is never quite right."""
+    unet: HeadUNetConfig = HeadUNetConfig()
+    diffusion: FrontalDiffusionConfig = FrontalDiffusionConfig()
+
+
 class RefinerConfig(TrainingConfig):
     """Stage ``refiner``: rendered image to refined image."""
 

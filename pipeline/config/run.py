@@ -12,6 +12,7 @@ from pipeline.config.models import (
     BaseConfig,
     ClipConfig,
     FrontalConfig,
+    HeadConfig,
     LatentConfig,
     RefinerConfig,
     TrainConfig,
@@ -55,6 +56,7 @@ class RunConfig(Record):
     upsampler: UpsamplerConfig = UpsamplerConfig()
     latent: LatentConfig = LatentConfig()
     frontal: FrontalConfig = FrontalConfig()
+    head: HeadConfig = HeadConfig()
     refiner: RefinerConfig = RefinerConfig()
     generate: GenerateConfig = GenerateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -86,7 +88,7 @@ class RunConfig(Record):
                 f"clip.patch_size {self.clip.patch_size} must divide clip.image_size {self.clip.image_size}, "
                 f"and clip.heads {self.clip.heads} clip.width {self.clip.width}"
             )
-        for name in ("clip", "base", "upsampler", "latent", "frontal", "refiner"):
+        for name in ("clip", "base", "upsampler", "latent", "frontal", "head", "refiner"):
             model = getattr(self, name)
             if not model.held_out_every and (model.keep == "best" or model.patience or model.ema_lengths):
                 raise ValueError(
@@ -96,7 +98,7 @@ class RunConfig(Record):
                 )
             if not all(0.03 <= length <= 0.2 for length in model.ema_lengths):
                 raise ValueError(f"{name}.ema_lengths {list(model.ema_lengths)} must lie in 0.03 to 0.2")
-        for name in ("base", "upsampler", "latent", "frontal"):
+        for name in ("base", "upsampler", "latent", "frontal", "head"):
             process, steps = getattr(self, name).diffusion, getattr(self.generate, f"{name}_steps")
             if steps > process.timesteps or (steps and process.sampler == "ddim" and process.timesteps % steps):
                 raise ValueError(
@@ -121,8 +123,9 @@ class RunConfig(Record):
             ("base", self.base.unet, self.planes.base_resolution),
             ("upsampler", self.upsampler.unet, self.planes.resolution),
             ("frontal", self.frontal.unet, self.frontal.side),
+            ("head", self.head.unet, self.head.side),
         ):
-            what = "pictures" if name == "frontal" else "planes"
+            what = "pictures" if name in ("frontal", "head") else "planes"
             if side % unet.patch:
                 raise ValueError(f"{name}.unet.patch {unet.patch} does not divide the {what}' side {side}")
             if side // unet.patch % 2 ** (len(unet.multipliers) - 1):
@@ -136,6 +139,21 @@ class RunConfig(Record):
                 f"generate.frontal_steps {self.generate.frontal_steps} draws pictures for planes to be fitted to: that "
                 "takes base.linear and generate.portrait_steps, or set it to 0"
             )
+        if self.generate.head_steps and not self.generate.frontal_steps:
+            raise ValueError(
+                f"generate.head_steps {self.generate.head_steps} draws the head of a frontal picture again: that takes "
+                "generate.frontal_steps, or set it to 0"
+            )
+        left, top = self.head_corner()
+        if self.generate.head_steps and (min(left, top) < 0 or max(left, top) + self.head.side > self.frontal.side):
+            raise ValueError(
+                f"head.side {self.head.side} around head.middle {list(self.head.middle)} leaves the picture of "
+                f"frontal.side {self.frontal.side}"
+            )
+        if self.generate.head_steps and self.head.coarse_side >= self.frontal.side:
+            raise ValueError(
+                f"head.coarse_side {self.head.coarse_side} makes nothing small: frontal.side is {self.frontal.side}"
+            )
         return self
 
     @property
@@ -147,6 +165,11 @@ class RunConfig(Record):
         """Whether an avatar, by index, is kept from every decoder, CLIP, statistic and model."""
         every = self.render.held_out_every
         return avatar % every == every - 1
+
+    def head_corner(self) -> tuple[int, int]:
+        """Column and row of the frontal picture where the square around its head begins."""
+        across, down = (int(share * self.frontal.side - self.head.side / 2) for share in self.head.middle)
+        return across, down
 
     def training_avatars(self) -> tuple[int, ...]:
         """Indices of the avatars that are not held out."""

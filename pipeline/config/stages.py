@@ -262,6 +262,10 @@ class GenerateConfig(Record):
     that as to a portrait (``portrait_steps``); 0 goes by the latent alone, which says nothing of pupils and lips."""
     frontal_guidance: float = Field(1.0, ge=0)
     """Classifier-free guidance weight of that picture."""
+    head_steps: int = Field(0, ge=0)
+    """The head of that picture is drawn again, pixel by pixel, in so many steps; 0 leaves it as it is."""
+    head_level: float = Field(0.5, ge=0, le=1)
+    """How little that goes by the first drawing: the share of ``head.noise`` by which what is shown of it is off."""
     guidance: float = Field(2.0, ge=0)
     """Classifier-free guidance weight; 1 is none."""
     text_guidance: float = Field(0.0, ge=0)

@@ -103,6 +103,7 @@ def estimated_cpu_hours(config: RunConfig) -> dict[str, float]:
         "upsampler": _items(config.upsampler) * PASSES * _unet_s(config.upsampler.unet, config.planes.resolution),
         "latent": _items(config.latent) * PASSES * _latent_s(config),
         "frontal": _items(config.frontal) * PASSES * _unet_s(config.frontal.unet, config.frontal.side, planes=1),
+        "head": _items(config.head) * PASSES * _unet_s(config.head.unet, config.head.side, planes=1),
         "refiner": _items(config.refiner) * PASSES * _refiner_s(config, config.refiner.input_side)
         + render.num_avatars
         * (1 + min(config.refiner.views_per_avatar, render.train_views))

@@ -30,6 +30,7 @@ WORDS: Final = {
     "portrait": "following the portrait: render {} of {}",
     "latent": "drawing a person: step {} of {}",
     "frontal": "drawing a picture of them: step {} of {}",
+    "head": "drawing their head again: step {} of {}",
     "base": "base planes: step {} of {}",
     "upsampler": "full planes: step {} of {}",
     "pictures": "pictures from all sides: {} of {}",
@@ -39,6 +40,7 @@ WEIGHTS: Final = {
     "portrait": 12.0,
     "latent": 0.3,
     "frontal": 1.0,
+    "head": 0.5,
     "base": 2.0,
     "upsampler": 1.5,
     "pictures": 7.0,
@@ -130,7 +132,8 @@ class Maker:
 
     def _first_parts(self, wish: Wish) -> tuple[str, ...]:
         """What comes before base planes."""
-        drawn = ("frontal", "portrait") if self.sampler.frontal is not None else ()
+        again = () if self.sampler.head is None else ("head",)
+        drawn = () if self.sampler.frontal is None else ("frontal", *again, "portrait")
         if wish.portrait:
             return drawn if drawn and wish.edit else ("portrait",)
         return ("latent",) if wish.like else ("latent", *drawn)

@@ -26,7 +26,7 @@ from pipeline.stages.render import render_shard
 from pipeline.stages.train.loop import train_loop
 from pipeline.stages.work import WorkItem
 
-MODELS = ("clip", "base", "upsampler", "latent", "frontal", "refiner")
+MODELS = ("clip", "base", "upsampler", "latent", "frontal", "head", "refiner")
 CPU = torch.device("cpu")
 
 

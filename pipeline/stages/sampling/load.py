@@ -12,7 +12,7 @@ from pipeline.stages.fit.decoder_file import load_decoder
 from pipeline.stages.latents import load_run_clip
 from pipeline.stages.sampling.sampler import Sampler
 from pipeline.stages.weights import build_model, model_tree, remedy
-from rodin_models.diffusion import base, frontal, latent, upsampler
+from rodin_models.diffusion import base, frontal, head, latent, upsampler
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.image.refiner import Refiner, RefinerSettings
 
@@ -42,6 +42,8 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
             f"{models.layout.root} kept no captions: {remedy(models, 'latent')}, or set it to 0"
         )
     draws_fronts = models.sampling.generate.frontal_steps > 0
+    draws_heads = draws_fronts and models.sampling.generate.head_steps > 0
+    pictured = ("frontal",) * draws_fronts + ("head",) * draws_heads
     of_base = tree("base")
     linear = of_base.get("linear")
     autoguided = models.sampling.generate.autoguidance != 1
@@ -62,11 +64,12 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         linear=None if linear is None else LinearModel.from_tree(linear).to(device),
         upsampler=load("upsampler", upsampler.UpsamplerSettings, upsampler.UpsamplerModel),
         frontal=load("frontal", frontal.FrontalSettings, frontal.FrontalModel) if draws_fronts else None,
+        head=load("head", head.HeadSettings, head.HeadModel) if draws_heads else None,
         refiner=load("refiner", RefinerSettings, Refiner),
         decoder=decoder,
     )
     _fits_together(sampler, models)
-    for name in ("latent", "base", "upsampler", *(["frontal"] if draws_fronts else [])):
+    for name in ("latent", "base", "upsampler", *pictured):
         process, steps = getattr(sampler, name).diffusion, getattr(models.sampling.generate, f"{name}_steps")
         if not process.takes(steps):
             raise ConfigError(
@@ -80,7 +83,7 @@ def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
     planes, clip, front = models.sampling.planes, sampler.clip, sampler.frontal
     dim = clip.dim if clip.likeness is None else len(clip.likeness.spread)
     base_unet, unet = sampler.base.settings.unet, sampler.upsampler.settings.unet
-    sizes = (
+    sizes = [
         ("decoder", "channels", sampler.decoder.settings.channels, planes.channels),
         ("base", "channels", base_unet.out_channels, planes.channels),
         ("base", "planes' side", base_unet.side, planes.base_resolution),
@@ -92,8 +95,11 @@ def _fits_together(sampler: Sampler, models: ModelFolder) -> None:
         ("latent", "latent's length", sampler.latent.settings.dim, dim),
         ("latent", "text latent's length", sampler.latent.settings.condition.dim, clip.dim),
         ("refiner", "latent's length", sampler.refiner.settings.latent_dim, dim),
-        *([("frontal", "latent's length", front.settings.condition.dim, dim)] if front is not None else []),
-    )
+    ]
+    if front is not None:
+        sizes.append(("frontal", "latent's length", front.settings.condition.dim, dim))
+        if sampler.head is not None:
+            sizes.append(("head", "pictures' side", sampler.head.settings.picture_side, front.settings.unet.side))
     for name, what, found, wanted in sizes:
         if found != wanted:
             raise DataError(

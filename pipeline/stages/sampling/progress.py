@@ -7,7 +7,7 @@ from pipeline.stages.sampling.sampler import OnStep
 
 SAMPLING_SHARE: Final = 0.5
 """About how much of the time passes until an avatar's planes are there."""
-PARTS: Final = {"frontal": 1.0, "portrait": 8.0, "base": 2.0, "upsampler": 1.5}
+PARTS: Final = {"frontal": 1.0, "head": 0.5, "portrait": 8.0, "base": 2.0, "upsampler": 1.5}
 """About how long each part of that takes, in their order; what is not done has no part."""
 
 

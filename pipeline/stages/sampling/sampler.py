@@ -14,7 +14,7 @@ from pipeline.config.sampling import Sampling
 from pipeline.contracts.camera import Camera
 from pipeline.stages.picture import rgba
 from pipeline.stages.sampling.portrait_fit import Face, portrait_evidence
-from rodin_models.diffusion import base, frontal, latent, upsampler
+from rodin_models.diffusion import base, frontal, head, latent, upsampler
 from rodin_models.diffusion.conditioning import edit_latent
 from rodin_models.diffusion.linear import LinearModel
 from rodin_models.diffusion.posterior import Evidence, most_probable
@@ -31,8 +31,8 @@ NEUTRAL_TEXT = "a person"
 
 
 OnStep = Callable[[str, int, int], None]
-"""Told what is sampled (latent, frontal, portrait, base, upsampler), how many of its steps are done, and how many there
-are."""
+"""Told what is sampled (latent, frontal, head, portrait, base, upsampler), how many of its steps are done, and how many
+there are."""
 
 
 def _unwatched(what: str, done: int, of: int) -> None:
@@ -59,6 +59,8 @@ class Sampler:
     upsampler: upsampler.UpsamplerModel
     frontal: frontal.FrontalModel | None
     """What draws frontal pictures of latents, where planes are fitted to such (``generate.frontal_steps``)."""
+    head: head.HeadModel | None
+    """What draws the heads of these again (``generate.head_steps``)."""
     refiner: Refiner
     decoder: Any
     on_step: OnStep = _unwatched
@@ -158,15 +160,29 @@ class Sampler:
         if self.frontal is None:
             return None
         settings = self.sampling.generate
-        steps = settings.frontal_steps
-        return frontal.sample(
+
+        def counted(what: str, steps: int) -> Callable[[], None]:
+            return self._counted(what, steps * (part + 1), first=steps * part, of=steps * parts)
+
+        pictures = frontal.sample(
             self.frontal,
             latents,
-            num_steps=steps,
+            num_steps=settings.frontal_steps,
             guidance=settings.frontal_guidance,
             noise=settings.frontal_noise,
             generator=generator,
-            on_step=self._counted("frontal", steps * (part + 1), first=steps * part, of=steps * parts),
+            on_step=counted("frontal", settings.frontal_steps),
+        )
+        if self.head is None:
+            return pictures
+        return head.sample(
+            self.head,
+            pictures,
+            num_steps=settings.head_steps,
+            level=settings.head_level,
+            noise=settings.frontal_noise,
+            generator=generator,
+            on_step=counted("head", settings.head_steps),
         )
 
     def fitted_edited(

@@ -1,4 +1,4 @@
-"""People and their image latents as models on them learn them, a row each."""
+"""People, and their image latents, as models on them learn them, a row each."""
 
 import numpy as np
 import torch
@@ -9,28 +9,24 @@ from pipeline.stages.latents import load_latents
 from pipeline.stages.train.recipe import Places, learnable, measured
 
 
-class PeopleData:
-    """The avatars that are not held out, with their image latents; with ``train.mirror`` mirrored once more.
+class People:
+    """The avatars that are not held out; with ``train.mirror`` mirrored once more.
 
     After them come the held-out avatars that the loss of ``stage`` is measured on.
     """
 
     def __init__(self, run: Run, stage: str, sources: dict[int, str]) -> None:
-        """``sources`` are the avatars that are there, by hash; those without latents are left out."""
-        latents = load_latents(run.layout)
-        known = set(latents.avatars)
-        self.avatars = learnable(run.config, {a: source for a, source in sources.items() if a in known})
-        self.held_out = measured(run.config, set(sources) & known, stage)
-        self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
-        """Those to learn from."""
-        self._all_latents = torch.cat((self.latents, latents.image[latents.rows(self.held_out)]))
+        """``sources`` are the avatars that are there, by hash."""
+        self.avatars = learnable(run.config, sources)
+        self.held_out = measured(run.config, set(sources), stage)
+        self._ways = 2 if run.config.train.mirror else 1
 
     @property
     def rows(self) -> int:
         """How many items there are to learn from: the avatars, and from ``len(avatars)`` on their mirror images in the
         same order. Held-out avatars have the rows from here on.
         """
-        return len(self.latents)
+        return self._ways * len(self.avatars)
 
     @property
     def held_out_rows(self) -> Places:
@@ -44,6 +40,19 @@ class PeopleData:
     def is_mirrored(self, row: int) -> bool:
         """Whether a row is a mirror image."""
         return len(self.avatars) <= row < self.rows
+
+
+class PeopleData(People):
+    """The avatars whose image latents are known, with these."""
+
+    def __init__(self, run: Run, stage: str, sources: dict[int, str]) -> None:
+        """``sources`` are the avatars that are there, by hash; those without latents are left out."""
+        latents = load_latents(run.layout)
+        known = set(latents.avatars)
+        super().__init__(run, stage, {a: source for a, source in sources.items() if a in known})
+        self.latents = latents.to_learn(self.avatars, mirror=run.config.train.mirror)
+        """Those to learn from."""
+        self._all_latents = torch.cat((self.latents, latents.image[latents.rows(self.held_out)]))
 
     def latents_of(self, rows: Places) -> Tensor:
         """Image latents of any rows (row, latent)."""

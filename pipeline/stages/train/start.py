@@ -9,7 +9,7 @@ from pipeline.run.start import started_from
 from pipeline.stages.weights import is_state, model_tree
 from rodin_models.diffusion.linear import LinearFit, LinearModel
 
-LATER = ("frontal",)
+LATER = ("frontal", "head")
 """Models that came later than others: folders made before lack them, and a run that starts from such one begins with
 them anew."""
 JUDGE = "discriminator."

@@ -113,7 +113,7 @@ def test_a_setting_changes_its_stage_and_those_behind_it():
     assert changed("render.samples=3") == set(STAGES)
     assert changed("generate.samples=3") == {"generate", "evaluate"}, "the refiner has samples of its own"
     assert "encode" in changed("fit.threads=3") and "clip" not in changed("fit.threads=3")
-    assert changed("train.precision=bfloat16") == {*stages_after("clip"), *stages_after("base")}
+    assert changed("train.precision=bfloat16") == {*stages_after("clip"), *stages_after("base"), *stages_after("head")}
     assert changed("latent.steps=3") == {"latent", "generate", "evaluate"}
     assert changed("seed=5") == set(STAGES)
 
@@ -190,6 +190,27 @@ def test_a_nested_setting_keeps_its_neighbours_defaults():
 def test_settings_of_a_noise_process_that_contradict_each_other(settings, words):
     with pytest.raises(ConfigError, match=rf"base\.diffusion\.{words}"):
         load_config(preset="demo", settings=[f"base.diffusion.{setting}" for setting in settings])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["generate.frontal_steps=0"], ["generate.head_steps 25", "takes generate.frontal_steps"]),
+        (["head.middle=[0.9, 0.4]"], ["head.side 48", "head.middle [0.9, 0.4]", "leaves", "frontal.side 96"]),
+        (["head.middle=[0.5, 0.1]"], ["head.middle [0.5, 0.1]", "leaves"]),
+        (["head.side=128"], ["head.side 128", "leaves"]),
+        (["head.side=50"], ["head.unet.multipliers", "pictures of side 50", "cannot be halved 2 times"]),
+        (["head.coarse_side=96"], ["head.coarse_side 96 makes nothing small"]),
+    ],
+)
+def test_heads_that_cannot_be_drawn_again(settings, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config(preset="released", settings=settings)
+    assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+def test_a_head_that_nobody_draws_need_not_fit_its_picture():
+    assert load_config(preset="released", settings=["generate.head_steps=0", "head.side=128"]).head.side == 128
 
 
 def test_proportions_can_be_set_and_enter_the_fingerprint():

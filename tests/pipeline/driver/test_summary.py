@@ -16,8 +16,8 @@ def test_plan_counts_shards_as_tasks(tmp_path):
     layout = RunLayout(tmp_path)
     visit = Visit(Run(layout, config), stages_of("run"), "run")
     text = describe_plan(visit, survey(Run(layout, config), stage_fingerprints(config)))
-    # 3 shards rendered, 3 fitted, 10 stages of one task each
-    assert "in all 16 tasks" in text
+    # 3 shards rendered, 3 fitted, 11 stages of one task each
+    assert "in all 17 tasks" in text
     assert text.count("missing") == len(stages_of("run"))
 
 

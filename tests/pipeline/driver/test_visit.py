@@ -60,7 +60,7 @@ def test_a_fit_waits_for_its_own_render_and_the_decoder_only(tmp_path):
     assert tasks["clip"].after == renders and tasks["encode"].after == ("clip",)
     assert tasks["latent"].after == tasks["frontal"].after == ("encode",)
     assert tasks["base"].after == tasks["refiner"].after == (*fits, "encode")
-    assert set(tasks["generate"].after) == {"base", "upsampler", "latent", "frontal", "refiner"}, (
+    assert set(tasks["generate"].after) == {"base", "upsampler", "latent", "frontal", "head", "refiner"}, (
         "clip and encode come before them"
     )
     assert tasks["evaluate"].after == ("generate",)

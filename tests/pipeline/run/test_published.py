@@ -17,7 +17,7 @@ from pipeline.driver.visit import check
 from pipeline.run.published import find_damage
 from pipeline.run.run import Run
 
-DONE = ("render", "decoder", "fit", "clip", "encode", "base", "upsampler", "latent", "frontal", "refiner")
+DONE = ("render", "decoder", "fit", "clip", "encode", "base", "upsampler", "latent", "frontal", "head", "refiner")
 PUBLISHED = ("renders/*", "decoder/*", "planes.zarr/**/*", "latents/*", "models/*/weights/*")
 ONE_OF = ("c.0.0.0.0.0", "c.1.0.0.0.0", "c.0.0.0.0", "zarr.json")
 """Of the chunks, and all metadata: the rest is of the same kinds."""

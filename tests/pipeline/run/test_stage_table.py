@@ -37,8 +37,9 @@ GRAPH = {
     "upsampler": ("fit", "encode"),
     "latent": ("encode",),
     "frontal": ("encode",),
+    "head": ("render",),
     "refiner": ("fit", "encode"),
-    "generate": ("base", "upsampler", "latent", "frontal", "refiner"),
+    "generate": ("base", "upsampler", "latent", "frontal", "head", "refiner"),
     "evaluate": ("generate",),
 }
 """Direct edges: fingerprints stand on them."""
@@ -71,15 +72,22 @@ def test_what_depends_on_what():
 
 
 def test_a_stage_that_nothing_needs_is_left_out_unless_it_is_named():
-    drawing, plain = (load_config(preset="demo", settings=[f"generate.frontal_steps={steps}"]) for steps in (25, 0))
-    assert wanted_of(stages_of("train"), drawing) == stages_of("train")
-    assert set(stages_of("train")) - set(wanted_of(stages_of("train"), plain)) == {"frontal"}
+    steps = {"heads": (25, 25), "fronts": (25, 0), "plain": (0, 0)}
+    heads, fronts, plain = (
+        load_config(preset="demo", settings=[f"generate.frontal_steps={front}", f"generate.head_steps={head}"])
+        for front, head in steps.values()
+    )
+    assert wanted_of(stages_of("train"), heads) == stages_of("train")
+    assert set(stages_of("train")) - set(wanted_of(stages_of("train"), fronts)) == {"head"}
+    assert set(stages_of("train")) - set(wanted_of(stages_of("train"), plain)) == {"frontal", "head"}
     assert wanted_of(("frontal",), plain) == ("frontal",)
 
 
 def test_what_is_not_wanted_is_in_no_fingerprint():
-    plain = load_config(preset="demo", settings=["generate.frontal_steps=0"])
-    other = load_config(preset="demo", settings=["generate.frontal_steps=0", "frontal.steps=7"])
+    plain = load_config(preset="demo", settings=["generate.frontal_steps=0", "generate.head_steps=0"])
+    other = load_config(
+        preset="demo", settings=["generate.frontal_steps=0", "generate.head_steps=0", "frontal.steps=7"]
+    )
     drawing = load_config(preset="demo", settings=["frontal.steps=7"])
     first, second, third = (stage_fingerprints(config) for config in (plain, other, drawing))
     assert first["frontal"] != second["frontal"] == third["frontal"]

@@ -11,6 +11,7 @@ def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
     from pipeline.stages.train.recipes.base import BaseRecipe
     from pipeline.stages.train.recipes.clip import ClipRecipe
     from pipeline.stages.train.recipes.frontal import FrontalRecipe
+    from pipeline.stages.train.recipes.head import HeadRecipe
     from pipeline.stages.train.recipes.latent import LatentRecipe
     from pipeline.stages.train.recipes.refiner import RefinerRecipe
     from pipeline.stages.train.recipes.upsampler import UpsamplerRecipe
@@ -21,6 +22,7 @@ def make_recipe(name: str, run: Run, device: torch.device) -> Recipe:
         "upsampler": UpsamplerRecipe,
         "latent": LatentRecipe,
         "frontal": FrontalRecipe,
+        "head": HeadRecipe,
         "refiner": RefinerRecipe,
     }
     recipe: Recipe = recipes[name](run, device)

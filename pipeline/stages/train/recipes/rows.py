@@ -2,18 +2,19 @@
 
 import numpy as np
 
-from pipeline.stages.train.people_data import PeopleData
+from pipeline.stages.train.people_data import People
 from pipeline.stages.train.recipe import NUM_LEVELS, Levels, Places, draw_rows
 from rodin_models.diffusion.base import BaseSettings
 from rodin_models.diffusion.frontal import FrontalSettings
+from rodin_models.diffusion.head import HeadSettings
 from rodin_models.diffusion.process import Diffusion
 
 
 class RowDiffusion:
     """Draws rows of its people, and measures on those of the held-out ones at levels of its noise process."""
 
-    data: PeopleData
-    settings: BaseSettings | FrontalSettings
+    data: People
+    settings: BaseSettings | FrontalSettings | HeadSettings
 
     def draw(self, generator: np.random.Generator, batch: int) -> Places:
         """Rows."""

@@ -21,12 +21,12 @@ from pipeline.run.model_folder import ModelFolder, open_models
 from pipeline.run.run import Run
 from pipeline.stages.sampling.load import load_sampler
 from rodin_models.checkpoint import load_state
-from rodin_models.compact import KEPT_BELOW, four
+from rodin_models.compact import KEPT_BELOW, KERNEL_FROM, eight, four
 
 pytestmark = pytest.mark.seconds
 
 CPU = torch.device("cpu")
-NETWORKS = ("clip", "base", "upsampler", "latent", "frontal", "refiner")
+NETWORKS = ("clip", "base", "upsampler", "latent", "frontal", "head", "refiner")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def plain_run(made, tmp_path_factory):
     run = made.copy_to(
         tmp_path_factory.mktemp("plain") / "run",
         "base",
-        settings=("base.linear=false", "base.steps=2", "generate.frontal_steps=0"),
+        settings=("base.linear=false", "base.steps=2", "generate.frontal_steps=0", "generate.head_steps=0"),
     )
     run.train("base")
     return run
@@ -94,6 +94,8 @@ def test_weights_come_back_in_float32_and_near(linear_run, exported, name):
             assert torch.equal(back, four(tensor).full()) and error.any()
         elif path.startswith("/decoder/"):
             assert not error.any(), "planes were fitted under it"
+        elif path.endswith(".weight") and tensor.dim() > 1 and tensor.numel() >= KERNEL_FROM:
+            assert torch.equal(back, eight(tensor).full()) and error.any()
         else:
             assert (error <= 2**-11 * tensor.abs() + 2**-25).all(), path
         packed += bool(error.any())
@@ -153,7 +155,7 @@ def test_as_many_eigen_planes_as_a_budget_holds(linear_run, tmp_path):
 
 
 def test_too_many_bytes_are_told_by_part_and_nothing_is_written(linear_run, tmp_path):
-    with pytest.raises(DataError, match=r"take .* KiB, more than 9\.77 KiB: decoder .*, clip .*, base .*, refiner"):
+    with pytest.raises(DataError, match=r"take .* [KM]iB, more than 9\.77 KiB: decoder .*, clip .*, base .*, refiner"):
         export_models(linear_run.run, tmp_path / "models", most_bytes=10_000)
     assert list(tmp_path.iterdir()) == []
 

@@ -53,11 +53,12 @@ def test_each_step_is_told_and_can_be_the_last(made, sampler, tmp_path):
     watched = replace(sampler, on_step=lambda *step: told.append(step))
     generate_with(watched, request, silent, nobody, to=tmp_path)
     steps = sampler.sampling.generate
-    parts = ("latent", "frontal", "base", "upsampler")
+    parts = ("latent", "frontal", "head", "base", "upsampler")
     counted = {name: getattr(steps, f"{name}_steps") for name in parts}
     others = [step for step in told if step[0] != "portrait"]
     assert others == [(name, step, most) for name, most in counted.items() for step in range(1, most + 1)]
-    assert list(dict.fromkeys(name for name, _, _ in told)) == ["latent", "frontal", "portrait", "base", "upsampler"]
+    named = list(dict.fromkeys(name for name, _, _ in told))
+    assert named == ["latent", "frontal", "head", "portrait", "base", "upsampler"]
     renders = [step for step in told if step[0] == "portrait"]
     most = steps.portrait_steps + steps.portrait_detail_steps
     assert [done for _, done, _ in renders] == [min(i + 1, most) for i in range(len(renders))]

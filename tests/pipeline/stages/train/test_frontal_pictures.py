@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipeline.stages.train import fronts
 from pipeline.stages.train.recipes import frontal, make_recipe
 from pipeline.stages.views import read_samples, rgb_tensor
 
@@ -47,6 +48,6 @@ def test_pictures_that_are_not_kept_are_read_again(made, tmp_path, monkeypatch):
     recipe.build(torch.Generator())
     rows = np.arange(len(recipe.avatars))
     before = recipe.load(rows)["pictures"]
-    monkeypatch.setattr(frontal, "KEPT_BYTES", 2 * 3 * recipe.run.config.frontal.side**2)
-    recipe._pictures.clear()
-    assert recipe.load(rows)["pictures"].equal(before) and len(recipe._pictures) == 2
+    monkeypatch.setattr(fronts, "KEPT_BYTES", 2 * 4 * recipe.run.config.frontal.side**2)
+    recipe.fronts._kept.clear()
+    assert recipe.load(rows)["pictures"].equal(before) and len(recipe.fronts._kept) == 2

@@ -30,7 +30,7 @@ from rodin_models.image.refiner import Refiner
 pytestmark = pytest.mark.seconds
 
 CPU = torch.device("cpu")
-CONTINUED = ("base", "upsampler", "latent", "frontal", "refiner")
+CONTINUED = ("base", "upsampler", "latent", "frontal", "head", "refiner")
 STILL = tuple(f"{name}.{setting}" for name in CONTINUED for setting in ("learning_rate=1e-12", "weight_decay=0.0"))
 """Settings with which training changes nothing to speak of."""
 
