@@ -139,22 +139,25 @@ class RunConfig(Record):
                 f"generate.frontal_steps {self.generate.frontal_steps} draws pictures for planes to be fitted to: that "
                 "takes base.linear and generate.portrait_steps, or set it to 0"
             )
-        if self.generate.head_steps and not self.generate.frontal_steps:
+        if self.generate.head_steps:
+            self._head_fits()
+        return self
+
+    def _head_fits(self) -> None:
+        """Raises ``ValueError`` where a head that is to be drawn again has no picture to lie in."""
+        head, side, (left, top) = self.head, self.frontal.side, self.head_corner()
+        if not self.generate.frontal_steps:
             raise ValueError(
                 f"generate.head_steps {self.generate.head_steps} draws the head of a frontal picture again: that takes "
                 "generate.frontal_steps, or set it to 0"
             )
-        left, top = self.head_corner()
-        if self.generate.head_steps and (min(left, top) < 0 or max(left, top) + self.head.side > self.frontal.side):
+        if min(left, top) < 0 or max(left, top) + head.side > side:
             raise ValueError(
-                f"head.side {self.head.side} around head.middle {list(self.head.middle)} leaves the picture of "
-                f"frontal.side {self.frontal.side}"
+                f"head.side {head.side} around head.middle {list(head.middle)} leaves the picture of "
+                f"frontal.side {side}"
             )
-        if self.generate.head_steps and self.head.coarse_side >= self.frontal.side:
-            raise ValueError(
-                f"head.coarse_side {self.head.coarse_side} makes nothing small: frontal.side is {self.frontal.side}"
-            )
-        return self
+        if head.coarse_side >= side:
+            raise ValueError(f"head.coarse_side {head.coarse_side} makes nothing small: frontal.side is {side}")
 
     @property
     def is_ingested(self) -> bool:

@@ -53,6 +53,14 @@ def picture_unet() -> UNetSettings:
     )
 
 
+def check_picture(unet: UNetSettings) -> None:
+    """Raises ``ValueError`` for a UNet over anything but pictures."""
+    if (unet.planes, unet.in_channels) != (1, COLOURS):
+        raise ValueError(
+            f"a picture is one plane of {COLOURS} channels, not {unet.planes} planes of {unet.in_channels}"
+        )
+
+
 @dataclass(frozen=True)
 class FrontalSettings:
     """The frontal model. Raises ``ValueError`` where its parts do not fit together."""
@@ -66,10 +74,7 @@ class FrontalSettings:
 
     def __post_init__(self) -> None:
         unet = self.unet
-        if (unet.planes, unet.in_channels) != (1, COLOURS):
-            raise ValueError(
-                f"a picture is one plane of {COLOURS} channels, not {unet.planes} planes of {unet.in_channels}"
-            )
+        check_picture(unet)
         if unet.side % SMALL:
             raise ValueError(f"pictures of {unet.side} pixels are no multiple of the expected ones' {SMALL}")
         self.of_plane()

@@ -9,7 +9,7 @@ units of how far it is off there. There is no other condition: whom a latent sta
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from rodin_models.checkpoint import unwrap
 from rodin_models.diffusion.base import BaseModel, BaseSettings
 from rodin_models.diffusion.base import sample as sample_planes
 from rodin_models.diffusion.conditioning import ConditionSettings
-from rodin_models.diffusion.frontal import BLOCK, COLOURS
+from rodin_models.diffusion.frontal import BLOCK, check_picture, picture_unet
 from rodin_models.diffusion.process import Diffusion, DiffusionSettings
 from rodin_models.diffusion.unet import UNetSettings
 from rodin_models.seeding import normal
@@ -31,20 +31,7 @@ SEAM = 8
 
 def head_unet() -> UNetSettings:
     """A UNet over single pixels of a square of 64."""
-    return UNetSettings(
-        side=64,
-        planes=1,
-        bypass=True,
-        in_channels=COLOURS,
-        out_channels=COLOURS,
-        extra_channels=COLOURS,
-        width=48,
-        multipliers=(1, 2, 3),
-        blocks=1,
-        attention_sides=(16,),
-        aware_levels=(),
-        condition_dim=1,
-    )
+    return replace(picture_unet(), side=64, patch=1, condition_dim=1)
 
 
 @dataclass(frozen=True)
@@ -68,10 +55,7 @@ class HeadSettings:
 
     def __post_init__(self) -> None:
         unet = self.unet
-        if (unet.planes, unet.in_channels) != (1, COLOURS):
-            raise ValueError(
-                f"a picture is one plane of {COLOURS} channels, not {unet.planes} planes of {unet.in_channels}"
-            )
+        check_picture(unet)
         if not all(0 <= first <= self.picture_side - unet.side for first in (self.left, self.top)):
             raise ValueError(
                 f"a square of {unet.side} pixels at column {self.left}, row {self.top} leaves the picture of "

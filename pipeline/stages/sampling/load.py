@@ -43,7 +43,6 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         )
     draws_fronts = models.sampling.generate.frontal_steps > 0
     draws_heads = draws_fronts and models.sampling.generate.head_steps > 0
-    pictured = ("frontal",) * draws_fronts + ("head",) * draws_heads
     of_base = tree("base")
     linear = of_base.get("linear")
     autoguided = models.sampling.generate.autoguidance != 1
@@ -69,11 +68,12 @@ def load_sampler(models: ModelFolder, device: torch.device) -> Sampler:
         decoder=decoder,
     )
     _fits_together(sampler, models)
-    for name in ("latent", "base", "upsampler", *pictured):
-        process, steps = getattr(sampler, name).diffusion, getattr(models.sampling.generate, f"{name}_steps")
-        if not process.takes(steps):
+    for name in ("latent", "base", "upsampler", "frontal", "head"):
+        model, steps = getattr(sampler, name), getattr(models.sampling.generate, f"{name}_steps")
+        if model is not None and not model.diffusion.takes(steps):
             raise ConfigError(
-                f"generate.{name}_steps {steps} must divide the {process.settings.timesteps} steps of model {name}"
+                f"generate.{name}_steps {steps} must divide the {model.diffusion.settings.timesteps} steps of model "
+                f"{name}"
             )
     return sampler
 

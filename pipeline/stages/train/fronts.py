@@ -18,25 +18,29 @@ KEPT_BYTES = 2**29
 
 
 class Fronts:
-    """The frontal pictures of people, ``side`` pixels a side, by row. Threads may share it."""
+    """The frontal pictures of people, ``side`` pixels a side, by row; with ``alpha`` as a fourth channel.
 
-    def __init__(self, run: Run, people: People, side: int) -> None:
-        self.run, self.people, self.side = run, people, side
+    Threads may share it.
+    """
+
+    def __init__(self, run: Run, people: People, side: int, *, alpha: bool = False) -> None:
+        self.run, self.people, self.side, self.alpha = run, people, side, alpha
         self._kept: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = Lock()
 
-    def picture(self, row: int, *, alpha: bool = False) -> Tensor:
-        """The frontal picture of a row (3, side, side) over white, in [0, 1]; with ``alpha`` as a fourth channel."""
+    def picture(self, row: int) -> Tensor:
+        """The frontal picture of a row (3 or 4, side, side) over white, in [0, 1]."""
         avatar = self.people.avatar(row)
         with self._lock:
             if avatar not in self._kept:
                 (sample,) = read_samples(self.run, avatar, ("frontal",))
-                opaque = torch.from_numpy(sample.rgba[None, ..., 3] / np.float32(255))
-                pixels = torch.cat((rgb_tensor(sample, CPU), opaque))
+                pixels = rgb_tensor(sample, CPU)
+                if self.alpha:
+                    pixels = torch.cat((pixels, torch.from_numpy(sample.rgba[None, ..., 3] / np.float32(255))))
                 self._kept[avatar] = (at_side(pixels, self.side) * 255).round().byte()
                 while len(self._kept) > KEPT_BYTES // self._kept[avatar].numel():
                     self._kept.popitem(last=False)
             picture = self._kept[avatar]
             self._kept.move_to_end(avatar)
-        picture = picture[: 4 if alpha else 3].float() / 255
+        picture = picture.float() / 255
         return picture.flip(-1) if self.people.is_mirrored(row) else picture

@@ -28,6 +28,10 @@ class People:
         """
         return self._ways * len(self.avatars)
 
+    def rows_of_first(self, people: int) -> list[int]:
+        """The rows of so many avatars at most, their mirror images with them."""
+        return [row for row in range(self.rows) if row % len(self.avatars) < people]
+
     @property
     def held_out_rows(self) -> Places:
         """The rows of the held-out avatars."""

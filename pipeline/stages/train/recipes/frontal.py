@@ -57,11 +57,9 @@ class FrontalRecipe(RowDiffusion):
         model = FrontalModel(self.settings, generator)
         if not take_up(self.run.config, "frontal", model):
             people = min(len(self.avatars), FITTED_PEOPLE)
-            rows = [row for row in range(self.data.rows) if row % len(self.avatars) < people]
-            pictures, latents = (
-                torch.stack([self.fronts.picture(row) for row in rows]),
-                self.data.latents_of(np.array(rows)),
-            )
+            rows = self.data.rows_of_first(people)
+            pictures = torch.stack([self.fronts.picture(row) for row in rows])
+            latents = self.data.latents_of(np.array(rows))
             unseen, explained = model.expected.fit(pictures, latents, people)
             model.set_statistics(pictures, unseen)
             model.plane.condition.statistics.set_from(self.data.latents)

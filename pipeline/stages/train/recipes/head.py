@@ -49,33 +49,35 @@ class HeadRecipe(RowDiffusion):
             ),
             diffusion=diffusion_settings(section.diffusion),
         )
-        self.fronts = Fronts(run, self.data, picture_side)
+        self.fronts = Fronts(run, self.data, picture_side, alpha=True)
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """The model with its statistics."""
         model = HeadModel(self.settings, generator)
         if not take_up(self.run.config, "head", model):
-            people = min(len(self.avatars), MEASURED_PEOPLE)
-            rows = [row for row in range(self.data.rows) if row % len(self.avatars) < people]
-            pictures = torch.stack([self.fronts.picture(row, alpha=True) for row in rows])
-            seen = augment(pictures[:, :COLOURS], generator, OTHER_LIGHT, pictures[:, COLOURS:]).rgb
-            model.set_statistics(seen.clamp(0, 1), generator)
+            rows = self.data.rows_of_first(MEASURED_PEOPLE)
+            pictures = torch.stack([self.fronts.picture(row) for row in rows])
+            model.set_statistics(under_other_light(pictures, generator), generator)
         return model
 
     def load(self, places: Places) -> Batch:
         """Pictures with their alpha."""
-        return {"pictures": torch.stack([self.fronts.picture(int(row), alpha=True) for row in places])}
+        return {"pictures": torch.stack([self.fronts.picture(int(row)) for row in places])}
 
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator, time: float | None = None
     ) -> dict[str, torch.Tensor]:
         """The diffusion loss; what is measured is measured on pictures as they are."""
-        pictures, alpha = batch["pictures"][:, :COLOURS], batch["pictures"][:, COLOURS:]
-        if time is None:
-            pictures = augment(pictures, generator, OTHER_LIGHT, alpha).rgb.clamp(0, 1)
-        return training_loss(model, pictures, generator, time)
+        pictures = batch["pictures"]
+        seen = under_other_light(pictures, generator) if time is None else pictures[:, :COLOURS]
+        return training_loss(model, seen, generator, time)
 
     def save(self, model: nn.Module, folder: Path) -> dict[str, str]:
         """Weights and settings."""
         save_diffusion(model, self.settings, folder)
         return {}
+
+
+def under_other_light(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Pictures with their alpha (row, 4, side, side) as it learns from them (row, 3, side, side)."""
+    return augment(pictures[:, :COLOURS], generator, OTHER_LIGHT, pictures[:, COLOURS:]).rgb.clamp(0, 1)

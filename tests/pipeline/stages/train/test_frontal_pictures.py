@@ -48,6 +48,6 @@ def test_pictures_that_are_not_kept_are_read_again(made, tmp_path, monkeypatch):
     recipe.build(torch.Generator())
     rows = np.arange(len(recipe.avatars))
     before = recipe.load(rows)["pictures"]
-    monkeypatch.setattr(fronts, "KEPT_BYTES", 2 * 4 * recipe.run.config.frontal.side**2)
+    monkeypatch.setattr(fronts, "KEPT_BYTES", 2 * 3 * recipe.run.config.frontal.side**2)
     recipe.fronts._kept.clear()
     assert recipe.load(rows)["pictures"].equal(before) and len(recipe.fronts._kept) == 2
